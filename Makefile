@@ -1,0 +1,50 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test demo up down test unit e2e faults check lock bench
+
+PY := .venv/bin/python
+# Tests are told where the package is by pyproject.toml; tools that import it are told here.
+export PYTHONPATH := $(CURDIR)/plugins
+
+help: ## Show this list
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/^([a-z0-9-]+):[^#]*## */\1|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: ## Install what the application needs (PYTHON=python3.12 chooses the interpreter)
+	@bin/setup run
+
+setup-test: ## Install what tests and checks need on top
+	@bin/setup test
+
+demo: setup ## Set everything up and run one monthly cycle of the demo agency
+	@bin/invoicing demo
+
+up: setup ## Start the embedded stack: PostgreSQL, mail inbox, Airflow
+	@bin/invoicing up
+
+down: ## Stop the embedded stack; nothing is lost
+	@bin/invoicing down
+
+test: setup-test ## Run every test
+	$(PY) -m pytest
+
+unit: setup-test ## Run the tests that need no Airflow: about a minute
+	$(PY) -m pytest tests/unit tests/db tests/dags
+
+e2e: setup-test ## Run the tests on the real stack
+	$(PY) -m pytest tests/e2e
+
+faults: setup-test ## Run the fault suite in its long form
+	$(PY) -m pytest tests/faults --run-long
+
+check: setup-test ## Lint, types, import rules, lock drift
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PY) bin/check_lock.py
+
+lock: setup-test ## Resolve requirements*.txt anew into constraints.txt
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+		requirements-dev.txt -o constraints.txt
+
+bench: setup ## Measure a large cycle; writes var/bench.json
+	@bin/invoicing bench

@@ -1,0 +1,73 @@
+"""Single invoices, sent once they are created: wiring only."""
+
+from typing import Any
+
+from airflow.sdk import Asset, TriggerRule, dag, task
+
+from invoicing.airflow_io import (
+    DAG_DEFAULTS,
+    MappedBatch,
+    batches_to_xcom,
+    current_dag_run,
+    deliver_batches,
+    notify_operator,
+    open_database,
+    task_errors,
+)
+
+INVOICES = Asset("invoices")
+
+
+@dag(
+    schedule=[INVOICES],
+    catchup=False,
+    # One at a time: what a second event asks for, the run that it starts finds in the ledger.
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    default_args=DAG_DEFAULTS,
+    tags=["invoicing"],
+    doc_md="""
+### Single invoices
+
+Sends invoices made outside the monthly job (`bin/invoicing invoices create FILE`) once they are created, and what a
+person sends again (`bin/invoicing deliveries resend`).
+
+* Runs on the asset `invoices`. **What is sent is what the ledger says is new**: a lost event is made up for by the
+  next one, a doubled one does no harm.
+* The global switch and the tenant's own decide; the two "only multiple" rules speak of the monthly job.
+* A red `send_invoices` square is an invoice without mail: mend the cause, then clear it.
+""",
+)
+def send_new_invoices() -> None:
+    """Wire the tasks."""
+
+    @task
+    def open_run() -> int:
+        """Take the snapshot of settings and template that this run uses."""
+        from invoicing.services import cycles
+
+        dag_id, dag_run_id = current_dag_run()
+        with task_errors(), open_database() as db:
+            return cycles.open_run(db, dag_id=dag_id, dag_run_id=dag_run_id, period=None)
+
+    @task
+    def select_new_invoices(cycle_run: int) -> list[MappedBatch]:
+        """Decide on each invoice that is new, keep the decision, and make the deliveries that are due."""
+        from invoicing.services import select
+
+        with task_errors(), open_database() as db:
+            return batches_to_xcom(select.select_new_invoices(db, cycle_run))
+
+    @task(trigger_rule=TriggerRule.ALL_DONE, retries=0, on_failure_callback=notify_operator)
+    def close_run(cycle_run: int) -> dict[str, Any]:
+        """Whatever happened: check that all that was due is sent; fail otherwise."""
+        from invoicing.services import cycles
+
+        with task_errors(), open_database() as db:
+            return cycles.close_run(db, cycle_run)
+
+    cycle_run = open_run()
+    deliver_batches(select_new_invoices(cycle_run), cycle_run) >> close_run(cycle_run)
+
+
+send_new_invoices()

@@ -1,0 +1,48 @@
+"""Every few minutes: tidy up after workers that died. Wiring only."""
+
+from airflow.sdk import Asset, dag, task
+
+from invoicing.airflow_io import DAG_DEFAULTS, open_database, open_journal, task_errors
+
+
+@dag(
+    schedule="*/5 * * * *",
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    default_args={**DAG_DEFAULTS, "retries": 0},
+    tags=["invoicing"],
+    doc_md="""
+### Sweep deliveries
+
+Frees claims whose worker went silent, puts transmissions whose worker went silent **in doubt**, and writes down
+outcomes that the database could not take. Never sends anything.
+
+With the setting `doubt_policy=resend_after`, what has been in doubt for `doubt_minutes` is released to
+`send_new_invoices`, under the same Message-ID: at least once, and maybe twice.
+""",
+)
+def sweep_deliveries() -> None:
+    """Wire the sweep."""
+
+    @task
+    def sweep() -> dict[str, int]:
+        """Settle from the journal, free, doubt; returns how many of each."""
+        from invoicing.services import sweep
+
+        with task_errors(), open_database() as db:
+            return sweep.sweep_deliveries(db, open_journal())
+
+    @task.short_circuit
+    def anything_released(counts: dict[str, int]) -> bool:
+        """Is there something for `send_new_invoices`?"""
+        return counts["released"] > 0
+
+    @task(outlets=[Asset("invoices")])
+    def announce() -> None:
+        """Tell `send_new_invoices`."""
+
+    anything_released(sweep()) >> announce()
+
+
+sweep_deliveries()

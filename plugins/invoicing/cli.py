@@ -1,0 +1,521 @@
+"""The operator's command line (contract, section 1): JSON on stdout, words on stderr, exit 0, 1 or 2."""
+
+import getpass
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from invoicing import stack
+from invoicing.airflow_api import AirflowApi
+from invoicing.db.connection import Database, connect, dsn_from_airflow_connection
+from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError
+from invoicing.domain.period import Period
+from invoicing.services import clock, import_files, report, resolution, simulate, single_invoices
+from invoicing.services import settings as settings_service
+
+DAG_ID = "monthly_invoicing"
+ASSET = "invoices"
+DEMO_FOLDER = Path(__file__).parents[2] / "include" / "demo"
+_POLL_SECONDS = 1.0
+
+app = typer.Typer(
+    help="Rent invoicing: operate the stack, import, run a month, audit what was sent.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+settings_app = typer.Typer(help="Show and change the agency's settings.", no_args_is_help=True)
+cycle_app = typer.Typer(help="Audit a month's cycle.", no_args_is_help=True)
+invoices_app = typer.Typer(help="Invoices made outside the monthly job.", no_args_is_help=True)
+deliveries_app = typer.Typer(
+    help="What was sent, and what is to be settled by a person.", no_args_is_help=True
+)
+app.add_typer(settings_app, name="settings")
+app.add_typer(cycle_app, name="cycle")
+app.add_typer(invoices_app, name="invoices")
+app.add_typer(deliveries_app, name="deliveries")
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+PeriodOption = Annotated[str, typer.Option("--period", metavar="YYYY-MM", help="The month to bill.")]
+PeriodArgument = Annotated[str, typer.Argument(metavar="PERIOD", help="YYYY-MM")]
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one message and its exit code, not a traceback."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
+    # Each request of the progress bar would be a line.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        app()
+    except InputError as error:
+        _complain(error)
+        sys.exit(2)
+    except InvoicingError as error:
+        _complain(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        err.print("interrupted; what runs in Airflow goes on there")
+        sys.exit(1)
+
+
+def _complain(error: InvoicingError) -> None:
+    # Not markup: the text may hold a file's content.
+    err.print(f"invoicing: {error}", markup=False)
+
+
+def _report(line: str) -> None:
+    err.print(line, markup=False)
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    with connect(_environment("AIRFLOW_CONN_INVOICING_DB", dsn_from_airflow_connection)) as db:
+        yield db
+
+
+def _environment(name: str, convert: Callable[[str], str]) -> str:
+    value = os.environ.get(name) or stack.environment().get(name)
+    if not value:
+        raise InputError(f"{name} is not set and no embedded stack was started: bin/invoicing up")
+    return convert(value)
+
+
+@contextmanager
+def _airflow() -> Iterator[AirflowApi]:
+    with AirflowApi.from_environment({**stack.environment(), **os.environ}) as api:
+        yield api
+
+
+def _actor() -> str:
+    return f"{getpass.getuser()} (command line)"
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def _print_table(title: str, rows: list[dict[str, Any]], columns: list[str]) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    out.print(table)
+
+
+def _cell(value: Any) -> str:
+    from rich.markup import escape
+
+    if value is None:
+        return ""
+    return escape(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+# The stack.
+
+
+@app.command()
+def up(as_json: AsJson = False) -> None:
+    """Start the embedded stack: PostgreSQL, mail inbox, Airflow."""
+    info = stack.start(_report)
+    if as_json:
+        _print_json(stack.describe())
+        return
+    _show_stack(info)
+
+
+@app.command()
+def down() -> None:
+    """Stop the embedded stack; nothing is lost."""
+    stack.stop(_report)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Say what runs, and where."""
+    described = stack.describe()
+    if as_json:
+        _print_json(described)
+    else:
+        _print_table(
+            f"stack in {described['state']}",
+            [{"part": name, **part} for name, part in described["parts"].items()],
+            ["part", "state", "pid", "log"],
+        )
+        out.print(f"Airflow: {described['airflow']['url']}  mailbox: {described['mailbox']}", markup=False)
+    if not described["ready"]:
+        raise typer.Exit(1)
+
+
+def _show_stack(info: stack.StackInfo) -> None:
+    out.print(f"Airflow   {info.url}   user {info.user}   password {info.password}", markup=False)
+    out.print(
+        f"Mailbox   {info.mailbox or 'none: mail goes to the relay of AIRFLOW_CONN_INVOICING_SMTP'}",
+        markup=False,
+    )
+    out.print(f"Archive   {info.archive}", markup=False)
+
+
+# Input.
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Import tenants.csv, leases.csv, charges.csv and tax_rates.csv (each optional): all or nothing."""
+    with _database() as db:
+        summary = import_files.import_folder(db, folder, actor=_actor(), report=_report)
+    for warning in summary.warnings:
+        _report(f"warning: {warning}")
+    for name in summary.ignored:
+        _report(f"ignored: {name} is none of the four files")
+    files = {
+        name: {"added": c.added, "updated": c.updated, "unchanged": c.unchanged, "removed": c.removed}
+        for name, c in summary.files.items()
+    }
+    if as_json:
+        _print_json({"files": files, "warnings": list(summary.warnings), "ignored": list(summary.ignored)})
+    else:
+        rows = [{"file": name, **counts} for name, counts in files.items()]
+        _print_table("imported", rows, ["file", "added", "updated", "unchanged", "removed"])
+
+
+@settings_app.command("show")
+def settings_show(as_json: AsJson = False) -> None:
+    """Show the settings in force."""
+    with _database() as db:
+        version = settings_service.current_settings(db)
+    values = version.settings.model_dump()
+    if as_json:
+        _print_json(
+            {
+                **values,
+                "version": version.id,
+                "actor": version.actor,
+                "created_at": version.created_at.isoformat(),
+            }
+        )
+        return
+    fields = type(version.settings).model_fields
+    rows = [
+        {"setting": key, "value": _shortened(str(value)), "meaning": fields[key].description}
+        for key, value in values.items()
+    ]
+    _print_table(f"settings version {version.id}, by {version.actor}", rows, ["setting", "value", "meaning"])
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+@settings_app.command("set")
+def settings_set(
+    assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE …")], as_json: AsJson = False
+) -> None:
+    """Change settings; all of them or, if one is wrong, none."""
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise InputError(f"{assignment!r} is not of the form KEY=VALUE")
+        if key in changes:
+            raise InputError(f"setting {key!r} is given twice")
+        changes[key] = value
+    with _database() as db:
+        version = settings_service.change_settings(db, changes, actor=_actor())
+    if as_json:
+        _print_json({**version.settings.model_dump(), "version": version.id})
+    else:
+        out.print(f"settings version {version.id} is in force")
+
+
+@invoices_app.command("create")
+def invoices_create(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, see README.")], as_json: AsJson = False
+) -> None:
+    """Store invoices made outside the monthly job; Airflow is told and sends them."""
+    with _database() as db:
+        result = single_invoices.create_from_file(db, file, actor=_actor())
+    for reference, number in result.known.items():
+        _report(f"{reference} exists already as {number}: left alone")
+    if result.awaiting:
+        _tell_airflow("the invoices are stored")
+    if as_json:
+        _print_json({"created": result.created, "known": result.known})
+    else:
+        rows = [{"reference": ref, "invoice": number} for ref, number in result.created.items()]
+        _print_table(f"{len(rows)} invoice(s) created", rows, ["reference", "invoice"])
+
+
+# The cycle.
+
+
+@app.command()
+def run(
+    period: PeriodOption,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress; exit 1 if the run failed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Trigger the monthly DAG for a period."""
+    month = Period.parse(period)
+    with _airflow() as api:
+        run_id = api.trigger(DAG_ID, partition_key=str(month))
+        _report(f"triggered {run_id}")
+        state = _follow(api, run_id) if wait else None
+    if state is None:
+        if as_json:
+            _print_json({"dag_run_id": run_id})
+        return
+    with _database() as db:
+        try:
+            shown = report.show_cycle(db, month)
+        except InputError:
+            shown = {}
+    if as_json:
+        _print_json({"dag_run_id": run_id, "state": state, "cycle": shown})
+    elif shown:
+        _show_cycle(shown)
+    if state != "success":
+        raise PermanentFailureError(
+            f"run {run_id} {state}: its red tasks say why, at {api.url}/dags/{DAG_ID}/runs/{run_id}; "
+            "mend the cause, then clear them"
+        )
+
+
+def _follow(api: AirflowApi, run_id: str) -> str:
+    """Show a run's progress until it is over; returns its state."""
+    done_states = {"success", "failed", "skipped", "upstream_failed", "removed"}
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} tasks"),
+        TimeElapsedColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
+    with progress:
+        bar = progress.add_task("waiting", total=None)
+        said = ""
+        while True:
+            state = api.dag_run(DAG_ID, run_id)
+            tasks = api.task_instances(DAG_ID, run_id)
+            done = sum(task.state in done_states for task in tasks)
+            running = sorted({task.task_id for task in tasks if task.state in ("running", "up_for_retry")})
+            doing = ", ".join(running) or state.state
+            progress.update(bar, description=doing, completed=done, total=len(tasks))
+            if not err.is_terminal and doing != said:
+                _report(f"  {done}/{len(tasks)} {doing}")
+            said = doing
+            if state.is_over:
+                return state.state
+            time.sleep(_POLL_SECONDS)
+
+
+@app.command("simulate")
+def simulate_(period: PeriodOption, as_json: AsJson = False) -> None:
+    """Who would get mail, and why not; writes nothing, sends nothing."""
+    month = Period.parse(period)
+    with _database() as db:
+        simulated = simulate.simulate(db, month)
+    if as_json:
+        _print_json(simulated)
+        return
+    _show_tenants(f"{month}, simulated", simulated["tenants"])
+    _report(f"{len(simulated['invoices_detail'])} invoices; nothing was written, nothing sent")
+
+
+@cycle_app.command("show")
+def cycle_show(period: PeriodArgument, as_json: AsJson = False) -> None:
+    """Counts and sums of a cycle."""
+    with _database() as db:
+        shown = report.show_cycle(db, Period.parse(period))
+    if as_json:
+        _print_json(shown)
+    else:
+        _show_cycle(shown)
+
+
+def _show_cycle(shown: dict[str, Any]) -> None:
+    from babel.numbers import format_decimal
+
+    out.print(
+        f"Cycle {shown['period']}: {shown['state']}, {'balanced' if shown['balanced'] else 'NOT balanced'}"
+    )
+    for each in shown["invoices"]["by_currency"]:
+        total = format_decimal(each["total"], locale="es_CO")
+        out.print(f"  {each['count']} invoices, {total} {each['currency']}", highlight=False)
+    for row in shown["unissued"]:
+        out.print(f"  not issued: lease {row['lease']}, total {row['total']}", markup=False)
+    decisions = ", ".join(f"{count} {outcome}" for outcome, count in shown["decisions"].items())
+    out.print(f"  {shown['tenants']} tenants: {decisions}", highlight=False)
+    states = ", ".join(f"{count} {state}" for state, count in shown["deliveries"].items() if count)
+    out.print(f"  deliveries: {states or 'none'}", highlight=False)
+    for fault in shown["imbalances"]:
+        out.print(f"  {fault}", markup=False)
+
+
+@cycle_app.command("tenants")
+def cycle_tenants(period: PeriodArgument, as_json: AsJson = False) -> None:
+    """One row a tenant: invoices, decision, delivery."""
+    with _database() as db:
+        rows = report.cycle_tenants(db, Period.parse(period))
+    if as_json:
+        _print_json(rows)
+    else:
+        _show_tenants(period, rows)
+
+
+def _show_tenants(title: str, rows: list[dict[str, Any]]) -> None:
+    shown = [
+        {
+            **row,
+            "delivery": row["delivery"] and row["delivery"]["state"],
+            "to": row["delivery"] and row["delivery"]["to"],
+        }
+        for row in rows
+    ]
+    _print_table(title, shown, ["tenant", "name", "invoices", "decision", "reason", "delivery", "to"])
+
+
+@cycle_app.command("invoices")
+def cycle_invoices(period: PeriodArgument, as_json: AsJson = False) -> None:
+    """One row an invoice."""
+    with _database() as db:
+        rows = report.cycle_invoices(db, Period.parse(period))
+    if as_json:
+        _print_json(rows)
+    else:
+        columns = [
+            "number",
+            "lease",
+            "tenant",
+            "subtotal",
+            "tax",
+            "withholding",
+            "total",
+            "currency",
+            "due_on",
+            "state",
+        ]
+        _print_table(period, rows, columns)
+
+
+@deliveries_app.command("list")
+def deliveries_list(
+    period: Annotated[str | None, typer.Option("--period", metavar="YYYY-MM")] = None,
+    state: Annotated[str | None, typer.Option("--state", help="pending, sent, failed, in_doubt, …")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One row a delivery."""
+    with _database() as db:
+        rows = report.list_deliveries(db, period=Period.parse(period) if period else None, state=state)
+    if as_json:
+        _print_json(rows)
+    else:
+        columns = ["id", "period", "tenant", "state", "purpose", "to", "invoices", "attempts", "last_reply"]
+        _print_table(f"{len(rows)} deliveries", rows, columns)
+
+
+@deliveries_app.command("resend")
+def deliveries_resend(
+    ids: Annotated[list[int], typer.Argument(metavar="ID …")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the delivery.")],
+    as_json: AsJson = False,
+) -> None:
+    """Send the same invoices again: a new, audited delivery each; what failed is taken up again."""
+    with _database() as db:
+        sending = resolution.resend(db, ids, reason=reason, actor=_actor())
+    _tell_airflow("the deliveries are stored")
+    if as_json:
+        _print_json({"deliveries": sending})
+    else:
+        out.print(f"sending: {', '.join(map(str, sending))}")
+
+
+@deliveries_app.command("resolve")
+def deliveries_resolve(
+    delivery_id: Annotated[int, typer.Argument(metavar="ID")],
+    verdict: Annotated[str, typer.Option("--as", metavar="sent|failed|retry", help="What became of it.")],
+    reason: Annotated[str, typer.Option("--reason", help="How you know; kept with the delivery.")],
+    as_json: AsJson = False,
+) -> None:
+    """Settle a delivery that is in doubt."""
+    with _database() as db:
+        resolution.resolve(db, delivery_id, verdict, reason=reason, actor=_actor())
+    if verdict == "retry":
+        _tell_airflow("the delivery is released")
+    if as_json:
+        _print_json({"delivery": delivery_id, "as": verdict})
+    else:
+        out.print(f"delivery {delivery_id} settled as {verdict}")
+
+
+def _tell_airflow(done: str) -> None:
+    """Have `send_new_invoices` look. A doubled event does no harm, a lost one is made up for by the next."""
+    try:
+        with _airflow() as api:
+            api.emit_asset_event(ASSET)
+    except InvoicingError as error:
+        raise PermanentFailureError(
+            f"{done}, but Airflow was not told ({error}): trigger the DAG send_new_invoices"
+        ) from error
+
+
+# The demo.
+
+
+@app.command()
+def demo() -> None:
+    """Start the stack, import the demo agency, run this month's cycle, and say where to look."""
+    if os.environ.get("AIRFLOW_CONN_INVOICING_SMTP"):
+        raise InputError(
+            "the demo turns sending on, and sends to the embedded inbox only: unset AIRFLOW_CONN_INVOICING_SMTP"
+        )
+    month = Period.containing(clock.today())
+    parts: list[tuple[str, float]] = []
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        started = time.monotonic()
+        err.rule(name)
+        result = work()
+        parts.append((name, time.monotonic() - started))
+        return result
+
+    info: stack.StackInfo = timed("start the stack", lambda: stack.start(_report))
+    timed("import the demo agency", lambda: import_(DEMO_FOLDER))
+    timed("settings of the demo agency", _demo_settings)
+    timed(f"run the cycle of {month} through Airflow", lambda: run(str(month), wait=True))
+    err.rule("done")
+    for name, seconds in parts:
+        out.print(f"{seconds:6.1f} s  {name}", highlight=False)
+    messages = len(list(info.mailbox.glob("*.eml"))) if info.mailbox else 0
+    out.print(f"\n{messages} messages in {info.mailbox}", markup=False)
+    _show_stack(info)
+    out.print(f"Pages     {info.url}/invoicing/cycles", markup=False)
+    out.print(f"Audit     bin/invoicing cycle tenants {month}")
+
+
+def _demo_settings() -> None:
+    wanted = json.loads((DEMO_FOLDER / "settings.json").read_text(encoding="utf-8"))
+    with _database() as db:
+        settings_service.change_settings(db, wanted, actor="demo")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The business database: connections, migrations, and one repository module a noun."""

@@ -1,0 +1,103 @@
+"""Connections to the business database."""
+
+import json
+from typing import TypeAlias
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import DictRow, dict_row
+
+from invoicing.domain.errors import InputError, WorkFailedError
+
+Database: TypeAlias = psycopg.Connection[DictRow]
+
+_CONNECT_TIMEOUT_SECONDS = 10
+
+
+def connect(dsn: str) -> Database:
+    """Open a connection: autocommit, rows as dicts; services open their transactions themselves.
+
+    Args:
+        dsn: A libpq connection string.
+
+    Raises:
+        WorkFailedError: The server cannot be reached, or refuses the login.
+    """
+    try:
+        return psycopg.connect(
+            dsn,
+            autocommit=True,
+            row_factory=dict_row,
+            connect_timeout=_CONNECT_TIMEOUT_SECONDS,
+            application_name="invoicing",
+            # A half-open connection is noticed within a minute instead of hours.
+            keepalives_idle=20,
+            keepalives_interval=10,
+            keepalives_count=3,
+            options="-c timezone=UTC -c idle_in_transaction_session_timeout=600000",
+        )
+    except psycopg.OperationalError as error:
+        raise WorkFailedError(
+            f"the business database cannot be reached ({str(error).strip()}): "
+            "is it up, and is the connection invoicing_db right?"
+        ) from None
+
+
+def dsn_of(db: Database) -> str:
+    """The connection string that ``db`` was opened with, its password included."""
+    return make_conninfo(db.info.dsn, password=db.info.password or None)
+
+
+def dsn_from_airflow_connection(value: str) -> str:
+    """Turn the value of ``AIRFLOW_CONN_INVOICING_DB`` into a libpq connection string.
+
+    Args:
+        value: An Airflow connection as a URI or as JSON.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if value.lstrip().startswith("{"):
+        try:
+            fields = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise InputError(f"AIRFLOW_CONN_INVOICING_DB is not valid JSON: {error.msg}") from None
+        extra = fields.get("extra") or {}
+        if isinstance(extra, str):
+            extra = json.loads(extra)
+        return dsn_from_parts(
+            fields.get("host"),
+            fields.get("port"),
+            fields.get("login"),
+            fields.get("password"),
+            fields.get("schema"),
+            extra,
+        )
+    parts = urlsplit(value)
+    if not parts.scheme.startswith("postgres"):
+        raise InputError("AIRFLOW_CONN_INVOICING_DB is not a postgres:// connection")
+    return dsn_from_parts(
+        unquote(parts.hostname or ""),
+        parts.port,
+        unquote(parts.username or ""),
+        unquote(parts.password or ""),
+        unquote(parts.path.lstrip("/")),
+        dict(parse_qsl(parts.query)),
+    )
+
+
+def dsn_from_parts(
+    host: str | None,
+    port: int | str | None,
+    login: str | None,
+    password: str | None,
+    database: str | None,
+    extra: dict[str, str] | None = None,
+) -> str:
+    """Build a libpq connection string; what is empty is left to libpq's defaults."""
+    known = {"host": host, "port": port, "user": login, "password": password, "dbname": database}
+    libpq_options = {
+        k: v for k, v in (extra or {}).items() if k in ("sslmode", "sslrootcert", "host", "options")
+    }
+    return make_conninfo("", **{k: str(v) for k, v in known.items() if v}, **libpq_options)

@@ -1,0 +1,78 @@
+"""Forward-only SQL migrations: applied in order, once, and never edited afterwards.
+
+Each file runs in one transaction under an advisory lock, so that several components may start at once,
+and its checksum is kept: a file that changed after it was applied is an error, not a surprise.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from invoicing.domain.errors import WorkFailedError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+# Any number will do as long as nobody else locks it in this database.
+_LOCK = 7_301_955_142
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: ``0001_name.sql``."""
+
+    version: str
+    sql: str
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the file's text."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
+    """All migrations, oldest first."""
+    return [Migration(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))]
+
+
+def migrate(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
+    """Bring the database at ``dsn`` up to date.
+
+    Returns:
+        Versions applied now, in order; empty where the database was up to date.
+
+    Raises:
+        WorkFailedError: An applied migration was edited, or the database is newer than this code.
+    """
+    migrations = read_migrations(folder)
+    schema = (Path(__file__).parent / "queries" / "migration.sql").read_text(encoding="utf-8")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        connection.execute(schema.encode())
+        applied: dict[str, str] = dict(
+            connection.execute("SELECT version, sha256 FROM invoicing.schema_migration").fetchall()
+        )
+        _check_history(migrations, applied)
+        missing = [migration for migration in migrations if migration.version not in applied]
+        for migration in missing:
+            with connection.transaction():
+                connection.execute(migration.sql.encode())
+                connection.execute(
+                    "INSERT INTO invoicing.schema_migration (version, sha256) VALUES (%s, %s)",
+                    [migration.version, migration.sha256],
+                )
+    return [migration.version for migration in missing]
+
+
+def _check_history(migrations: list[Migration], applied: dict[str, str]) -> None:
+    known = {migration.version: migration.sha256 for migration in migrations}
+    newer = sorted(set(applied) - set(known))
+    if newer:
+        raise WorkFailedError(
+            f"the database has migration {newer[-1]}, which this version does not know: run a newer version"
+        )
+    for version, sha256 in applied.items():
+        if known[version] != sha256:
+            raise WorkFailedError(
+                f"migration {version} was edited after it was applied: restore the file and add a new migration"
+            )

@@ -1,0 +1,60 @@
+-- name: clear_counts
+DELETE FROM invoicing.invoice_count WHERE run_id = %(run_id)s;
+
+-- name: copy_counts
+COPY invoicing.invoice_count (run_id, tenant_id, invoices) FROM STDIN;
+
+-- name: counted_tenants
+-- The tenants of a run's count, what stands decided about them, whether a message to them is under way or
+-- was accepted, and their invoices that no live first delivery carries.
+SELECT t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language, t.withholding_agent,
+       t.auto_send, t.only_multiple, n.invoices,
+       d.id AS decision_id, d.reason AS decided_reason, d.trace AS decided_trace,
+       d.invoice_count AS decided_count,
+       coalesce(m.has_message, false) AS has_message,
+       coalesce(u.invoice_ids, '{}') AS uncovered
+FROM invoicing.invoice_count AS n
+JOIN invoicing.tenant AS t ON t.id = n.tenant_id
+LEFT JOIN invoicing.decision AS d
+    ON d.tenant_id = t.id AND d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
+LEFT JOIN (
+    SELECT tenant_id, bool_or(state IN ('claimed', 'transmitting', 'sent', 'in_doubt')) AS has_message
+    FROM invoicing.delivery WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' GROUP BY tenant_id
+) AS m ON m.tenant_id = t.id
+LEFT JOIN (
+    SELECT i.tenant_id, array_agg(i.id ORDER BY i.serial) AS invoice_ids FROM invoicing.invoice AS i
+    WHERE i.cycle_id = %(cycle_id)s AND i.origin = 'monthly' AND i.state = 'issued'
+      AND NOT EXISTS (
+          SELECT FROM invoicing.delivery_invoice AS di
+          WHERE di.invoice_id = i.id AND di.purpose = 'initial' AND di.live)
+    GROUP BY i.tenant_id
+) AS u ON u.tenant_id = t.id
+WHERE n.run_id = %(run_id)s
+ORDER BY t.code;
+
+-- name: supersede_decisions
+UPDATE invoicing.decision SET superseded_at = now() WHERE id = ANY(%(ids)s);
+
+-- name: supersede_uncounted
+-- A tenant whose invoices no longer stand has nothing to decide.
+UPDATE invoicing.decision AS d SET superseded_at = now()
+WHERE d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
+  AND NOT EXISTS (
+      SELECT FROM invoicing.invoice_count AS n WHERE n.run_id = %(run_id)s AND n.tenant_id = d.tenant_id);
+
+-- name: copy_decisions
+COPY invoicing.decision (run_id, cycle_id, tenant_id, invoice_id, invoice_count, reason, trace) FROM STDIN;
+
+-- name: decisions_of_cycle
+SELECT t.code AS tenant, t.name, d.invoice_count AS invoices, d.reason, d.trace, d.decided_at, d.tenant_id
+FROM invoicing.decision AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
+WHERE d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
+ORDER BY t.code;
+
+-- name: undecided_single_invoices
+SELECT i.id AS invoice_id, i.period, t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language,
+       t.withholding_agent, t.auto_send, t.only_multiple
+FROM invoicing.invoice AS i JOIN invoicing.tenant AS t ON t.id = i.tenant_id
+WHERE i.origin = 'single' AND i.state = 'issued'
+  AND NOT EXISTS (SELECT FROM invoicing.decision AS d WHERE d.invoice_id = i.id)
+ORDER BY i.series, i.serial;

@@ -1,0 +1,59 @@
+"""The calendar month that is billed."""
+
+import calendar
+import datetime
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from invoicing.domain.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """One calendar month, billed in advance (contract, section 5).
+
+    Args:
+        year: 2000 to 2199.
+        month: 1 to 12.
+    """
+
+    year: int
+    month: int
+
+    def __post_init__(self) -> None:
+        if not (2000 <= self.year <= 2199 and 1 <= self.month <= 12):
+            raise InputError(
+                f"period {self.year:04}-{self.month:02} is not a month between 2000-01 and 2199-12"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``YYYY-MM``; raises `InputError` for anything else."""
+        match = re.fullmatch(r"([0-9]{4})-([0-9]{2})", text)
+        if match is None:
+            raise InputError(f"period {text!r} is not of the form YYYY-MM, for example 2026-11")
+        return cls(int(match[1]), int(match[2]))
+
+    @classmethod
+    def containing(cls, day: datetime.date) -> Self:
+        """The month that ``day`` falls in."""
+        return cls(day.year, day.month)
+
+    @property
+    def first_day(self) -> datetime.date:
+        """First day of the month."""
+        return datetime.date(self.year, self.month, 1)
+
+    @property
+    def last_day(self) -> datetime.date:
+        """Last day of the month, inclusive."""
+        return datetime.date(self.year, self.month, self.days)
+
+    @property
+    def days(self) -> int:
+        """Days of the month, 28 to 31."""
+        return calendar.monthrange(self.year, self.month)[1]
+
+    def __str__(self) -> str:
+        return f"{self.year:04}-{self.month:02}"

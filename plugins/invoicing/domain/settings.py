@@ -1,0 +1,115 @@
+"""The agency's settings: what they are, their bounds, and their defaults."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from invoicing.domain.address import problem
+from invoicing.domain.eligibility import SendPolicy
+from invoicing.domain.errors import InputError
+
+DEFAULT_SUBJECT = (
+    "{{ t('Factura de arriendo', 'Rent invoice') }}{% if period %} {{ period|month_name }}{% endif %}"
+    " – {{ agency.name }}"
+)
+
+# One line of text: what goes into a mail header or a document's heading.
+Line = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
+
+
+class Settings(BaseModel):
+    """Every setting of one version; immutable, like the version it is kept in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    auto_send: bool = Field(False, description="Send invoices by e-mail at all")
+    subject: Annotated[
+        str, StringConstraints(strip_whitespace=True, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")
+    ] = Field(DEFAULT_SUBJECT, description="Subject of the message, with variables")
+    template: Line = Field("default", min_length=1, description="Template of the message and the invoice")
+    recipients: Literal["all", "multiple_only"] = Field(
+        "all", description="Every tenant with invoices, or only those with more than one"
+    )
+    grouping: Literal["per_tenant", "per_invoice"] = Field(
+        "per_tenant", description="One message a tenant, or one an invoice"
+    )
+    due_days: int = Field(5, ge=0, le=90, description="Days from the issue of an invoice to its due date")
+    invoice_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{0,12}$")] = Field(
+        "FV-", description="What stands before an invoice's number"
+    )
+    agency_name: Line = Field("", description="Issuer of the invoices")
+    agency_nit: Line = Field("", description="Issuer's tax number")
+    agency_address: Line = ""
+    agency_city: Line = ""
+    agency_phone: Line = ""
+    agency_email: Line = ""
+    agency_logo: Annotated[
+        str,
+        StringConstraints(
+            max_length=400_000, pattern=r"^(data:image/(png|jpeg|svg\+xml);base64,[A-Za-z0-9+/=]+)?$"
+        ),
+    ] = Field("", description="Logo as a data: URI (PNG, JPEG or SVG, base64)")
+    payment_instructions: Annotated[str, StringConstraints(max_length=2000)] = Field(
+        "", description="How to pay, printed on every invoice"
+    )
+    from_email: Line = Field("", description="Sender's address")
+    from_name: Line = Field("", description="Sender's name; empty: the agency's")
+    reply_to: Line = Field("", description="Where answers go; empty: to the sender")
+    per_minute_limit: int = Field(
+        0, ge=0, le=100_000, description="Messages within any 60 seconds, all workers together; 0: no limit"
+    )
+    messages_per_connection: int = Field(
+        50, ge=1, le=10_000, description="Messages before the connection to the relay is renewed"
+    )
+
+    doubt_policy: Literal["hold", "resend_after"] = Field(
+        "hold",
+        description="A delivery in doubt waits for a person, or goes out again (at least once, maybe twice)",
+    )
+    doubt_minutes: int = Field(
+        60, ge=1, le=10_080, description="Minutes in doubt before resend_after sends again"
+    )
+    operator_email: Line = Field("", description="Who is told when a run ends with doubt or failure")
+
+    @field_validator("from_email", "reply_to", "agency_email", "operator_email")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        why = problem(value) if value else None
+        if why:
+            raise ValueError(why)
+        return value
+
+    @property
+    def policy(self) -> SendPolicy:
+        """The settings that decide who gets mail."""
+        return SendPolicy(self.auto_send, self.recipients)
+
+    def changed(self, changes: dict[str, Any]) -> Self:
+        """A new version with ``changes``, values as typed by a person (``yes``, ``30``) or as JSON.
+
+        Raises:
+            InputError: An unknown key, a value out of bounds, or sending turned on while something that a
+                message needs is missing; every problem is named.
+        """
+        unknown = sorted(set(changes) - set(type(self).model_fields))
+        if unknown:
+            raise InputError(
+                f"unknown setting(s) {', '.join(unknown)}; known are {', '.join(type(self).model_fields)}"
+            )
+        try:
+            changed = type(self).model_validate({**self.model_dump(), **changes})
+        except ValidationError as error:
+            lines = [
+                f"{'.'.join(map(str, e['loc']))}={_shown(e['input'])}: {e['msg']}" for e in error.errors()
+            ]
+            raise InputError("settings not changed: " + "; ".join(lines)) from None
+        if changed.auto_send and not changed.subject:
+            raise InputError("settings not changed: subject is empty while auto_send is on; give it a text")
+        return changed
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "…"

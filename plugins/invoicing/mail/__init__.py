@@ -1,0 +1,1 @@
+"""Messages, built and read back; and their transmission, of which every end is known or known to be unknown."""

@@ -1,0 +1,242 @@
+"""Templates: named parts of text, and how they become text with a document's data.
+
+A template has four parts, kept as strings wherever they come from (a folder of ``include/templates/``, or a
+version in the database): the message as HTML and as text, the invoice as HTML, and the invoice's CSS. Both
+languages stand side by side in a part, ``{{ t('Vence el', 'Due on') }}``: who edits a text sees its translation
+and cannot lose it, as a catalogue keyed by the Spanish text would.
+"""
+
+import re
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import jinja2
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from invoicing.domain.errors import NotFoundError
+from invoicing.rendering import formats
+from invoicing.rendering.document import InvoiceDocument, MailDocument
+from invoicing.rendering.errors import TemplateFaultError
+
+MAIL_HTML, MAIL_TEXT, INVOICE_HTML, INVOICE_CSS = PARTS = (
+    "mail.html",
+    "mail.txt",
+    "invoice.html",
+    "invoice.css",
+)
+# How problems of the settings' subject line name it, beside the parts.
+SUBJECT = "subject"
+
+DEFAULT_SUBJECT = (
+    "{{ t('Factura de arriendo', 'Rent invoice') }}{% if period %}, {{ period|month_name }}{% endif %}"
+    " – {{ agency.name }}"
+)
+
+SHIPPED_FOLDER = Path(__file__).parents[3] / "include" / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One version of a template.
+
+    Args:
+        version: 0 for the shipped one.
+        parts: Source text by part; all of `PARTS`.
+        folder: The only folder whose files (pictures, fonts) the invoice may refer to; None for no files.
+    """
+
+    name: str
+    version: int
+    parts: Mapping[str, str] = field(repr=False)
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        missing = [part for part in PARTS if part not in self.parts]
+        if missing:
+            raise NotFoundError(f"template {self.name!r} has no part {', '.join(missing)}")
+
+
+def shipped_names() -> list[str]:
+    """Names of the templates in ``include/templates/``."""
+    return sorted(path.parent.name for path in SHIPPED_FOLDER.glob(f"*/{INVOICE_HTML}"))
+
+
+def load_shipped(name: str = "default") -> Template:
+    """Read a template of ``include/templates/``.
+
+    Raises:
+        NotFoundError: There is none of this name, or a part of it is missing.
+    """
+    folder = SHIPPED_FOLDER / name
+    if name not in shipped_names():
+        raise NotFoundError(f"no template {name!r} is shipped; there are: {', '.join(shipped_names())}")
+    parts = {part: (folder / part).read_text(encoding="utf-8") for part in PARTS if (folder / part).is_file()}
+    return Template(name, 0, parts, folder)
+
+
+def invoice_variables(document: InvoiceDocument) -> dict[str, Any]:
+    """What ``invoice.html`` may name."""
+    return {
+        "invoice": document,
+        "agency": document.agency,
+        "tenant": document.tenant,
+        "period": document.period,
+        "language": document.language,
+    }
+
+
+def mail_variables(document: MailDocument) -> dict[str, Any]:
+    """What ``mail.html``, ``mail.txt`` and the subject may name."""
+    return {
+        "agency": document.agency,
+        "tenant": document.tenant,
+        "period": document.period,
+        "invoices": document.invoices,
+        "totals": document.totals,
+        "first_due_on": document.first_due_on,
+        "language": document.language,
+    }
+
+
+# Control characters have no business on paper, and the bidirectional overrides (U+202A–202E, U+2066–2069) let a
+# name rewrite the order of the text around it. Tabs and line ends stay.
+_UNPRINTABLE = MappingProxyType(
+    dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+)
+
+
+def _printable(value: Any) -> Any:
+    if value is None:
+        return ""
+    return value.translate(_UNPRINTABLE) if isinstance(value, str) else value
+
+
+@jinja2.pass_context
+def _translate(context: Context, es: str, en: str, **values: object) -> str:
+    """Choose the document's language; ``{name}`` in the text stands for the value of that name."""
+    text = en if context.get("language") == "en" else es
+
+    def value_of(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise jinja2.UndefinedError(f"t() has no value for {match[0]} in {text!r}")
+        return str(values[match[1]])
+
+    # Not str.format: it reads attributes of the values, {name.__class__} too.
+    return re.sub(r"\{(\w+)\}", value_of, text)
+
+
+def _in_language(function: Callable[..., str]) -> Callable[..., str]:
+    """A filter that takes the language from the document."""
+
+    @jinja2.pass_context
+    def localized(context: Context, *arguments: Any) -> str:
+        for argument in arguments:
+            if isinstance(argument, jinja2.Undefined):
+                # Formatting it would say something about Undefined's type; this says which name is wrong.
+                str(argument)
+        return function(*arguments, context["language"])
+
+    return localized
+
+
+def environment() -> ImmutableSandboxedEnvironment:
+    """The sandbox that every part is compiled in: strict about names, and without includes."""
+    sandbox = ImmutableSandboxedEnvironment(
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        undefined=jinja2.StrictUndefined,
+        finalize=_printable,
+        loader=jinja2.DictLoader({}),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    del sandbox.globals["lipsum"]
+    sandbox.globals["t"] = _translate
+    sandbox.filters |= {
+        "money": _in_language(formats.money),
+        "date": _in_language(formats.date),
+        "short_date": _in_language(formats.short_date),
+        "month_name": _in_language(formats.month_name),
+        "percent": _in_language(formats.percent),
+        "grouped": _in_language(formats.grouped),
+        "in_words": _in_language(formats.in_words),
+    }
+    return sandbox
+
+
+class Part:
+    """One part, compiled.
+
+    Args:
+        sandbox: From `environment`.
+        name: Decides whether values are escaped (``….html``).
+        largest_bytes: Of output; longer output is a fault of the template.
+
+    Raises:
+        TemplateFaultError: The syntax is wrong.
+    """
+
+    def __init__(
+        self,
+        sandbox: ImmutableSandboxedEnvironment,
+        name: str,
+        source: str,
+        largest_bytes: int = 8 * 1024 * 1024,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self._largest_bytes = largest_bytes
+        try:
+            code = sandbox.compile(source, name, name)
+        except jinja2.TemplateSyntaxError as error:
+            raise TemplateFaultError(name, error.lineno, error.message or "syntax error") from None
+        self._template = jinja2.Template.from_code(sandbox, code, sandbox.globals)
+
+    def render(self, variables: Mapping[str, Any]) -> str:
+        """Print the part.
+
+        Raises:
+            TemplateFaultError: A variable is unknown, the sandbox refused something, the output is too long,
+                or anything else went wrong while printing.
+        """
+        printed: list[str] = []
+        length = 0
+        try:
+            for piece in self._template.generate(variables):
+                length += len(piece)
+                if length > self._largest_bytes:
+                    break
+                printed.append(piece)
+        except (MemoryError, RecursionError):
+            raise
+        except SecurityError as error:
+            raise TemplateFaultError(self.name, self._line_of(error), f"not allowed: {error}") from None
+        except jinja2.TemplateNotFound:
+            raise TemplateFaultError(
+                self.name, self._line_of_include(), "a part cannot include or extend another one"
+            ) from None
+        except jinja2.UndefinedError as error:
+            raise TemplateFaultError(self.name, self._line_of(error), str(error)) from None
+        except Exception as error:  # noqa: BLE001 (a template can raise anything)
+            reason = f"{type(error).__name__}: {error}"
+            raise TemplateFaultError(self.name, self._line_of(error), reason) from None
+        if length > self._largest_bytes:
+            raise TemplateFaultError(
+                self.name, None, f"it prints more than {self._largest_bytes // 2**20} MB"
+            )
+        return "".join(printed)
+
+    def _line_of(self, error: BaseException) -> int | None:
+        """Jinja rewrites tracebacks so that they name the template's own lines."""
+        frames = traceback.extract_tb(error.__traceback__)
+        return next((frame.lineno for frame in reversed(frames) if frame.filename == self.name), None)
+
+    def _line_of_include(self) -> int | None:
+        found = re.search(r"\{%-?\s*(include|import|from|extends)\b", self.source)
+        return None if found is None else self.source.count("\n", 0, found.start()) + 1

@@ -1,0 +1,132 @@
+"""HTML and CSS to PDF. The only module that imports WeasyPrint; it runs in the child process.
+
+Faster than a plain `weasyprint.HTML(...).write_pdf()`: a fetcher that builds no TLS context, one font
+configuration and one parsed style sheet for all documents, and no garbage collection while a document is made
+(`worker` sees to that).
+"""
+
+import logging
+import mimetypes
+import re
+import warnings
+from pathlib import Path
+from urllib.request import DataHandler, Request, url2pathname
+
+with warnings.catch_warnings():
+    # A missing libharfbuzz-subset is said by `check_system`, in words that name the package.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import weasyprint
+    from weasyprint.text.fonts import FontConfiguration
+    from weasyprint.urls import URLFetcher, URLFetcherResponse
+
+from invoicing.rendering.document import InvoiceDocument
+from invoicing.rendering.templates import (
+    INVOICE_CSS,
+    INVOICE_HTML,
+    Part,
+    Template,
+    environment,
+    invoice_variables,
+)
+
+PDF_VARIANT = "pdf/ua-1"
+
+
+class BlockedResourceError(ValueError):
+    """A document refers to something outside of it."""
+
+
+class TemplateFetcher(URLFetcher):  # type: ignore[misc]  # WeasyPrint has no types
+    """Reads ``data:`` URIs and files of the template's own folder; everything else is noted and refused.
+
+    `URLFetcher.__init__` is left out on purpose: it prepares network handlers, a TLS context among them, that
+    nothing here may use.
+    """
+
+    _fail_on_errors = False
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = None if folder is None else folder.resolve()
+        self.blocked: list[str] = []
+
+    def fetch(self, url: str, headers: dict[str, str] | None = None) -> URLFetcherResponse:  # noqa: ARG002 (WeasyPrint's)
+        """Read ``url``, or raise `BlockedResourceError`."""
+        scheme = url.partition(":")[0].lower()
+        if scheme == "data":
+            response = DataHandler().data_open(Request(url))  # noqa: S310 (a data: URI)
+            return URLFetcherResponse(
+                url, response.read(), {"Content-Type": response.headers["Content-Type"]}
+            )
+        if scheme == "file" and self._folder is not None:
+            path = Path(url2pathname(re.split("[?#]", url, maxsplit=1)[0][5:].removeprefix("//"))).resolve()
+            if path.is_relative_to(self._folder) and path.is_file():
+                kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+                return URLFetcherResponse(url, path.read_bytes(), {"Content-Type": kind})
+        self.blocked.append(url)
+        raise BlockedResourceError(f"{url[:200]} is outside of the template")
+
+    def __call__(self, url: str) -> URLFetcherResponse:
+        """WeasyPrint calls its fetcher."""
+        return self.fetch(url)
+
+
+class Complaints(logging.Handler):
+    """Keeps what WeasyPrint logs about a document instead of printing it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one message; a document that gives thousands gives no more news after the first hundred."""
+        if len(self.messages) < 100:
+            self.messages.append(record.getMessage())
+
+
+class Typesetter:
+    """Makes PDFs of one template.
+
+    Raises:
+        TemplateFaultError: ``invoice.html`` has a syntax error.
+    """
+
+    def __init__(self, template: Template, largest_html_bytes: int) -> None:
+        self.complaints = Complaints()
+        weasyprint.LOGGER.handlers = [self.complaints]
+        weasyprint.LOGGER.propagate = False
+        self.fetcher = TemplateFetcher(template.folder)
+        self._base_url = None if template.folder is None else template.folder.resolve().as_uri() + "/"
+        self._fonts = FontConfiguration()
+        self._part = Part(environment(), INVOICE_HTML, template.parts[INVOICE_HTML], largest_html_bytes)
+        self._css = weasyprint.CSS(
+            string=template.parts[INVOICE_CSS],
+            font_config=self._fonts,
+            url_fetcher=self.fetcher,
+            base_url=self._base_url,
+        )
+
+    def typeset(self, document: InvoiceDocument) -> bytes:
+        """Make the PDF of ``document``; the same document gives the same bytes.
+
+        Raises:
+            TemplateFaultError: The template cannot be printed with this document.
+        """
+        html = weasyprint.HTML(
+            string=self._part.render(invoice_variables(document)),
+            url_fetcher=self.fetcher,
+            base_url=self._base_url,
+        )
+        pdf: bytes = html.write_pdf(
+            stylesheets=[self._css],
+            font_config=self._fonts,
+            pdf_variant=PDF_VARIANT,
+            pdf_identifier=document.number.encode(),
+        )
+        return pdf
+
+
+def missing_libraries() -> list[str]:
+    """Optional libraries that WeasyPrint did not find, by their Debian package."""
+    from weasyprint.text import ffi
+
+    return ["libharfbuzz-subset0"] if ffi.harfbuzz_subset is None else []

@@ -1,0 +1,76 @@
+"""Is a template fit to be saved?"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from invoicing.rendering.assignment import Assignment, Limits
+from invoicing.rendering.errors import RenderFailedError
+from invoicing.rendering.sandbox import TemplateProcess
+from invoicing.rendering.templates import DEFAULT_SUBJECT, PARTS, SUBJECT, Template
+
+# An editor waits for the answer; a sound template takes less than a second.
+VALIDATION_LIMITS = Limits(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a template.
+
+    Args:
+        part: One of `PARTS`, or ``subject``.
+        line: Line of the part, counted from 1, where it is known.
+        is_warning: The template works in spite of it (CSS that is ignored).
+    """
+
+    part: str
+    line: int | None
+    message: str
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        where = self.part if self.line is None else f"{self.part}, line {self.line}"
+        return f"{where}: {self.message}"
+
+
+def validate(
+    parts: Mapping[str, str],
+    subject: str = DEFAULT_SUBJECT,
+    folder: Path | None = None,
+    limits: Limits = VALIDATION_LIMITS,
+) -> list[Problem]:
+    """Find the problems of a template: syntax, unknown variables, blocked resources, limits.
+
+    Prints every part with sample documents in a child process, so that nothing an editor writes can hang or
+    harm the caller. Takes about one second.
+
+    Args:
+        parts: Source text of each of `PARTS`.
+        subject: The settings' subject line; it has the message's variables.
+        folder: As in `Template`.
+
+    Returns:
+        No problems that are not warnings: the template can be saved.
+    """
+    problems: list[Problem] = []
+    with TemplateProcess(
+        Assignment("proof", Template("proof", 0, parts, folder), subject), limits
+    ) as process:
+        for part in (SUBJECT, *PARTS):
+            try:
+                found = json.loads(process.ask(part, part))
+            except RenderFailedError as failure:
+                problems.append(Problem(part, None, failure.reason))
+            else:
+                problems += [Problem(**problem) for problem in found]
+    return problems
+
+
+def validate_subject(subject: str, template: Template, limits: Limits = VALIDATION_LIMITS) -> list[Problem]:
+    """Find the problems of a subject line alone."""
+    with TemplateProcess(Assignment("proof", template, subject), limits) as process:
+        try:
+            return [Problem(**problem) for problem in json.loads(process.ask(SUBJECT, SUBJECT))]
+        except RenderFailedError as failure:
+            return [Problem(SUBJECT, None, failure.reason)]

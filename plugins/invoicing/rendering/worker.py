@@ -1,0 +1,139 @@
+"""The child process that templates run in: ``python -m invoicing.rendering.worker``.
+
+It reads frames (8 bytes of length, then a pickle, from the parent that started it) and answers each with one
+(length, a status byte, then bytes: a PDF, or JSON). The first frame is an `Assignment` with its `Limits`, each
+later one a document. It ends when its input does. `sandbox` is the other end.
+"""
+
+import contextlib
+import gc
+import itertools
+import json
+import os
+import pickle
+import resource
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from invoicing.rendering.assignment import DONE, FAILED, HEADER, Assignment, Limits
+from invoicing.rendering.errors import TemplateFaultError
+
+# The child writes fontconfig's cache at most; nothing that a template does may fill a disk.
+LARGEST_FILE_BYTES = 8 * 1024 * 1024
+
+DOCUMENTS_BETWEEN_COLLECTIONS = 8
+
+
+def main() -> None:
+    """Serve the parent until it closes the pipe."""
+    # Whatever C libraries print to standard output must not end up between two frames.
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    requests = sys.stdin.buffer
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, args=(requests.fileno(),), daemon=True).start()
+    assignment, limits = _read(requests)
+    with _answering(replies) as answer:
+        make = _prepare(assignment, limits)
+        answer(b"")
+    for count in itertools.count(1):
+        document = _read(requests)
+        with _answering(replies) as answer, _alarm(limits.seconds):
+            answer(make(document))
+        del document
+        # The collector is off while a document is made. A used document is some 100,000 objects in cycles.
+        if count % DOCUMENTS_BETWEEN_COLLECTIONS == 0:
+            gc.collect()
+
+
+def _prepare(assignment: Assignment, limits: Limits) -> Callable[[Any], bytes]:
+    """Import what the product needs, then lower the limits, then compile the template within them."""
+    make: Callable[[Any], bytes]
+    match assignment.product:
+        case "invoice":
+            from invoicing.rendering.typesetting import Typesetter
+
+            _lower_limits(limits)
+            with _alarm(limits.seconds):
+                make = Typesetter(assignment.template, limits.output_bytes).typeset
+        case "mail":
+            from invoicing.rendering.composing import Composer
+
+            _lower_limits(limits)
+            with _alarm(limits.seconds):
+                make = Composer(assignment.template, assignment.subject, limits.output_bytes).compose
+        case "proof":
+            from invoicing.rendering.proofreading import Proofreader
+
+            _lower_limits(limits)
+            make = Proofreader(assignment.template, assignment.subject, limits.output_bytes).proofread
+    gc.disable()
+    gc.freeze()
+    return make
+
+
+def _lower_limits(limits: Limits) -> None:
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    allowed = held + limits.memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE_BYTES, LARGEST_FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _end_with_parent(pipe: int) -> None:
+    """End this process as soon as the other end of ``pipe`` is closed, even in the middle of a document."""
+    poll = select.poll()
+    poll.register(pipe, 0)  # hang-ups are always reported, and nothing else is wanted
+    poll.poll()
+    os._exit(0)
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Have the kernel end this process after ``seconds``, whatever it is doing then."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextlib.contextmanager
+def _answering(replies: BinaryIO) -> Iterator[Callable[[bytes], None]]:
+    """Give the block a function to answer with; answer with the reason where it fails instead."""
+    try:
+        yield lambda body: _write(replies, DONE, body)
+    except MemoryError:
+        # The heap may be in any state now. Without an answer the parent reads the cause of death.
+        os.write(sys.stderr.fileno(), b"MemoryError")
+        os._exit(1)
+    except TemplateFaultError as fault:
+        reason = str(fault)
+        _write(replies, FAILED, json.dumps({"reason": reason}).encode())
+    except RecursionError:
+        _write(replies, FAILED, json.dumps({"reason": "the template nests too deeply"}).encode())
+    except Exception as error:  # noqa: BLE001 (the parent is told; the next document may be fine)
+        reason = f"{type(error).__name__}: {error}"
+        _write(replies, FAILED, json.dumps({"reason": reason}).encode())
+
+
+def _read(requests: BinaryIO) -> Any:
+    header = requests.read(HEADER.size)
+    if len(header) < HEADER.size:
+        sys.exit(0)
+    (length,) = HEADER.unpack(header)
+    return pickle.loads(requests.read(length))  # noqa: S301 (written by the parent that started this process)
+
+
+def _write(replies: BinaryIO, status: bytes, body: bytes) -> None:
+    replies.write(HEADER.pack(len(body) + 1) + status + body)
+    replies.flush()
+
+
+if __name__ == "__main__":
+    main()

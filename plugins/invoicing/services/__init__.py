@@ -1,0 +1,1 @@
+"""Use cases: what the tasks, the command line and the pages do."""

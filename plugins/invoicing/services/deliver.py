@@ -1,0 +1,459 @@
+"""Send what is still to be sent: the ledger says what that is, and every step is written to it first."""
+
+import datetime
+import hashlib
+import logging
+import socket
+import time
+from collections import Counter
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+import psycopg
+import tenacity
+from psycopg.rows import DictRow
+
+from invoicing.db.connection import Database, connect, dsn_of
+from invoicing.db.statements import load
+from invoicing.domain.address import invalid_addresses, to_envelope
+from invoicing.domain.delivery import Batch, DeliveryState
+from invoicing.domain.errors import (
+    InputError,
+    PermanentFailureError,
+    TemporaryFailureError,
+    WorkFailedError,
+)
+from invoicing.domain.settings import Settings
+from invoicing.mail.message import Attachment, Mailbox, OutgoingMail, UnsafeMessageError, build
+from invoicing.mail.transmission import Outcome, Phase, Relay, RelayUnavailableError, Verdict
+from invoicing.rendering.errors import RenderFailedError
+from invoicing.rendering.mail import MailRenderer
+from invoicing.services import documents
+from invoicing.services import settings as settings_service
+from invoicing.services.archive import Archive
+from invoicing.services.journal import Journal, Settlement
+
+log = logging.getLogger(__name__)
+
+_SQL = load("delivery")
+# Outlives the relay's time for the payload and its answer to the final dot (15 minutes, see mail.transmission).
+_LEASE = datetime.timedelta(minutes=20)
+_NO_SENDER = (
+    "there is no sender's address: bin/invoicing settings set from_email=…, "
+    "or give the connection invoicing_smtp a from_email"
+)
+_LONGEST_SLOT_WAIT_SECONDS = 5.0
+# How long a settled outcome waits for the database to come back before it goes to the journal.
+_SETTLE_SECONDS = 20.0
+
+
+class LeaseLostError(TemporaryFailureError):
+    """Somebody else took the delivery over; this worker must not go on with it."""
+
+
+class LedgerUnreachableError(TemporaryFailureError):
+    """The database went away; what became of the last transmission is kept in the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who is sending.
+
+    Args:
+        owner: The task instance: ``dag/run/task/map index``. What an earlier try of it left behind is
+            over when a later one asks.
+        execution: Grows with each clear by a person and not with automatic retries. A refused delivery is
+            tried again by a new execution only.
+        name: For the log: the owner and its try.
+    """
+
+    owner: str
+    execution: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A message ready to be transmitted."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """How far a delivery came: ``why`` it is unsent, None where nothing is to be done about it."""
+
+    state: str
+    why: str | None = None
+    relay_is_away: bool = False
+
+
+def send_batch(
+    db: Database,
+    relay: Relay,
+    archive: Archive,
+    journal: Journal,
+    batch: Batch,
+    worker: Worker,
+    *,
+    sender: str | None = None,
+) -> dict[str, int]:
+    """Send the deliveries of ``batch`` that are still to be sent, each settled on its own. Safe to repeat.
+
+    Args:
+        sender: The connection's own from-address, for settings that name none.
+
+    Returns:
+        Deliveries by state, all of them ``sent``, ``cancelled`` or ``held``.
+
+    Raises:
+        TemporaryFailureError: Some are unsent and may be sent by a later try.
+        PermanentFailureError: Some were refused, or are in doubt: a person must look at them.
+    """
+    settle_journal(db, journal)
+    ids = list(batch.delivery_ids)
+    doubtful = db.execute(
+        _SQL["expire"], {"ids": ids, "owner": worker.owner, "actor": worker.name}
+    ).fetchall()
+    for row in doubtful:
+        log.error("delivery %s is in doubt: its worker ended or went silent while it transmitted", row["id"])
+    with ExitStack() as stack:
+        sending = _Sending(db, relay, archive, journal, worker, sender, stack)
+        results: dict[int, _Result] = {}
+        for delivery_id in ids:
+            if any(result.relay_is_away for result in results.values()):
+                results[delivery_id] = _Result("pending", "not tried, the relay is away")
+                continue
+            results[delivery_id] = result = sending.send(delivery_id)
+            log.info(
+                "delivery %s is %s%s", delivery_id, result.state, f": {result.why}" if result.why else ""
+            )
+    _raise_unsent(results)
+    return dict(Counter(result.state for result in results.values()))
+
+
+def check_relay(db: Database, relay: Relay, *, sender: str | None) -> None:
+    """Find out whether mail can be sent at all, before any delivery is tried.
+
+    Raises:
+        RelayUnavailableError: The relay is away, or refuses the login; with what to do.
+        InputError: There is no sender's address.
+    """
+    settings = settings_service.current_settings(db).settings
+    if not (settings.from_email or sender):
+        raise InputError(_NO_SENDER)
+    relay.check()
+
+
+def settle_journal(db: Database, journal: Journal) -> int:
+    """Tell the database what its absence kept from it; returns the number of settlements."""
+    count = 0
+    for settlement in journal.settlements():
+        _write_settlement(db, settlement)
+        journal.forget(settlement)
+        log.warning("delivery %s settled from the journal: %s", settlement.delivery_id, settlement.verdict)
+        count += 1
+    return count
+
+
+def _raise_unsent(results: dict[int, _Result]) -> None:
+    unsent = {id_: result for id_, result in results.items() if result.why}
+    if not unsent:
+        return
+    final = (DeliveryState.FAILED, DeliveryState.IN_DOUBT)
+    ordered = sorted(unsent.items(), key=lambda item: item[1].state not in final)
+    message = f"{len(unsent)} of {len(results)} unsent: " + "; ".join(
+        f"delivery {id_} is {result.state}: {result.why}" for id_, result in ordered[:10]
+    )
+    if all(result.state in final for result in unsent.values()):
+        raise PermanentFailureError(message)
+    raise TemporaryFailureError(message)
+
+
+class _Sending:
+    """One worker's way through its batch."""
+
+    def __init__(
+        self,
+        db: Database,
+        relay: Relay,
+        archive: Archive,
+        journal: Journal,
+        worker: Worker,
+        sender: str | None,
+        stack: ExitStack,
+    ) -> None:
+        self._db = db
+        self._dsn = dsn_of(db)
+        self._relay = relay
+        self._journal = journal
+        self._worker = worker
+        self._composer = Composer(db, archive, stack, sender)
+
+    def send(self, delivery_id: int) -> _Result:
+        """Bring one delivery as far as it goes now."""
+        row = self._load(delivery_id)
+        if row["state"] == DeliveryState.FAILED and row["execution"] != self._worker.execution:
+            row = self._reopen(row)
+        match DeliveryState(row["state"]):
+            case DeliveryState.SENT | DeliveryState.CANCELLED | DeliveryState.HELD:
+                return _Result(row["state"])
+            case DeliveryState.FAILED | DeliveryState.IN_DOUBT:
+                return _Result(row["state"], row["reason"] or row["last_reply"] or "see its history")
+            case DeliveryState.TRANSMITTING:
+                return _Result(row["state"], "another worker is transmitting it")
+            case DeliveryState.PENDING | DeliveryState.CLAIMED:
+                return self._transmit(row)
+
+    def _transmit(self, row: DictRow) -> _Result:
+        slot = self._take_slot(self._composer.settings(row).per_minute_limit)
+        try:
+            token = self._claim(row["id"])
+            if token is None:
+                return _Result(self._load(row["id"])["state"], "another worker has it")
+            try:
+                outcome = self._attempt(row, token)
+            except RelayUnavailableError as error:
+                # The set-up's fault: the delivery goes back untouched, and the batch ends here.
+                self._settle(row["id"], token, Outcome(Verdict.NOT_SENT, Phase.CONNECT, None, str(error)))
+                raise
+            return self._settle(row["id"], token, outcome)
+        finally:
+            if slot is not None:
+                # A slot that is not given back is over when the lease would be.
+                with suppress(psycopg.Error):
+                    self._db.execute(_SQL["end_slot"], {"id": slot})
+
+    def _load(self, delivery_id: int) -> DictRow:
+        row = self._db.execute(_SQL["delivery"], {"id": delivery_id}).fetchone()
+        if row is None:
+            raise PermanentFailureError(f"there is no delivery {delivery_id}: clear select_recipients")
+        return row
+
+    def _reopen(self, row: DictRow) -> DictRow:
+        """A person cleared the task: what was refused is tried again, at the tenant's addresses of today."""
+        self._db.execute(
+            _SQL["reopen_failed"],
+            {
+                "ids": [row["id"]],
+                "actor": self._worker.name,
+                "reason": "the task was cleared after it had failed",
+            },
+        )
+        return self._load(row["id"])
+
+    def _claim(self, delivery_id: int) -> int | None:
+        row = self._db.execute(
+            _SQL["claim"],
+            {
+                "id": delivery_id,
+                "lease": _LEASE,
+                "owner": self._worker.owner,
+                "execution": self._worker.execution,
+                "actor": self._worker.name,
+                "host": socket.gethostname(),
+            },
+        ).fetchone()
+        return None if row is None else int(row["lease_token"])
+
+    def _attempt(self, row: DictRow, token: int) -> Outcome:
+        """Compose and transmit; every way out is an outcome, save faults of the set-up, which are raised."""
+        try:
+            mail = self._composer.compose(row)
+        except (documents.DocumentDamagedError, RenderFailedError, UnsafeMessageError, InputError) as error:
+            return Outcome(Verdict.REFUSED_PERMANENTLY, Phase.CONNECT, None, f"not sent: {error}")
+        payload_sha256 = hashlib.sha256(mail.payload).hexdigest()
+        try:
+            return self._relay.transmit(
+                mail.sender,
+                mail.recipients,
+                mail.payload,
+                before_payload=lambda: self._mark(row["id"], token, payload_sha256),
+            )
+        except (LeaseLostError, psycopg.Error) as error:
+            # Raised before the first byte of the message: whatever became of the mark, nothing was sent.
+            return Outcome(Verdict.NOT_SENT, Phase.DATA, None, f"not marked, not sent: {error}")
+
+    def _mark(self, delivery_id: int, token: int, payload_sha256: str) -> None:
+        marked = self._db.execute(
+            _SQL["mark"],
+            {"id": delivery_id, "token": token, "lease": _LEASE, "payload_sha256": payload_sha256},
+        ).fetchone()
+        if marked is None:
+            raise LeaseLostError(f"delivery {delivery_id} was taken over by another worker")
+
+    def _settle(self, delivery_id: int, token: int, outcome: Outcome) -> _Result:
+        """Write down how the attempt ended; where the database is away, wait a while, then use the journal."""
+        state, _ = _STATE_AFTER[outcome.verdict]
+        reply = f"{outcome.code} {outcome.reply}" if outcome.code else outcome.reply
+        blamed = f"{outcome.address}: " if outcome.address else ""
+        why = None if state is DeliveryState.SENT else f"{blamed}{reply} (at {outcome.phase})"
+        settlement = Settlement(
+            delivery_id,
+            token,
+            outcome.verdict,
+            outcome.phase,
+            outcome.code,
+            reply,
+            why,
+            self._worker.name,
+        )
+        try:
+            self._write(settlement)
+        except (psycopg.OperationalError, WorkFailedError) as error:
+            self._journal.keep(settlement)
+            raise LedgerUnreachableError(
+                f"the database went away while delivery {delivery_id} was settled; that it is {state} is kept in "
+                f"{self._journal.folder} and will be written by the next worker or sweep"
+            ) from error
+        relay_is_away = outcome.verdict is Verdict.NOT_SENT and outcome.phase in _BEFORE_ANY_MESSAGE
+        return _Result(state, why, relay_is_away)
+
+    def _write(self, settlement: Settlement) -> None:
+        try:
+            _write_settlement(self._db, settlement)
+        except psycopg.OperationalError:
+            log.warning(
+                "the database went away, delivery %s is settled on a new connection", settlement.delivery_id
+            )
+            retrying = tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type((psycopg.OperationalError, WorkFailedError)),
+                wait=tenacity.wait_exponential(multiplier=0.2, max=3),
+                stop=tenacity.stop_after_delay(_SETTLE_SECONDS),
+                reraise=True,
+            )
+            retrying(self._write_anew, settlement)
+
+    def _write_anew(self, settlement: Settlement) -> None:
+        # The rest of the batch goes over this connection too.
+        self._db = connect(self._dsn)
+        self._composer.db = self._db
+        _write_settlement(self._db, settlement)
+
+    def _take_slot(self, per_minute_limit: int) -> int | None:
+        """Wait until the limit per minute, shared by all workers, allows one more transmission.
+
+        Transmissions under way count as well as those that ended within 60 seconds, so no 60 seconds see
+        more acceptances than the limit, however long each of them takes.
+        """
+        if per_minute_limit == 0:
+            return None
+        while True:
+            with self._db.transaction():
+                self._db.execute(_SQL["lock_slots"])
+                row = self._db.execute(_SQL["slots_in_use"], {"lease": _LEASE}).fetchone()
+                assert row is not None
+                if row["used"] < per_minute_limit:
+                    self._db.execute(_SQL["forget_slots"])
+                    taken = self._db.execute(_SQL["take_slot"]).fetchone()
+                    assert taken is not None
+                    return int(taken["id"])
+            time.sleep(min(max(row["wait_seconds"], 0.05), _LONGEST_SLOT_WAIT_SECONDS))
+
+
+# What a delivery becomes, and from where. `in_doubt` is among the latter: a worker that was thought dead may
+# still bring certainty about its own attempt.
+_UNDER_WAY = (DeliveryState.CLAIMED, DeliveryState.TRANSMITTING, DeliveryState.IN_DOUBT)
+_STATE_AFTER: dict[Verdict, tuple[DeliveryState, tuple[DeliveryState, ...]]] = {
+    Verdict.ACCEPTED: (DeliveryState.SENT, (DeliveryState.TRANSMITTING, DeliveryState.IN_DOUBT)),
+    Verdict.REFUSED_TEMPORARILY: (DeliveryState.PENDING, _UNDER_WAY),
+    Verdict.NOT_SENT: (DeliveryState.PENDING, _UNDER_WAY),
+    Verdict.REFUSED_PERMANENTLY: (DeliveryState.FAILED, _UNDER_WAY),
+    Verdict.IN_DOUBT: (DeliveryState.IN_DOUBT, (DeliveryState.TRANSMITTING,)),
+}
+_BEFORE_ANY_MESSAGE = frozenset({Phase.CONNECT, Phase.BANNER, Phase.EHLO, Phase.STARTTLS, Phase.AUTH})
+
+
+def _write_settlement(db: Database, settlement: Settlement) -> None:
+    state, from_states = _STATE_AFTER[Verdict(settlement.verdict)]
+    settled = db.execute(
+        _SQL["settle"],
+        {
+            "id": settlement.delivery_id,
+            "token": settlement.token,
+            "state": state,
+            "from_states": list(from_states),
+            "reply": settlement.reply,
+            "reason": settlement.reason,
+            "actor": settlement.actor,
+            "verdict": settlement.verdict,
+            "phase": settlement.phase,
+            "code": settlement.code,
+        },
+    ).fetchone()
+    if settled is None:
+        log.error(
+            "delivery %s was settled otherwise in the meantime; attempt %s ended %s, look at its history",
+            settlement.delivery_id,
+            settlement.token,
+            settlement.verdict,
+        )
+
+
+class Composer:
+    """Builds the messages of a batch; what several deliveries share is loaded and started once."""
+
+    def __init__(self, db: Database, archive: Archive, stack: ExitStack, sender: str | None) -> None:
+        self.db = db
+        self._archive = archive
+        self._stack = stack
+        self._sender = sender
+        self._settings: dict[int, Settings] = {}
+        self._renderers: dict[tuple[int, int], MailRenderer] = {}
+
+    def settings(self, delivery: DictRow) -> Settings:
+        """The settings that the delivery was made with."""
+        version = delivery["settings_version_id"]
+        if version not in self._settings:
+            self._settings[version] = settings_service.settings_version(self.db, version).settings
+        return self._settings[version]
+
+    def compose(self, delivery: DictRow) -> Mail:
+        """The message of ``delivery``: the same bytes each time, as long as its content is frozen.
+
+        Raises:
+            DocumentDamagedError, RenderFailedError, UnsafeMessageError, InputError: It cannot be sent as
+                it is; the message says what to mend.
+        """
+        settings = self.settings(delivery)
+        from_address = settings.from_email or self._sender
+        if not from_address:
+            raise InputError(_NO_SENDER)
+        problems = invalid_addresses((*delivery["to_addresses"], *delivery["cc_addresses"]))
+        if problems:
+            raise InputError(f"invalid address {problems[0].address!r}: {problems[0].reason}")
+        invoice_ids = [
+            row["invoice_id"]
+            for row in self.db.execute(_SQL["invoice_ids_of_delivery"], {"id": delivery["id"]})
+        ]
+        kept = documents.fetch(self.db, self._archive, invoice_ids)
+        invoices = documents.load_invoices(self.db, invoice_ids)
+        content = self._renderer(delivery, settings).render(
+            documents.mail_document(invoices, language=delivery["language"], settings=settings)
+        )
+        payload = build(
+            OutgoingMail(
+                message_id=delivery["message_id"],
+                date=delivery["message_date"],
+                sender=Mailbox(settings.from_name or settings.agency_name, from_address),
+                reply_to=settings.reply_to,
+                to=tuple(delivery["to_addresses"]),
+                cc=tuple(delivery["cc_addresses"]),
+                subject=content.subject,
+                text=content.text,
+                html=content.html,
+                attachments=tuple(Attachment(each.filename, each.content) for each in kept),
+                delivery_id=str(delivery["id"]),
+            )
+        )
+        recipients = (*delivery["to_addresses"], *delivery["cc_addresses"])
+        return Mail(to_envelope(from_address), tuple(to_envelope(address) for address in recipients), payload)
+
+    def _renderer(self, delivery: DictRow, settings: Settings) -> MailRenderer:
+        key = (delivery["template_version_id"], delivery["settings_version_id"])
+        if key not in self._renderers:
+            template = settings_service.template_version(self.db, delivery["template_version_id"]).template
+            self._renderers[key] = self._stack.enter_context(MailRenderer(template, settings.subject))
+        return self._renderers[key]

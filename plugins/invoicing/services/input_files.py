@@ -1,0 +1,291 @@
+"""Reads comma-separated input files: every row validated, everything that is wrong named.
+
+No row of these files may span lines (a line break in a name would end up in a mail header), so each physical
+line is parsed by itself: one missing quote spoils its own line and not the rest of the file.
+"""
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from invoicing.domain.errors import ImportRejectedError, InputError
+
+RowModel = TypeVar("RowModel", bound=BaseModel)
+
+_MAX_LISTED = 200
+_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+# How far to look for the end of a value that was broken over lines, only to say so in one message.
+_MAX_BROKEN_OVER = 20
+_LONGEST_LINE = 100_000
+_LONGEST_SHOWN = 80
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LINE_BREAKS = frozenset("\n\r\x0b\x0c\x85\u2028\u2029")
+# RFC 4180, section 2: a value that contains a quote is quoted itself, and its quotes are doubled.
+_VALUE = r'(?:"(?:[^"]|"")*"|[^",]*)'
+_WELL_QUOTED = re.compile(rf"{_VALUE}(?:,{_VALUE})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong at one place of one file.
+
+    Args:
+        line: Physical line, the header is 1.
+        column: None where the line as a whole is wrong.
+        value: As it stands in the file; None where the line as a whole is wrong.
+    """
+
+    file: str
+    line: int
+    column: str | None
+    value: str | None
+    why: str
+
+    def __str__(self) -> str:
+        place = f"{self.file} line {self.line}"
+        if self.column is not None:
+            place += f", column {self.column}"
+        if self.value is not None:
+            place += f", value {shown(self.value)}"
+        return f"{place}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Generic[RowModel]):
+    """One row: its raw values by column, and the validated row, or None where a value is wrong."""
+
+    line: int
+    values: dict[str, str]
+    row: RowModel | None
+
+
+@dataclass(slots=True)
+class InputFile(Generic[RowModel]):
+    """What was read of one file.
+
+    Args:
+        complete: Every line could at least be split into its columns, so what is not among ``records`` is
+            not in the file.
+    """
+
+    name: str
+    records: list[Record[RowModel]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    complete: bool = True
+
+    def rows(self) -> Iterator[tuple[int, RowModel]]:
+        """Valid rows, each with its line."""
+        return ((record.line, record.row) for record in self.records if record.row is not None)
+
+    def values(self, column: str) -> Iterator[tuple[int, str]]:
+        """What stands in ``column``, rows that are wrong elsewhere included; empty values left out."""
+        return ((record.line, record.values[column]) for record in self.records if record.values[column])
+
+    def reject_repeated(self, column: str) -> None:
+        """Add a problem for each row whose ``column`` an earlier row has already."""
+        first_lines: dict[str, int] = {}
+        for line, value in self.values(column):
+            first = first_lines.setdefault(value, line)
+            if first != line:
+                self.problems.append(Problem(self.name, line, column, value, f"line {first} has it already"))
+
+
+def shown(value: str) -> str:
+    """``value`` in quotes, shortened, with control characters as escapes."""
+    return repr(value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 1] + "…")
+
+
+def read_file(path: Path, model: type[RowModel]) -> InputFile[RowModel]:
+    """Read and validate every row of ``path``.
+
+    Values are freed of surrounding blanks and brought to Unicode's composed form (NFC), so that a city typed
+    on a Mac equals the same city typed elsewhere. Blank lines and rows without any value are skipped.
+
+    Args:
+        path: UTF-8, a byte-order mark tolerated; header row; comma.
+        model: The columns, all of them required in the header, in any order.
+
+    Returns:
+        The rows and the problems; nothing is raised for what is wrong inside the file.
+
+    Raises:
+        InputError: The file cannot be opened.
+    """
+    file: InputFile[RowModel] = InputFile(path.name)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if content.startswith(_UTF16_BOMS):
+        file.complete = False
+        file.problems.append(Problem(file.name, 1, None, None, "the file is UTF-16: save it as CSV UTF-8"))
+        return file
+
+    lines = _split_lines(file, content.removeprefix(_BOM).splitlines())
+    header: list[str] | None = None
+    for line, values in lines:
+        if header is None:
+            header = values
+            if not _check_header(file, line, header, list(model.model_fields)):
+                file.complete = False
+                return file
+        elif len(values) != len(header):
+            file.complete = False
+            why = f"{len(values)} values where the header has {len(header)} columns"
+            file.problems.append(Problem(file.name, line, None, None, why))
+        else:
+            file.records.append(_validate(file, line, dict(zip(header, values, strict=True)), model))
+    if header is None:
+        file.complete = False
+        if not file.problems:
+            why = f"the file is empty: its first line must name the columns {','.join(model.model_fields)}"
+            file.problems.append(Problem(file.name, 1, None, None, why))
+    return file
+
+
+def reject_if_any(problems: Sequence[Problem]) -> None:
+    """Raise with the first 200 problems and the number of the others.
+
+    Raises:
+        ImportRejectedError: There is a problem.
+    """
+    if not problems:
+        return
+    listing = [str(problem) for problem in problems[:_MAX_LISTED]]
+    if len(problems) > _MAX_LISTED:
+        listing.append(f"… and {len(problems) - _MAX_LISTED} more ({len(problems)} in all)")
+    raise ImportRejectedError(listing)
+
+
+def _split_lines(file: InputFile[RowModel], raw_lines: Iterable[bytes]) -> Iterator[tuple[int, list[str]]]:
+    lines = [_decode(file, number, raw) for number, raw in enumerate(raw_lines, start=1)]
+    width = 0
+    at = 0
+    while at < len(lines):
+        number, text = at + 1, lines[at]
+        at += 1
+        if text is None and not width:
+            return  # without a header the rest means nothing
+        if text is None or not text.strip():
+            continue
+        values, why = _parse(text)
+        if values is None:
+            values, used = _parse_broken(lines[number - 1 : number + _MAX_BROKEN_OVER], width)
+            at += used - 1
+        if values is None:
+            file.complete = False
+            file.problems.append(Problem(file.name, number, None, None, why))
+            if not width:
+                return
+        elif any(values):
+            width = width or len(values)
+            yield number, values
+
+
+def _decode(file: InputFile[RowModel], number: int, raw: bytes) -> str | None:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        file.complete = False
+        place = f"byte {error.start + 1} of the line (0x{raw[error.start]:02x})"
+        why = f"{place} is not UTF-8: save the file as CSV UTF-8"
+        file.problems.append(Problem(file.name, number, None, None, why))
+        return None
+
+
+def _parse(text: str) -> tuple[list[str] | None, str]:
+    """Split ``text`` into values; or None, and why not."""
+    if len(text) > _LONGEST_LINE:
+        return None, f"longer than {_LONGEST_LINE} characters"
+    if '"' in text and not _WELL_QUOTED.fullmatch(text):
+        if text.count('"') % 2:
+            return None, "a quote is not closed on its line"
+        return None, 'a quote stands inside a value: put the value in quotes and double the quotes in it ("")'
+    return _values_of(text), ""
+
+
+def _parse_broken(lines: Sequence[str | None], width: int) -> tuple[list[str] | None, int]:
+    """Parse a row whose quoted value has line breaks in it; also give the number of lines that it took."""
+    text = lines[0] or ""
+    for used, following in enumerate(lines[1:], start=2):
+        if following is None or len(text) + len(following) > _LONGEST_LINE:
+            break
+        text += "\n" + following
+        if _WELL_QUOTED.fullmatch(text):
+            values = _values_of(text)
+            return (values, used) if len(values) == width else (None, 1)
+    return None, 1
+
+
+def _values_of(well_quoted: str) -> list[str]:
+    values = next(csv.reader([well_quoted], strict=True))
+    return [unicodedata.normalize("NFC", value) for value in values]
+
+
+def _check_header(file: InputFile[RowModel], line: int, header: list[str], expected: list[str]) -> bool:
+    header[:] = [name.strip() for name in header]
+    if len(header) == 1 and any(separator in header[0] for separator in ";\t"):
+        why = "the columns are not separated by commas: save the file as CSV with commas"
+        file.problems.append(Problem(file.name, line, None, None, why))
+        return False
+    repeated = {name for name in header if header.count(name) > 1}
+    for name in sorted(repeated):
+        file.problems.append(Problem(file.name, line, name, None, "the header has this column twice"))
+    for name in sorted(set(header) - set(expected)):
+        why = f"unknown column; known are {','.join(expected)}"
+        file.problems.append(Problem(file.name, line, name or "''", None, why))
+    for name in expected:
+        if name not in header:
+            file.problems.append(Problem(file.name, line, name, None, "the header lacks this column"))
+    return not file.problems
+
+
+def _validate(
+    file: InputFile[RowModel], line: int, values: dict[str, str], model: type[RowModel]
+) -> Record[RowModel]:
+    unprintable = {
+        column: _control_in(value) for column, value in values.items() if _CONTROL.search(value) is not None
+    }
+    problems = [Problem(file.name, line, column, values[column], why) for column, why in unprintable.items()]
+    values = {column: value.strip() for column, value in values.items()}
+    row = None
+    try:
+        row = model.model_validate(values)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            column = str(detail["loc"][0])
+            if column not in unprintable:
+                problems.append(Problem(file.name, line, column, values[column], _why(detail)))
+    file.problems.extend(problems)
+    return Record(line, values, None if problems else row)
+
+
+def _control_in(value: str) -> str:
+    characters = set(value)
+    if characters & _LINE_BREAKS:
+        return "contains a line break"
+    if "\x00" in characters:
+        return "contains a NUL character"
+    return "contains a tab or another control character"
+
+
+def _why(detail: ErrorDetails) -> str:
+    match detail["type"]:
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "literal_error":
+            return f"must be {detail['ctx']['expected']}"
+        case "string_too_short":
+            return "must not be empty"
+        case "string_too_long":
+            return f"longer than {detail['ctx']['max_length']} characters"
+        case _:
+            return detail["msg"]

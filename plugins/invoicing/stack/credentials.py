@@ -1,0 +1,67 @@
+"""Passwords and keys of one stack: random, made once, readable by their owner only."""
+
+import base64
+import json
+import secrets
+from dataclasses import asdict, dataclass
+
+from invoicing.stack.layout import Layout
+from invoicing.stack.parts import StackError, write_private
+
+ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Secrets of the parts among themselves; no person types these."""
+
+    postgres_password: str
+    invoicing_password: str
+    airflow_password: str
+    fernet_key: str
+    jwt_secret: str
+    api_secret_key: str
+
+
+def load_or_create(layout: Layout) -> Credentials:
+    """The stack's secrets; the first call makes them."""
+    path = layout.credentials_file
+    if path.exists():
+        try:
+            return Credentials(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise StackError(
+                f"{path} is damaged ({error}): restore it, or start with a new INVOICING_STATE"
+            ) from None
+    if layout.database.exists():
+        raise StackError(
+            f"{layout.database} holds a database, but its passwords in {path} are gone: "
+            "restore that file, or start with a new INVOICING_STATE"
+        )
+    credentials = Credentials(
+        postgres_password=secrets.token_urlsafe(24),
+        invoicing_password=secrets.token_urlsafe(24),
+        airflow_password=secrets.token_urlsafe(24),
+        fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        jwt_secret=secrets.token_urlsafe(64),
+        api_secret_key=secrets.token_urlsafe(32),
+    )
+    write_private(path, json.dumps(asdict(credentials), indent=2))
+    return credentials
+
+
+def admin_password(layout: Layout) -> str:
+    """The password of Airflow's user ``admin``; the first call makes it, later ones keep what is in the file."""
+    path = layout.login_file
+    passwords: dict[str, str] = {}
+    if path.exists() and path.stat().st_size > 0:
+        try:
+            passwords = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StackError(
+                f"{path} is damaged ({error}): mend or remove it; a new password is made then"
+            ) from None
+    if ADMIN not in passwords:
+        passwords[ADMIN] = secrets.token_urlsafe(12)
+        write_private(path, json.dumps(passwords))
+    return passwords[ADMIN]

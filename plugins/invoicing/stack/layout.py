@@ -1,0 +1,129 @@
+"""Where the stack keeps its things."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from invoicing.domain.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+DEFAULT_PORT = 8080
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The folders and files of one stack.
+
+    Args:
+        state: ``INVOICING_STATE``, absolute.
+        port: ``INVOICING_PORT`` where it was given.
+    """
+
+    state: Path
+    port: int | None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Layout":
+        """Read ``INVOICING_STATE`` and ``INVOICING_PORT``.
+
+        Raises:
+            InputError: The port is no port.
+        """
+        environ = os.environ if environ is None else environ
+        state = Path(environ.get("INVOICING_STATE") or REPOSITORY / "var").expanduser().absolute()
+        port_text = environ.get("INVOICING_PORT") or None
+        if port_text is None:
+            return cls(state, None)
+        port = int(port_text) if port_text.isascii() and port_text.isdigit() else 0
+        if not 1 <= port <= 65535:
+            raise InputError(f"INVOICING_PORT={port_text!r} is not a port: give a number from 1 to 65535")
+        return cls(state, port)
+
+    @property
+    def stack_file(self) -> Path:
+        """What others need to reach the stack; no secrets."""
+        return self.state / "stack.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by whoever starts or stops the stack."""
+        return self.state / "lock"
+
+    @property
+    def credentials_file(self) -> Path:
+        """Database passwords and Airflow's keys."""
+        return self.state / "secrets" / "credentials.json"
+
+    @property
+    def login_file(self) -> Path:
+        """Passwords of Airflow's users, in the form that its SimpleAuthManager reads."""
+        return self.state / "secrets" / "airflow_users.json"
+
+    @property
+    def records(self) -> Path:
+        """One file a running part: its process."""
+        return self.state / "run"
+
+    @property
+    def logs(self) -> Path:
+        """One file a part, and the logs of Airflow's tasks."""
+        return self.state / "logs"
+
+    @property
+    def database(self) -> Path:
+        """PostgreSQL's data directory."""
+        return self.state / "postgres"
+
+    @property
+    def mailbox(self) -> Path:
+        """Messages that the inbox accepted."""
+        return self.state / "mailbox"
+
+    @property
+    def airflow_home(self) -> Path:
+        """Airflow's own folder."""
+        return self.state / "airflow"
+
+    @property
+    def archive(self) -> Path:
+        """Default place of issued PDFs."""
+        return self.state / "archive"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on ``port`` of 127.0.0.1 now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def choose_port(earlier: int | None) -> int:
+    """The port of an earlier start where it is still free, else any free one."""
+    if earlier is not None and is_free(earlier):
+        return earlier
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def holder_of(port: int) -> str:
+    """Who listens on ``port``, in words, as far as this user may see it."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.pid
+                and connection.laddr[1:2] == (port,)
+            ):
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return "another process"

@@ -1,0 +1,1 @@
+"""Pages and JSON API: a FastAPI app that Airflow mounts under ``/invoicing``."""

@@ -1,0 +1,64 @@
+"""What a form sent."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import RedirectResponse
+
+
+class Submitted(Mapping[str, str]):
+    """The fields of one form, as typed; a field that was not sent is empty."""
+
+    def __init__(self, fields: Mapping[str, list[str]], files: Mapping[str, bytes]) -> None:
+        self._fields = fields
+        self._files = files
+
+    def __getitem__(self, name: str) -> str:
+        values = self._fields.get(name)
+        return values[-1] if values else ""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a field that may be there more than once."""
+        return self._fields.get(name, [])
+
+    def flag(self, name: str) -> bool:
+        """Whether a box is ticked."""
+        return self[name] not in ("", "no", "false", "0")
+
+    def number(self, name: str) -> int | None:
+        """A hidden field's number; None where it is none."""
+        value = self[name]
+        return int(value) if value.isascii() and value.isdecimal() and len(value) < 19 else None
+
+    def file(self, name: str) -> bytes:
+        """An uploaded file's bytes; empty where none was chosen."""
+        return self._files.get(name, b"")
+
+
+async def _submitted(request: Request) -> Submitted:
+    form: FormData = await request.form()
+    fields: dict[str, list[str]] = {}
+    files: dict[str, bytes] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            files[name] = await value.read()
+        else:
+            # A browser sends lines as CRLF, whatever they were.
+            fields.setdefault(name, []).append(value.replace("\r\n", "\n").replace("\0", ""))
+    return Submitted(fields, files)
+
+
+SubmittedDep = Annotated[Submitted, Depends(_submitted)]
+
+
+def see_other(request: Request, path: str) -> RedirectResponse:
+    """After a change: show ``path`` of this app, so that a reload repeats nothing."""
+    return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", status_code=303)

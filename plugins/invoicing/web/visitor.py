@@ -1,0 +1,59 @@
+"""Who is asking, and what they may do."""
+
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from fastapi import Depends, Request
+
+
+class NotLoggedInError(Exception):
+    """The request carries no valid session."""
+
+
+class RefusedError(Exception):
+    """The visitor may not do this; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody who is logged in and may read.
+
+    Args:
+        id: The auth manager's id of the user.
+        name: As the user is shown.
+        may_change: Settings, tenants and templates too.
+        sent_token: The request brought its credentials by itself (``Authorization: Bearer``). A browser
+            never adds those to a request that another site makes: no form token is asked for.
+    """
+
+    id: str
+    name: str
+    may_change: bool
+    sent_token: bool = False
+
+    @property
+    def actor(self) -> str:
+        """How the audit names the person: by the id, with the name where it says more."""
+        return self.id if self.id == self.name else f"{self.name} (user {self.id})"
+
+
+class Gate(Protocol):
+    """Knows the users: Airflow's auth manager, whichever is configured."""
+
+    async def admit(self, request: Request) -> Visitor:
+        """Say who is asking.
+
+        Raises:
+            NotLoggedInError: Nobody.
+            RefusedError: Somebody who may not read.
+        """
+
+
+def current_visitor(request: Request) -> Visitor:
+    """Who is asking; the doorkeeper has let them in."""
+    visitor = request.state.visitor
+    assert isinstance(visitor, Visitor)
+    return visitor
+
+
+VisitorDep = Annotated[Visitor, Depends(current_visitor)]

@@ -1,0 +1,425 @@
+"""What an invoice's PDF shows, and what a bad template or a hostile name cannot do to it."""
+
+import base64
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from invoicing.rendering.assignment import Limits
+from invoicing.rendering.document import InvoiceDocument, Line
+from invoicing.rendering.errors import RenderFailedError, TemplateFaultError
+from invoicing.rendering.invoice import InvoiceRenderer, check_system
+from invoicing.rendering.sample import sample_invoice, sample_invoices
+from invoicing.rendering.templates import (
+    INVOICE_CSS,
+    INVOICE_HTML,
+    Part,
+    Template,
+    environment,
+    invoice_variables,
+    load_shipped,
+)
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Iterator[InvoiceRenderer]:
+    with InvoiceRenderer(load_shipped()) as renderer:
+        yield renderer
+
+
+def template_of(invoice_html: str, folder: Path | None = None, css: str = "") -> Template:
+    parts = {**load_shipped().parts, INVOICE_HTML: invoice_html, INVOICE_CSS: css}
+    return Template("test", 1, parts, folder)
+
+
+def pages_of(pdf: bytes) -> list[str]:
+    """The text of each page, one space between words."""
+    printed = subprocess.run(["pdftotext", "-layout", "-", "-"], input=pdf, capture_output=True, check=True)
+    return [" ".join(page.split()) for page in printed.stdout.decode().split("\f")[:-1]]
+
+
+def facts_of(pdf: bytes) -> dict[str, str]:
+    printed = subprocess.run(["pdfinfo", "-isodates", "-"], input=pdf, capture_output=True, check=True)
+    lines = (line.partition(":") for line in printed.stdout.decode().splitlines())
+    return {name: value.strip() for name, _, value in lines}
+
+
+def objects_of(pdf: bytes) -> bytes:
+    """The file with its streams decompressed."""
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    return pdf + b"".join(zlib.decompressobj().decompress(stream) for stream in streams if stream[:1] == b"x")
+
+
+def with_lines(count: int) -> InvoiceDocument:
+    lines = tuple(
+        Line(
+            "charge",
+            f"Renglón {number} " + "de mantenimiento de zonas comunes " * (number % 3),
+            Decimal(1000 * number),
+        )
+        for number in range(1, count + 1)
+    )
+    return replace(sample_invoice(), lines=lines)
+
+
+def test_a_usual_invoice_is_one_page_with_everything_on_it(shipped: InvoiceRenderer) -> None:
+    [page] = pages_of(shipped.render(sample_invoice()))
+
+    for words in (
+        "Factura",
+        "FV-1042",
+        "NIT 900.123.456-7",
+        "Ferretería Núñez & Hijos Ltda.",
+        "Carrera 15 # 88-64, local 3",
+        "noviembre de 2026",
+        "Canon de arrendamiento $ 4.200.000 19 % $ 798.000 $ 4.998.000",
+        "Proporcional: 15 de 30 días",
+        "-$ 100.000",
+        "Subtotal $ 4.420.000",
+        "Retención en la fuente 3,5 % de $ 4.200.000 -$ 147.000",
+        "Retención de ICA 0,966 % de $ 4.200.000 -$ 40.572",
+        "Total a pagar $ 4.931.884",
+        "Cuatro millones novecientos treinta y un mil ochocientos ochenta y cuatro pesos m/cte",
+        "6 de noviembre de 2026",
+        "Cuenta de ahorros 000-000000-00",
+        "Página 1 de 1",
+    ):
+        assert words in page.replace("\N{NO-BREAK SPACE}", " ").replace("N.º ", ""), words
+
+
+def test_an_english_tenant_gets_an_english_invoice(shipped: InvoiceRenderer) -> None:
+    pdf = shipped.render(sample_invoice("en"))
+    [page] = pages_of(pdf)
+
+    for words in (
+        "Invoice",
+        "Rent for November 2026",
+        "Total due COP 4,931,884",
+        "Prorated: 15 of 30 days",
+        "Page 1 of 1",
+    ):
+        assert words in page, words
+    assert b"/Lang (en)" in objects_of(pdf)
+
+
+def test_an_invoice_without_period_property_or_agency_details_is_still_one(shipped: InvoiceRenderer) -> None:
+    [page] = pages_of(shipped.render(sample_invoices()[2]))
+
+    assert "US$ 85.000,50" in page
+    assert "IVA" not in page
+    assert "PAGUE HASTA" not in page.upper(), "it is void"
+    assert "None" not in page
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 12, 13, 14, 15, 16, 17, 40])
+def test_pages_repeat_the_header_and_never_orphan_the_totals(shipped: InvoiceRenderer, count: int) -> None:
+    pages = pages_of(shipped.render(with_lines(count)))
+
+    text = " ".join(pages)
+    assert [int(n) for n in re.findall(r"Renglón (\d+)", text)] == list(range(1, count + 1))
+    for number, page in enumerate(pages, 1):
+        assert f"Página {number} de {len(pages)}" in page
+        if "Renglón" in page:
+            assert "CONCEPTO" in page.upper()
+    [page_of_totals] = [page for page in pages if "Son" in page or "SON" in page]
+    beside = re.findall(r"Renglón (\d+)", page_of_totals)
+    assert beside[-min(3, count) :] == [str(n) for n in range(max(1, count - 2), count + 1)]
+    assert "Subtotal" in page_of_totals
+    assert "Total a pagar" in page_of_totals
+
+
+def test_forty_long_lines_take_three_pages(shipped: InvoiceRenderer) -> None:
+    assert facts_of(shipped.render(with_lines(40)))["Pages"] in ("2", "3")
+
+
+def test_the_same_document_gives_the_same_bytes_from_another_process(shipped: InvoiceRenderer) -> None:
+    with InvoiceRenderer(load_shipped()) as other:
+        assert other.render(sample_invoice()) == shipped.render(sample_invoice())
+
+
+def test_the_file_carries_title_author_language_and_the_day_of_issue(shipped: InvoiceRenderer) -> None:
+    pdf = shipped.render(sample_invoice())
+    facts = facts_of(pdf)
+
+    assert facts["Title"] == "Factura FV-1042 – Inmobiliaria de Muestra S.A.S."
+    assert facts["Author"] == "Inmobiliaria de Muestra S.A.S."
+    assert facts["CreationDate"].startswith("2026-11-01")
+    assert facts["Tagged"] == "yes"
+    assert b"/Lang (es-CO)" in objects_of(pdf)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script><img src='file:///etc/passwd'>",
+        "{{7*7}} {% for x in range(9) %}x{% endfor %}",
+        "Ñandú " * 30,
+        "W" * 120,
+        "😀👩‍👩‍👧 Ltda.",
+        "שלום עולם \u202egnirts lived\u202c",
+        "A\x00B\x07C",
+        "",
+    ],
+)
+def test_a_hostile_name_is_printed_as_a_name(shipped: InvoiceRenderer, name: str) -> None:
+    document = sample_invoice()
+    [page] = pages_of(shipped.render(replace(document, tenant=replace(document.tenant, name=name))))
+
+    assert "Total a pagar $ 4.931.884" in page.replace("\N{NO-BREAK SPACE}", " ")
+    assert "root:" not in page
+    assert "49" not in page.split("Facturado")[0] or "{{7*7}}" not in name
+    for fragment in ("<script>alert(1)</script>", "{{7*7}}"):
+        if fragment in name:
+            assert fragment in page
+
+
+def test_a_template_reads_nothing_outside_of_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (tmp_path / "secret.css").write_text("body::before { content: 'S3CRET' }")
+    (folder / "own.css").write_text("body::before { content: 'OWNFILE' }")
+    (folder / "link.css").symlink_to(tmp_path / "secret.css")
+    sheets = "".join(
+        f'<link rel="stylesheet" href="{href}">'
+        for href in (
+            "own.css",
+            "../secret.css",
+            "link.css",
+            (tmp_path / "secret.css").as_uri(),
+            "own.css/../../secret.css",
+        )
+    )
+    with InvoiceRenderer(template_of(f"{sheets}<p>text</p>", folder)) as renderer:
+        [page] = pages_of(renderer.render(sample_invoice()))
+
+    assert "OWNFILE" in page
+    assert "S3CRET" not in page
+
+
+def test_a_template_opens_no_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x.png"
+        html = (
+            f'<img src="{url}"><style>@import "{url}"; body {{ background: url({url}) }}</style><p>text</p>'
+        )
+        with InvoiceRenderer(template_of(html)) as renderer:
+            [page] = pages_of(renderer.render(sample_invoice()))
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert "text" in page
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__ }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ invoice.__init__.__globals__ }}",
+        "{{ t.__globals__ }}",
+        "{{ '{0.__class__}'.format(invoice) }}",
+        "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{% set x = invoice.lines.append(1) %}",
+        "{{ self.__class__ }}",
+        "{% include '/etc/passwd' %}",
+        "{{ lipsum() }}",
+        "{{ invoice.nothing }}",
+    ],
+)
+def test_a_template_cannot_reach_outside_of_its_data(source: str) -> None:
+    with pytest.raises(TemplateFaultError) as caught:
+        Part(environment(), INVOICE_HTML, source).render(invoice_variables(sample_invoice()))
+
+    assert str(caught.value).startswith("invoice.html")
+
+
+def test_a_refused_template_names_the_invoice_the_part_and_the_line() -> None:
+    template = template_of("<p>\n{{ ''.__class__ }}")
+    with InvoiceRenderer(template) as renderer, pytest.raises(RenderFailedError) as caught:
+        renderer.render(sample_invoice())
+
+    assert str(caught.value).startswith(
+        "invoice FV-1042 was not rendered: invoice.html, line 2: not allowed: "
+    )
+
+
+BOMBS = {
+    "a loop": "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = a %}{% endfor %}{% endfor %}",
+    "one long C call": "{{ invoice.lines|length ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 }}",
+    "a constant folded at compile time": "{{ 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 }}",
+    "too much output": "{% for a in range(99999) %}{{ 'x' * 100000 }}{% endfor %}",
+    "too much memory": "{{ ('x' * 2000000000)|length }}",
+    "padding": "{{ '%2000000000d' % 1 }}",
+    "a layout without end": "{% for a in range(60000) %}<table><tr><td>{{ a }}{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
+def test_a_bomb_costs_its_own_invoice_and_not_the_next(bomb: str) -> None:
+    html = "{% if invoice.number == 'BOMB' %}" + bomb + "{% endif %}<p>{{ invoice.number }}</p>"
+    compiles = not bomb.startswith("{{ 9 **")
+    with InvoiceRenderer(template_of(html), Limits(seconds=1.5, memory_bytes=256 * 2**20)) as renderer:
+        if compiles:
+            renderer.render(sample_invoice())
+        started = time.monotonic()
+        with pytest.raises(RenderFailedError, match="invoice BOMB was not rendered: ") as caught:
+            renderer.render(replace(sample_invoice(), number="BOMB"))
+        if compiles:
+            assert time.monotonic() - started < 4.5, (
+                "the child's own alarm ends it, not the parent's patience"
+            )
+            assert pages_of(renderer.render(sample_invoice()))[0].startswith("FV-1042")
+
+    assert re.search(
+        "longer than 1.5 s|memory|prints more than|nests too deeply|RecursionError", caught.value.reason
+    )
+
+
+def test_an_svg_bomb_is_over_a_limit_or_harmless() -> None:
+    nested = "".join(f'<g id="g{n}">' + f'<use href="#g{n - 1}"/>' * 10 + "</g>" for n in range(1, 12))
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg"><defs><g id="g0"><rect width="1" height="1"/></g>'
+        f'{nested}</defs><use href="#g11"/></svg>'
+    )
+    document = sample_invoice()
+    logo = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    with InvoiceRenderer(load_shipped(), Limits(seconds=3)) as renderer:
+        with pytest.raises(RenderFailedError, match="FV-1042"):
+            renderer.render(replace(document, agency=replace(document.agency, logo=logo)))
+        assert len(pages_of(renderer.render(document))) == 1
+
+
+def test_a_killed_child_is_replaced(shipped: InvoiceRenderer) -> None:
+    shipped.render(sample_invoice())
+    pid = shipped._process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(RenderFailedError, match="SIGKILL"):
+        shipped.render(sample_invoice())
+
+    assert len(pages_of(shipped.render(sample_invoice()))) == 1
+
+
+def test_a_stopped_child_is_ended_and_replaced() -> None:
+    with InvoiceRenderer(load_shipped(), Limits(seconds=1)) as renderer:
+        renderer.render(sample_invoice())
+        pid = renderer._process.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(RenderFailedError, match="longer than 1 s"):
+            renderer.render(sample_invoice())
+        assert not Path(f"/proc/{pid}").exists()
+        renderer.render(sample_invoice())
+
+
+PARENT = """
+import sys, threading
+from dataclasses import replace
+from invoicing.rendering.assignment import Limits
+from invoicing.rendering.invoice import InvoiceRenderer
+from invoicing.rendering.sample import sample_invoice
+from invoicing.rendering.templates import Template, load_shipped
+
+parts = {**load_shipped().parts, "invoice.html": sys.argv[1]}
+renderer = InvoiceRenderer(Template("x", 1, parts), Limits(seconds=120))
+renderer.render(sample_invoice())
+if sys.argv[2] == "busy":
+    bomb = replace(sample_invoice(), number="BOMB")
+    threading.Thread(target=renderer.render, args=(bomb,), daemon=True).start()
+print(renderer._process.pid, flush=True)
+threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("state", ["busy", "idle"])
+def test_the_child_ends_with_its_parent(state: str) -> None:
+    html = "{% if invoice.number == 'BOMB' %}" + BOMBS["a loop"] + "{% endif %}<p>x</p>"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, html, state],
+        env={**os.environ, "PYTHONPATH": str(PLUGINS)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    with parent, parent.stdout:
+        child = int(parent.stdout.readline())
+        time.sleep(1)
+        assert is_running(child)
+        parent.kill()
+    deadline = time.monotonic() + 5
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ended = not is_running(child)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+    assert ended
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_the_child_does_not_see_the_parents_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "not-for-templates")
+    with InvoiceRenderer(template_of("<p>x</p>")) as renderer:
+        renderer.render(sample_invoice())
+        environment = Path(f"/proc/{renderer._process.pid}/environ").read_bytes()
+
+    assert b"not-for-templates" not in environment
+    assert b"PYTHONPATH" in environment
+
+
+def test_a_batch_does_not_grow_without_bound(shipped: InvoiceRenderer) -> None:
+    def resident() -> int:
+        return int(Path(f"/proc/{shipped._process.pid}/statm").read_text().split()[1]) * 4096
+
+    for _ in range(9):
+        shipped.render(sample_invoice())
+    before = resident()
+    for _ in range(16):
+        shipped.render(sample_invoice())
+
+    assert resident() - before < 30 * 2**20
+
+
+def test_closing_ends_the_child_and_leaves_no_thread() -> None:
+    threads = threading.active_count()
+    with InvoiceRenderer(template_of("<p>x</p>")) as renderer:
+        renderer.render(sample_invoice())
+        pid = renderer._process.pid
+        assert pid is not None
+
+    assert not Path(f"/proc/{pid}").exists()
+    assert threading.active_count() == threads
+
+
+def test_this_machine_has_what_rendering_needs() -> None:
+    assert check_system() == []
+
+
+def test_a_machine_without_the_font_is_told_which_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from invoicing.rendering import invoice
+
+    monkeypatch.setitem(invoice.FONT_PACKAGES, "No Such Family", "fonts-none")
+
+    assert check_system() == [
+        "font No Such Family is missing, invoices will not look as designed: apt-get install fonts-none"
+    ]

@@ -1,0 +1,157 @@
+"""Templates: what is shipped, and what a person is told about one that is wrong."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from invoicing.domain.errors import NotFoundError
+from invoicing.rendering.assignment import Limits
+from invoicing.rendering.sample import variables
+from invoicing.rendering.templates import (
+    DEFAULT_SUBJECT,
+    INVOICE_CSS,
+    INVOICE_HTML,
+    MAIL_HTML,
+    MAIL_TEXT,
+    Template,
+    load_shipped,
+    shipped_names,
+)
+from invoicing.rendering.validation import Problem, validate, validate_subject
+
+SOUND = {MAIL_HTML: "<p>{{ tenant.name }}</p>", MAIL_TEXT: "x", INVOICE_HTML: "<p>x</p>", INVOICE_CSS: ""}
+
+
+def problems_of(**changed: str) -> list[Problem]:
+    parts: Mapping[str, str] = {**SOUND, **{name.replace("_", "."): text for name, text in changed.items()}}
+    return validate(parts)
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_what_is_shipped_has_no_problem_and_no_warning(name: str) -> None:
+    template = load_shipped(name)
+
+    assert validate(template.parts, DEFAULT_SUBJECT, template.folder) == []
+
+
+@pytest.mark.parametrize("name", ["nothing", "", "..", "../templates/default", "default/"])
+def test_an_unknown_template_is_named(name: str) -> None:
+    with pytest.raises(NotFoundError, match="there are: default"):
+        load_shipped(name)
+
+
+def test_a_template_lacks_no_part() -> None:
+    with pytest.raises(NotFoundError, match=r"mail\.txt"):
+        Template("half", 1, {MAIL_HTML: "", INVOICE_HTML: "", INVOICE_CSS: ""})
+
+
+@pytest.mark.parametrize(
+    ("part", "source", "line", "words"),
+    [
+        ("mail_html", "<p>\n{% if %}", 2, "Expected an expression"),
+        ("mail_html", "<p>\n\n{{ tennant.name }}", 3, "unknown variable 'tennant'"),
+        ("mail_txt", "{% if false %}\n{{ nobody }}\n{% endif %}", 2, "unknown variable 'nobody'"),
+        ("mail_txt", "a\n{{ tenant.nmae }}", 2, "nmae"),
+        ("invoice_html", "a\nb\n{{ invoice.totl|money('COP') }}", 3, "totl"),
+        ("invoice_html", "{% for line in invoice.lines %}\n{{ line.amuont }}\n{% endfor %}", 2, "amuont"),
+        ("invoice_html", "\n{{ ''.__class__ }}", 2, "not allowed"),
+        ("invoice_html", "\n{% include 'x' %}", 2, "cannot include"),
+        ("invoice_html", "\n{{ invoice.total|mony }}", 2, "mony"),
+        ("invoice_html", '\n<img src="file:///etc/passwd">', 2, "'file:///etc/passwd' is blocked"),
+        ("invoice_html", '\n<img src="https://x.example/a.png">', 2, "'https://x.example/a.png' is blocked"),
+        ("invoice_html", '\n<img src="a.png">', 2, "'a.png' is blocked"),
+        ("invoice_html", "\n<style>@import 'http://x.example/a.css';</style>", 2, "is blocked"),
+        ("invoice_css", "p {}\np { background: url(http://x.example/a.png) }", 2, "is blocked"),
+        ("mail_html", '\n<img src="file:///etc/passwd">', 2, "'file:///etc/passwd' is blocked"),
+        ("mail_html", '\n<img src="http://x.example/a.png">', 2, "loads nothing from elsewhere"),
+        (
+            "mail_html",
+            '<p>\n<p style="background: url(http://x.example/)">',
+            2,
+            "loads nothing from elsewhere",
+        ),
+        (
+            "mail_html",
+            "<style>\n@import 'http://x.example/a.css';</style>",
+            2,
+            "loads nothing from elsewhere",
+        ),
+        ("mail_html", "\n<script>x</script>", 2, "no place in a message"),
+        ("mail_html", '\n<p onclick="x">', 2, "no place in a message"),
+        ("mail_html", '\n<a href="javascript:x">', 2, "javascript:x"),
+        ("mail_txt", "\n{{ t('Hola {name}', 'Hello {name}') }}", 2, "no value for {name}"),
+    ],
+)
+def test_a_problem_is_named_with_its_part_and_line(part: str, source: str, line: int, words: str) -> None:
+    problems = problems_of(**{part: source})
+
+    assert problems, "no problem was found"
+    assert {problem.part for problem in problems} == {part.replace("_", ".")}
+    assert any(problem.line == line and words in problem.message for problem in problems), problems
+    assert not any(problem.is_warning for problem in problems)
+
+
+def test_css_that_is_ignored_is_a_warning() -> None:
+    problems = problems_of(invoice_css="p {\n  colr: red;\n}")
+
+    assert [(problem.line, problem.is_warning) for problem in problems] == [(2, True)]
+
+
+def test_every_broken_part_is_reported_at_once() -> None:
+    problems = problems_of(mail_html="{{ a }}", mail_txt="{{ b }}", invoice_html="{{ c }}")
+
+    assert {problem.part for problem in problems} == {MAIL_HTML, MAIL_TEXT, INVOICE_HTML}
+
+
+def test_links_pictures_inside_and_unset_branches_are_fine() -> None:
+    html = (
+        '<a href="https://x.example">a</a><a href="mailto:a@x.example">b</a><img src="data:image/gif;base64,R0lGOD">'
+        "{% if period %}{% set what = 1 %}{% endif %}{% if period %}{{ what }}{% endif %}"
+    )
+    assert problems_of(mail_html=html) == []
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for a in range(99999) %}{{ 'x' * 9999 }}{% endfor %}",
+        "{{ 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 }}",
+    ],
+)
+def test_a_bomb_is_a_problem_of_its_part_and_the_others_are_still_read(bomb: str) -> None:
+    started = time.monotonic()
+    problems = validate({**SOUND, MAIL_TEXT: bomb, INVOICE_HTML: "{{ nobody }}"}, limits=Limits(seconds=1.5))
+
+    assert {problem.part for problem in problems} == {MAIL_TEXT, INVOICE_HTML}
+    assert time.monotonic() - started < 20
+
+
+def test_a_subject_alone_is_checked() -> None:
+    template = load_shipped()
+
+    assert validate_subject(DEFAULT_SUBJECT, template) == []
+    [problem] = validate_subject("Hola {{ tenat.name }}", template)
+    assert (problem.part, problem.line) == ("subject", 1)
+    [problem] = validate_subject("{{ agency.payment_instructions }}", template)
+    assert "line break" in problem.message
+
+
+def test_an_editor_is_told_which_variables_there_are() -> None:
+    names = dict(variables(INVOICE_HTML))
+
+    assert names["invoice.total"] == "4931884"
+    assert names["invoice.lines[0].tax_rate"] == "0.19"
+    assert names["agency.name"] == "Inmobiliaria de Muestra S.A.S."
+    assert "invoices[0].filename" in dict(variables(MAIL_TEXT))
+    assert "invoice.number" not in dict(variables("subject"))
+
+
+def test_the_picture_folder_of_a_shipped_template_is_its_own() -> None:
+    folder = load_shipped().folder
+
+    assert folder is not None
+    assert (folder / INVOICE_HTML).is_file()
+    assert folder.parent == Path(__file__).parents[2] / "include" / "templates"
