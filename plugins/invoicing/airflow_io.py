@@ -16,7 +16,7 @@ from airflow.sdk import BaseHook, ObjectStoragePath, TriggerRule, get_current_co
 from airflow.sdk.exceptions import AirflowFailException
 
 from invoicing.db.connection import Database, connect, dsn_from_parts
-from invoicing.domain.delivery import Batch
+from invoicing.domain.delivery import Batch, merge_for_rendering
 from invoicing.domain.errors import InputError, PermanentFailureError
 from invoicing.domain.period import Period
 from invoicing.mail.conversation import BoundedSMTP, BoundedSMTPS
@@ -183,11 +183,17 @@ def batches_to_xcom(batches: list[Batch]) -> list[MappedBatch]:
     return [{"label": batch.label, "delivery_ids": list(batch.delivery_ids)} for batch in batches]
 
 
+def batches_from_xcom(values: list[MappedBatch]) -> list[Batch]:
+    """The inverse of `batches_to_xcom`."""
+    return [Batch(value["label"], tuple(value["delivery_ids"])) for value in values]
+
+
 def mapped_batch(value: MappedBatch) -> Batch:
     """The batch of the running task instance; its label becomes the instance's name in the UI."""
     context: Any = get_current_context()
     context["label"] = value["label"]
-    return Batch(value["label"], tuple(value["delivery_ids"]))
+    (batch,) = batches_from_xcom([value])
+    return batch
 
 
 @contextmanager
@@ -246,6 +252,11 @@ def deliver_batches(batches: Any, cycle_run: Any) -> Any:
         The last task, to be followed by the one that closes the run.
     """
 
+    @task
+    def plan_rendering(batches: list[MappedBatch]) -> list[MappedBatch]:
+        """Share out the documents to be rendered: one rendering process serves some twenty tenants."""
+        return batches_to_xcom(merge_for_rendering(batches_from_xcom(batches)))
+
     @task(pool="render", map_index_template="{{ label }}")
     def render_invoices(batch: MappedBatch, cycle_run: int) -> int:
         """Render the PDFs that the batch's deliveries lack, and keep them in the archive."""
@@ -282,7 +293,7 @@ def deliver_batches(batches: Any, cycle_run: Any) -> Any:
                     sender=relay_sender(),
                 )
 
-    rendered = render_invoices.partial(cycle_run=cycle_run).expand(batch=batches)
+    rendered = render_invoices.partial(cycle_run=cycle_run).expand(batch=plan_rendering(batches))
     sent = send_invoices.partial(cycle_run=cycle_run).expand(batch=batches)
     rendered >> check_mail_server(batches) >> sent
     return sent

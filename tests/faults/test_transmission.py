@@ -31,7 +31,7 @@ from relay import (
     wait,
 )
 
-from invoicing.mail.conversation import BoundedSMTP
+from invoicing.mail.conversation import BoundedSMTP, Channel, Deadline
 from invoicing.mail.transmission import (
     Outcome,
     Phase,
@@ -216,7 +216,8 @@ BEFORE_THE_MESSAGE = [
 def test_a_fault_before_the_message_leaves_it_unsent(
     step: Step, phase: Phase, fault: Action, secure_relay: FaultyRelay
 ) -> None:
-    secure_relay.script(on(step, fault))
+    # A reset that is quick enough ends the connecting itself.
+    secure_relay.script(on(step, wait(0.05), then=fault))
     mark = Mark()
 
     started = time.monotonic()
@@ -633,6 +634,35 @@ def test_a_reply_in_mid_message_settles_it(
     assert slow_reader.accepted == 0
 
 
+@pytest.mark.parametrize(
+    ("fault", "verdict"),
+    [
+        (drop_connection, Verdict.NOT_SENT),
+        (reply("552 5.3.4 message too big"), Verdict.REFUSED_PERMANENTLY),
+        (reply("452 4.3.1 disk full"), Verdict.REFUSED_TEMPORARILY),
+    ],
+    ids=["drop", "552", "452"],
+)
+def test_a_relay_that_speaks_up_before_the_dot_gets_no_dot(
+    fault: Action, verdict: Verdict, relay: FaultyRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.script(on(Step.PAYLOAD, fault))
+    send = Channel.send
+
+    def send_slowly(channel: Channel, content: bytes, deadline: Deadline) -> None:
+        send(channel, content, deadline)
+        if content.startswith(b"Message-ID"):
+            time.sleep(0.2)
+
+    monkeypatch.setattr(Channel, "send", send_slowly)
+
+    with relay.connect() as client:
+        outcome = transmit(client)
+
+    assert (outcome.verdict, outcome.phase) == (verdict, Phase.PAYLOAD)
+    assert relay.accepted == 0
+
+
 # After the final dot
 
 
@@ -689,14 +719,18 @@ def test_no_clear_reply_to_the_dot_is_doubt(fault: Action, accepted: int, relay:
     assert time.monotonic() - started < 4 * IMPATIENT_SECONDS
 
 
-def test_after_a_doubt_the_next_message_has_a_new_connection(relay: FaultyRelay) -> None:
-    relay.script(on(Step.DOT, accept, then=drop_connection, times=1))
+@pytest.mark.parametrize(
+    "fault", [drop_connection, reply("354 go on"), raw(b"what?\r\n")], ids=["drop", "354", "garbage"]
+)
+def test_after_a_doubt_the_next_message_has_a_new_connection(fault: Action, relay: FaultyRelay) -> None:
+    relay.script(on(Step.DOT, accept, then=fault, times=1))
 
     with relay.connect() as client:
         assert transmit(client, payload=message("<1@a.test>")).verdict is Verdict.IN_DOUBT
         assert transmit(client, payload=message("<2@a.test>")).verdict is Verdict.ACCEPTED
 
     assert relay.accepted_ids == {"<1@a.test>": 1, "<2@a.test>": 1}
+    assert relay.connections == 2
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,17 @@ class Batch:
     delivery_ids: tuple[int, ...]
 
 
+def merge_for_rendering(batches: list[Batch], size: int = 20, most: int = 200) -> list[Batch]:
+    """Merge neighbouring batches: starting a rendering process costs more than rendering ten invoices.
+
+    Args:
+        size: Deliveries of a merged batch at least, where there are so many.
+        most: Batches at the most.
+    """
+    recipients = [(delivery_id, batch.label) for batch in batches for delivery_id in batch.delivery_ids]
+    return split_into_batches(recipients, min(most, -(-len(recipients) // size) or 1))
+
+
 def split_into_batches(recipients: list[tuple[int, str]], most: int = 200) -> list[Batch]:
     """Group deliveries so that no more than ``most`` task instances are mapped.
 

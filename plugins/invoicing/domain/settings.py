@@ -9,7 +9,7 @@ from invoicing.domain.eligibility import SendPolicy
 from invoicing.domain.errors import InputError
 
 DEFAULT_SUBJECT = (
-    "{{ t('Factura de arriendo', 'Rent invoice') }}{% if period %} {{ period|month_name }}{% endif %}"
+    "{{ t('Factura de arriendo', 'Rent invoice') }}{% if period %}, {{ period|month_name }}{% endif %}"
     " – {{ agency.name }}"
 )
 

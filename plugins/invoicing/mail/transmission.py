@@ -156,9 +156,7 @@ class Relay:
     def longest_doubt_seconds(self) -> float:
         """The longest time from the end of ``before_payload`` to the outcome. A lease must outlive it."""
         return (
-            self._payload_timeout_seconds
-            + self._acceptance_timeout_seconds
-            + 2 * self._farewell_timeout_seconds
+            self._payload_timeout_seconds + self._acceptance_timeout_seconds + self._farewell_timeout_seconds
         )
 
     def __enter__(self) -> Self:
@@ -345,16 +343,17 @@ class Relay:
         except BrokenConversationError as error:
             return self._broken_off(line, begun, str(error))
         try:
-            line.channel.send(_END_OF_MESSAGE, Deadline(self._farewell_timeout_seconds))
-            reply = line.channel.read_reply(Deadline(self._acceptance_timeout_seconds))
+            deadline = Deadline(self._acceptance_timeout_seconds)
+            line.channel.send(_END_OF_MESSAGE, deadline)
+            reply = line.channel.read_reply(deadline)
         except BrokenConversationError as error:
             self._hang_up()
             return Outcome(Verdict.IN_DOUBT, Phase.ACCEPTANCE, None, printable(str(error)))
-        if reply.closes or reply.code == _GO_AHEAD:
+        if reply.is_positive:
+            return Outcome(Verdict.ACCEPTED, Phase.ACCEPTANCE, reply.code, reply.text)
+        verdict = _REFUSALS.get(reply.code // 100, Verdict.IN_DOUBT)
+        if verdict is Verdict.IN_DOUBT:
             self._hang_up()
-        verdict = (
-            Verdict.ACCEPTED if reply.is_positive else _REFUSALS.get(reply.code // 100, Verdict.IN_DOUBT)
-        )
         return Outcome(verdict, Phase.ACCEPTANCE, reply.code, reply.text)
 
     def _broken_off(self, line: "_Line", begun: bool, reason: str) -> Outcome:

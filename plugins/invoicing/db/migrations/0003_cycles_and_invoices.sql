@@ -140,11 +140,12 @@ END $$;
 CREATE CONSTRAINT TRIGGER invoice_sums_of_lines AFTER INSERT ON invoicing.invoice
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION invoicing.check_invoice_sums();
 
--- An issued invoice never changes: it can be voided, once.
+-- An issued invoice never changes: it can be voided, once. The number is generated after this trigger, from
+-- columns that are compared.
 CREATE FUNCTION invoicing.keep_invoice() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'DELETE' OR OLD.state <> 'issued' OR NEW.state <> 'void'
-        OR (to_jsonb(NEW) - 'state') <> (to_jsonb(OLD) - 'state') THEN
+        OR (to_jsonb(NEW) - '{state,number}'::text[]) <> (to_jsonb(OLD) - '{state,number}'::text[]) THEN
         RAISE EXCEPTION 'invoice % is issued: it can only be voided', OLD.number
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;

@@ -1,0 +1,92 @@
+"""Every DAG keeps the house rules."""
+
+import ast
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DAGS = Path(__file__).parents[2] / "dags"
+FILES = sorted(DAGS.glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The DAGs as Airflow's parser reads them; the metadata database is not asked."""
+    home = tmp_path_factory.mktemp("airflow")
+    os.environ["AIRFLOW_HOME"] = str(home)
+    os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(str(DAGS), collect_dags=True)
+
+
+def test_all_dags_are_read(bag: Any) -> None:
+    assert bag.import_errors == {}
+    assert sorted(bag.dags) == [path.stem for path in FILES]
+
+
+def test_every_dag_and_task_says_what_it_is(bag: Any) -> None:
+    for dag in bag.dags.values():
+        assert dag.doc_md, dag.dag_id
+        assert dag.tags, dag.dag_id
+        for task in dag.tasks:
+            assert task.doc_md or task.python_callable.__doc__, task.task_id
+            assert task.owner == "invoicing", task.task_id
+
+
+def test_no_dag_bills_a_month_by_being_unpaused(bag: Any) -> None:
+    """A past start date would run the last missed tick at once."""
+    for dag in bag.dags.values():
+        assert dag.start_date is None, dag.dag_id
+        assert dag.catchup is False, dag.dag_id
+
+
+def test_what_talks_to_others_is_retried_with_backoff_and_bounded_by_a_pool(bag: Any) -> None:
+    for dag_id in ("monthly_invoicing", "send_new_invoices"):
+        dag = bag.dags[dag_id]
+        send, render = dag.get_task("send_invoices"), dag.get_task("render_invoices")
+        assert (send.partial_kwargs["pool"], render.partial_kwargs["pool"]) == ("smtp", "render")
+        assert send.partial_kwargs["retries"] == 5
+        assert send.partial_kwargs["retry_exponential_backoff"] == 2.0
+        assert send.partial_kwargs["map_index_template"] == "{{ label }}"
+
+
+def test_the_monthly_dag_is_wired_as_designed(bag: Any) -> None:
+    dag = bag.dags["monthly_invoicing"]
+    downstream = {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks}
+    assert downstream["choose_path"] == ["select_recipients", "sending_disabled"]
+    assert downstream["count_invoices"] == ["choose_path"]
+    assert downstream["generate_invoices"] == ["count_invoices"]
+    assert downstream["send_invoices"] == ["close_cycle"]
+    assert downstream["sending_disabled"] == ["close_cycle"]
+    assert downstream["close_cycle"] == []
+    assert dag.get_task("close_cycle").trigger_rule == "all_done"
+    assert dag.timetable.__class__.__name__ == "CronPartitionTimetable"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_dag_file_is_wiring_only(path: Path) -> None:
+    """It imports Airflow's SDK, our adapter and our services, and the heavy ones not when it is parsed."""
+    tree = ast.parse(path.read_text())
+    top_level = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    everywhere = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+    def modules(nodes: list[ast.Import | ast.ImportFrom]) -> set[str]:
+        return {
+            name
+            for node in nodes
+            for name in (
+                [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            )
+        }
+
+    assert modules(top_level) <= {"airflow.sdk", "invoicing.airflow_io", "typing"}
+    assert modules(everywhere) <= {
+        "airflow.sdk",
+        "invoicing.airflow_io",
+        "invoicing.services",
+        "invoicing.domain.errors",
+        "typing",
+    }

@@ -1,0 +1,196 @@
+"""What a person may decide about a delivery, and what not."""
+
+import threading
+
+import pytest
+from agency import Agency
+
+from invoicing.db.connection import connect
+from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.services import resolution, sweep
+from invoicing.services.journal import Journal
+
+SENT = ("claimed", "transmitting", "sent")
+DOUBT = ("claimed", "transmitting", "in_doubt")
+
+
+def only_id(agency: Agency) -> int:
+    row = agency.db.execute("SELECT min(id) AS id FROM invoicing.delivery").fetchone()
+    assert row is not None
+    return int(row["id"])
+
+
+@pytest.fixture
+def delivery(agency: Agency) -> int:
+    agency.add_tenant("A", leases=2)
+    agency.run()
+    return only_id(agency)
+
+
+@pytest.mark.parametrize(("verdict", "state"), [("sent", "sent"), ("failed", "failed"), ("retry", "pending")])
+def test_a_doubt_is_settled_with_a_reason(agency: Agency, delivery: int, verdict: str, state: str) -> None:
+    agency.put("A", *DOUBT)
+    resolution.resolve(agency.db, delivery, verdict, reason="seen in the relay's log", actor="ana")
+    assert agency.deliveries() == [("A", state, 2)]
+    event = agency.db.execute("SELECT * FROM invoicing.delivery_event ORDER BY id DESC LIMIT 1").fetchone()
+    assert event is not None
+    assert (event["actor"], event["reason"], event["from_state"], event["to_state"]) == (
+        "ana",
+        "seen in the relay's log",
+        "in_doubt",
+        state,
+    )
+    audited = agency.db.execute(
+        "SELECT * FROM invoicing.audit_event WHERE action = 'delivery_resolved'"
+    ).fetchall()
+    assert [(row["actor"], row["details"]["as"]) for row in audited] == [("ana", verdict)]
+
+
+@pytest.mark.parametrize(
+    "states", [(), ("claimed",), ("claimed", "transmitting"), SENT, ("claimed", "failed")]
+)
+def test_what_is_not_in_doubt_cannot_be_settled(
+    agency: Agency, delivery: int, states: tuple[str, ...]
+) -> None:
+    agency.put("A", *states)
+    before = agency.deliveries()
+    with pytest.raises(InputError, match="not in doubt: nothing was changed"):
+        resolution.resolve(agency.db, delivery, "sent", reason="x", actor="ana")
+    assert agency.deliveries() == before
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "message"),
+    [("sent", "  ", "give a reason"), ("lost", "x", "'lost' settles nothing; known are sent, failed, retry")],
+)
+def test_a_resolution_needs_a_verdict_and_a_reason(
+    agency: Agency, delivery: int, verdict: str, reason: str, message: str
+) -> None:
+    agency.put("A", *DOUBT)
+    with pytest.raises(InputError, match=message):
+        resolution.resolve(agency.db, delivery, verdict, reason=reason, actor="ana")
+    assert agency.deliveries() == [("A", "in_doubt", 2)]
+
+
+def test_an_unknown_delivery_is_named(agency: Agency, delivery: int) -> None:
+    with pytest.raises(NotFoundError, match="there is no delivery 999"):
+        resolution.resolve(agency.db, 999, "sent", reason="x", actor="ana")
+    with pytest.raises(NotFoundError, match="there is no delivery 998, 999"):
+        resolution.resend(agency.db, [delivery, 998, 999], reason="x", actor="ana")
+    assert agency.deliveries() == [("A", "pending", 2)]
+
+
+def test_of_two_people_at_once_the_second_is_told(agency: Agency, delivery: int, dsn: str) -> None:
+    agency.put("A", *DOUBT)
+    answers: list[str] = []
+
+    def settle(verdict: str) -> None:
+        with connect(dsn) as db:
+            try:
+                resolution.resolve(db, delivery, verdict, reason="x", actor=verdict)
+                answers.append(verdict)
+            except InputError as error:
+                answers.append(str(error))
+
+    threads = [threading.Thread(target=settle, args=[verdict]) for verdict in ("sent", "failed")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum("not in doubt" in answer for answer in answers) == 1
+
+
+def test_a_resend_is_a_new_delivery_of_the_same_invoices(agency: Agency, delivery: int) -> None:
+    agency.put("A", *SENT)
+    agency.change_tenant("A", emails=["new@correo.example"])
+    (again,) = resolution.resend(agency.db, [delivery], reason="lost by the tenant", actor="ana")
+    agency.db.execute(
+        "UPDATE invoicing.delivery SET state = 'claimed', lease_until = now(), attempts = 1 WHERE id = %s",
+        [again],
+    )
+    agency.put("A", "transmitting", "sent")
+    (third,) = resolution.resend(agency.db, [again], reason="lost again", actor="ana")
+    rows = agency.db.execute(
+        "SELECT id, purpose, generation, resend_of, to_addresses, message_id FROM invoicing.delivery ORDER BY id"
+    ).fetchall()
+    assert [(row["id"], row["purpose"], row["generation"], row["resend_of"]) for row in rows] == [
+        (delivery, "initial", 1, None),
+        (again, "resend", 2, delivery),
+        (third, "resend", 3, delivery),
+    ]
+    assert rows[1]["to_addresses"] == ["new@correo.example"]
+    assert len({row["message_id"] for row in rows}) == 3
+    assert agency.deliveries() == [("A", "sent", 2), ("A", "sent", 2), ("A", "pending", 2)]
+    assert agency.balance() == []
+
+
+def test_what_failed_is_taken_up_again_as_it_is(agency: Agency, delivery: int) -> None:
+    agency.put("A", "claimed", "failed")
+    agency.change_tenant("A", emails=["mended@correo.example"])
+    assert resolution.resend(agency.db, [delivery], reason="address mended", actor="ana") == [delivery]
+    row = agency.db.execute("SELECT state, on_request, to_addresses FROM invoicing.delivery").fetchone()
+    assert row == {"state": "pending", "on_request": True, "to_addresses": ["mended@correo.example"]}
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [
+        ((), "is pending: only what was sent or failed is sent again"),
+        (("claimed", "transmitting"), "is transmitting: only"),
+        (DOUBT, "is in doubt: settle it first"),
+        (("cancelled",), "is cancelled: only"),
+    ],
+)
+def test_what_may_still_arrive_is_not_sent_again(
+    agency: Agency, delivery: int, states: tuple[str, ...], message: str
+) -> None:
+    agency.put("A", *states)
+    before = agency.deliveries()
+    with pytest.raises(InputError, match=message):
+        resolution.resend(agency.db, [delivery], reason="x", actor="ana")
+    assert agency.deliveries() == before
+
+
+def test_a_resend_needs_a_reason_and_a_valid_address(agency: Agency, delivery: int) -> None:
+    agency.put("A", *SENT)
+    with pytest.raises(InputError, match="give a reason"):
+        resolution.resend(agency.db, [delivery], reason="", actor="ana")
+    agency.change_tenant("A", emails=["mal@@correo.example"])
+    with pytest.raises(InputError, match="tenant A cannot get mail"):
+        resolution.resend(agency.db, [delivery], reason="x", actor="ana")
+    assert agency.deliveries() == [("A", "sent", 2)]
+
+
+class TestSweep:
+    """Over-age leases end; young ones are left alone; nothing is sent."""
+
+    def expire(self, agency: Agency) -> None:
+        agency.db.execute("UPDATE invoicing.delivery SET lease_until = now() - interval '1 second'")
+
+    def test_over_age_claims_are_freed_and_transmissions_doubted(
+        self, agency: Agency, delivery: int, journal: Journal
+    ) -> None:
+        agency.add_tenant("B")
+        agency.run()
+        agency.put("A", "claimed")
+        agency.put("B", "claimed", "transmitting")
+        assert sweep.sweep_deliveries(agency.db, journal)["doubted"] == 0
+        self.expire(agency)
+        counts = sweep.sweep_deliveries(agency.db, journal)
+        assert (counts["freed"], counts["doubted"]) == (1, 1)
+        assert agency.deliveries() == [("A", "pending", 2), ("B", "in_doubt", 1)]
+
+    def test_a_doubt_is_held_unless_the_agency_chose_otherwise(
+        self, agency: Agency, delivery: int, journal: Journal
+    ) -> None:
+        agency.put("A", *DOUBT)
+        agency.set(doubt_minutes=10)
+        assert sweep.sweep_deliveries(agency.db, journal)["released"] == 0
+        agency.set(doubt_policy="resend_after")
+        assert sweep.sweep_deliveries(agency.db, journal)["released"] == 0
+        agency.db.execute("ALTER TABLE invoicing.delivery DISABLE TRIGGER delivery_is_guarded")
+        agency.db.execute("UPDATE invoicing.delivery SET updated_at = now() - interval '11 minutes'")
+        agency.db.execute("ALTER TABLE invoicing.delivery ENABLE TRIGGER delivery_is_guarded")
+        assert sweep.sweep_deliveries(agency.db, journal)["released"] == 1
+        row = agency.db.execute("SELECT state, on_request, doubt_resends FROM invoicing.delivery").fetchone()
+        assert row == {"state": "pending", "on_request": True, "doubt_resends": 1}

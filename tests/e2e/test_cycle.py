@@ -1,0 +1,303 @@
+"""The monthly cycle as an operator sees it: command line in, real scheduler, messages in the mailbox."""
+
+import csv
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+from running_stack import Stack
+
+from invoicing.airflow_api import AirflowApi
+from invoicing.db.connection import dsn_from_airflow_connection
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+AGENCY = Path(__file__).parents[1] / "data" / "agency"
+EXPECTED: dict[str, Any] = json.loads((AGENCY / "expected.json").read_text())["all"]
+PERIOD = EXPECTED["period"]
+DAG = "monthly_invoicing"
+
+
+@pytest.fixture(scope="module")
+def agency(stack: Stack) -> Stack:
+    """The stack with the reference agency imported, sending on, and its period run once."""
+    stack.run("import", str(AGENCY))
+    stack.run(
+        "settings", "set", "auto_send=yes", "from_email=facturas@agencia.example", "agency_name=Agencia"
+    )
+    stack.run("run", "--period", PERIOD, "--wait")
+    return stack
+
+
+@pytest.fixture
+def api(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> AirflowApi:
+    return AirflowApi.from_environment(environment_of(stack, monkeypatch))
+
+
+@pytest.fixture
+def db(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection[Any]]:
+    dsn = dsn_from_airflow_connection(environment_of(stack, monkeypatch)["AIRFLOW_CONN_INVOICING_DB"])
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
+def environment_of(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    from invoicing.stack import environment
+
+    monkeypatch.setenv("INVOICING_STATE", str(stack.state))
+    monkeypatch.setenv("INVOICING_PORT", str(stack.port))
+    return environment()
+
+
+def pdfs(message: EmailMessage) -> dict[str, bytes]:
+    return {
+        str(part.get_filename()): part.get_content()
+        for part in message.iter_attachments()
+        if part.get_content_type() == "application/pdf"
+    }
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    return pytest.fail("it did not happen in time")
+
+
+def test_the_mailbox_holds_what_was_worked_out_beforehand(agency: Stack) -> None:
+    shown = agency.json("cycle", "show", PERIOD)
+    assert shown["balanced"] is True
+    assert shown["state"] == "closed"
+    assert shown["invoices"]["count"] == EXPECTED["totals"]["invoices"]
+    assert shown["invoices"]["total"] == EXPECTED["totals"]["total"]
+    assert {key: count for key, count in shown["decisions"].items() if count} == EXPECTED["totals"][
+        "decisions"
+    ]
+    assert {key: count for key, count in shown["deliveries"].items() if count} == {
+        "sent": EXPECTED["totals"]["mails"]
+    }
+
+    invoices = agency.json("cycle", "invoices", PERIOD)
+    keys = ("lease", "tenant", "subtotal", "tax", "withholding", "total")
+    assert sorted(
+        ({key: row[key] for key in keys} for row in invoices), key=lambda row: row["lease"]
+    ) == sorted(EXPECTED["invoices"], key=lambda row: row["lease"])
+
+    tenants = agency.json("cycle", "tenants", PERIOD)
+    assert {row["tenant"]: row["reason"] or "send" for row in tenants} == EXPECTED["decisions"]
+
+    lease_of = {f"{row['number']}.pdf": row["lease"] for row in invoices}
+    tenant_of = {row["delivery"]["message_id"]: row["tenant"] for row in tenants if row["delivery"]}
+    received = {}
+    for message in agency.mailbox():
+        attachments = pdfs(message)
+        assert all(content.startswith(b"%PDF") for content in attachments.values())
+        received[tenant_of[str(message["Message-ID"])]] = {
+            "to": addresses(message, "To"),
+            "cc": addresses(message, "Cc"),
+            "invoices": sorted(lease_of[name] for name in attachments),
+        }
+        envelope = message.get_all("X-Envelope-To", [])
+        assert sorted(envelope) == sorted(addresses(message, "To") + addresses(message, "Cc"))
+    assert received == {
+        tenant: {
+            "to": [in_ascii(address) for address in mail["to"]],
+            "cc": [in_ascii(address) for address in mail["cc"]],
+            "invoices": sorted(mail["invoices"]),
+        }
+        for tenant, mail in EXPECTED["mails"].items()
+    }
+    assert len(agency.mailbox()) == EXPECTED["totals"]["mails"]
+
+
+def addresses(message: EmailMessage, header: str) -> list[str]:
+    return [address.addr_spec for address in message[header].addresses] if message[header] else []
+
+
+def in_ascii(address: str) -> str:
+    local, _, domain = address.partition("@")
+    return f"{local}@{domain.encode('idna').decode()}"
+
+
+def test_repeating_and_clearing_sends_nothing_twice(agency: Stack, api: AirflowApi) -> None:
+    before = [str(message["Message-ID"]) for message in agency.mailbox()]
+    invoices = agency.json("cycle", "invoices", PERIOD)
+
+    agency.run("run", "--period", PERIOD, "--wait")
+    first = api.dag_runs(DAG, partition_key=PERIOD)[-1]
+    api.clear(DAG, first.run_id)
+    wait_until(lambda: api.dag_run(DAG, first.run_id).is_over)
+
+    assert api.dag_run(DAG, first.run_id).state == "success"
+    assert [str(message["Message-ID"]) for message in agency.mailbox()] == before
+    assert agency.json("cycle", "invoices", PERIOD) == invoices
+
+
+def test_a_simulation_says_what_a_run_would_do_and_does_nothing(
+    agency: Stack, db: psycopg.Connection[Any]
+) -> None:
+    count = "SELECT (SELECT count(*) FROM invoicing.invoice), (SELECT count(*) FROM invoicing.decision)"
+    before = db.execute(count).fetchone()
+    simulated = agency.json("simulate", "--period", "2027-03")
+    assert db.execute(count).fetchone() == before
+    assert {row["decision"] for row in simulated["tenants"]} == {"send", "skip"}
+    assert simulated["invoices_detail"]
+
+
+def test_with_sending_off_every_tenant_is_told_why_and_nobody_gets_mail(
+    agency: Stack, api: AirflowApi
+) -> None:
+    before = len(agency.mailbox())
+    agency.run("settings", "set", "auto_send=no")
+    try:
+        agency.run("run", "--period", "2026-12", "--wait")
+    finally:
+        agency.run("settings", "set", "auto_send=yes")
+    shown = agency.json("cycle", "show", "2026-12")
+    assert shown["decisions"] == {"send": 0, "sending_disabled": shown["tenants"]}
+    assert shown["balanced"] is True
+    assert len(agency.mailbox()) == before
+    run = api.dag_runs(DAG, partition_key="2026-12")[0]
+    states = {task.task_id: task.state for task in api.task_instances(DAG, run.run_id)}
+    assert states["sending_disabled"] == "success"
+    assert states["send_invoices"] == "skipped"
+
+
+def test_single_invoices_are_sent_once_they_are_created(
+    agency: Stack, api: AirflowApi, tmp_path: Path
+) -> None:
+    before = {str(message["Message-ID"]) for message in agency.mailbox()}
+    file = tmp_path / "singles.csv"
+    disabled = next(code for code, reason in EXPECTED["decisions"].items() if reason == "tenant_disabled")
+    file.write_text(
+        "invoice_ref,tenant_code,lease_code,description,amount,tax\n"
+        "S-1,T00001,L00001,Copia de llaves,50000,iva\n"
+        f"S-2,{disabled},,Multa,80000,none\n"
+        "S-3,T00003,,Reparación,120000,iva\n"
+        "S-3,T00003,,Materiales,30000,iva\n"
+    )
+    agency.run("invoices", "create", str(file))
+    again = agency.run("invoices", "create", str(file))
+    assert "S-3 exists already as" in again.stderr
+
+    def new_messages() -> list[EmailMessage]:
+        return [message for message in agency.mailbox() if str(message["Message-ID"]) not in before]
+
+    wait_until(lambda: len(new_messages()) >= 2)
+    wait_until(lambda: all(run.is_over for run in api.dag_runs("send_new_invoices")))
+    assert sorted(addresses(message, "To")[0][:8] for message in new_messages()) == ["t1-00001", "t1-00003"]
+    assert all(len(pdfs(message)) == 1 for message in new_messages())
+    assert {run.state for run in api.dag_runs("send_new_invoices")} == {"success"}
+
+
+@pytest.fixture
+def only_three_tenants(agency: Stack, tmp_path: Path) -> list[str]:
+    """Sending is switched off for all tenants but three who get mail."""
+    chosen = [code for code, mail in EXPECTED["mails"].items() if len(mail["to"]) == 1][:3]
+    with (AGENCY / "tenants.csv").open(newline="", encoding="utf-8") as source:
+        rows = list(csv.DictReader(source))
+    with (tmp_path / "tenants.csv").open("w", newline="", encoding="utf-8") as target:
+        writer = csv.DictWriter(target, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(
+            {**row, "auto_send": "yes" if row["tenant_code"] in chosen else "no"} for row in rows
+        )
+    agency.run("import", str(tmp_path))
+    return chosen
+
+
+def test_a_send_task_killed_in_mid_message_leaves_a_doubt_and_sends_nothing_twice(
+    agency: Stack, api: AirflowApi, db: psycopg.Connection[Any], only_three_tenants: list[str]
+) -> None:
+    """The gap of RFC 1047, made to happen: the message leaves, its worker dies before the reply."""
+    period, victim = "2027-01", only_three_tenants[1]
+    before = {str(message["Message-ID"]) for message in agency.mailbox()}
+    inbox = psutil.Process(agency.pid("inbox"))
+    # Holds the victim's worker just before its mark commits, long enough to stop the inbox under it.
+    db.execute(
+        f"""CREATE FUNCTION invoicing.hold_mark() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF NEW.state = 'transmitting' AND NEW.tenant_id =
+                    (SELECT id FROM invoicing.tenant WHERE code = '{victim}') THEN PERFORM pg_sleep(4);
+                END IF; RETURN NULL; END $$"""
+    )
+    db.execute(
+        "CREATE TRIGGER hold_mark AFTER UPDATE ON invoicing.delivery"
+        " FOR EACH ROW EXECUTE FUNCTION invoicing.hold_mark()"
+    )
+    try:
+        agency.run("run", "--period", period)
+        wait_until(
+            lambda: db.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone()
+        )
+        others = "SELECT count(*) FROM invoicing.delivery WHERE period = %s AND state = 'sent'"
+        inbox.send_signal(signal.SIGSTOP)
+        wait_until(lambda: state_of(db, period, victim) == "transmitting")
+        worker = worker_of(db, period, victim)
+        worker.kill()
+        worker.wait(10)
+    finally:
+        inbox.send_signal(signal.SIGCONT)
+        db.execute("DROP TRIGGER hold_mark ON invoicing.delivery")
+        db.execute("DROP FUNCTION invoicing.hold_mark()")
+
+    run = wait_until(
+        lambda: next((run for run in api.dag_runs(DAG, partition_key=period) if run.is_over), None), 240
+    )
+
+    assert run.state == "failed"
+    shown = agency.json("cycle", "show", period)
+    assert {key: count for key, count in shown["deliveries"].items() if count} == {"sent": 2, "in_doubt": 1}
+    (doubtful,) = agency.json("deliveries", "list", "--period", period, "--state", "in_doubt")
+    assert doubtful["tenant"] == victim
+    received = [m for m in agency.mailbox() if str(m["Message-ID"]) not in before]
+    ids = [str(message["Message-ID"]) for message in received]
+    assert len(ids) == len(set(ids)) in (2, 3)
+    assert db.execute(others, [period]).fetchone() == (2,)
+
+    # A person looks into the relay's log and settles it; the run is then cleared and ends well.
+    agency.run(
+        "deliveries", "resolve", str(doubtful["id"]), "--as", "sent", "--reason", "seen in the mailbox"
+    )
+    api.clear(DAG, run.run_id, only_failed=True)
+    wait_until(lambda: api.dag_run(DAG, run.run_id).is_over)
+    assert api.dag_run(DAG, run.run_id).state == "success"
+    assert agency.json("cycle", "show", period)["deliveries"]["sent"] == 3
+    assert {str(m["Message-ID"]) for m in agency.mailbox()} == before | set(ids)
+
+
+def state_of(db: psycopg.Connection[Any], period: str, tenant: str) -> str | None:
+    row = db.execute(
+        "SELECT d.state FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
+        " WHERE d.period = %s AND t.code = %s",
+        [period, tenant],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def worker_of(db: psycopg.Connection[Any], period: str, tenant: str) -> psutil.Process:
+    """The task process that holds the tenant's delivery: the one with the database connection that claimed it."""
+    ports = {
+        row[0]
+        for row in db.execute(
+            "SELECT client_port FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND query ILIKE %s",
+            ["%SET state = 'transmitting'%"],
+        )
+    }
+    for process in psutil.process_iter():
+        try:
+            own_ports = {each.laddr.port for each in process.net_connections("tcp") if each.laddr}
+            if own_ports & ports and "postgres" not in process.name():
+                return process
+        except psutil.Error:
+            continue
+    return pytest.fail(f"nobody transmits to {tenant} in {period}")
