@@ -31,6 +31,7 @@ _REREAD_SECONDS = 60.0  # a DAG file is read every 30 s
 _MIGRATE_SECONDS = 600.0
 # Longer than a usual send; a task that is cut off is safe by the ledger, only slower.
 _TASK_GRACE_SECONDS = 25.0
+_IDLE_SECONDS = 3.0
 _POOLS = {
     "smtp": (4, "Connections to the mail relay at once."),
     "render": (max(2, os.cpu_count() or 2), "PDFs rendered at once: one a core."),
@@ -201,9 +202,7 @@ def stop_components(layout: Layout, report: Callable[[str], None]) -> None:
     # The scheduler waits for its tasks, and those need the API server to the end.
     for name in ("scheduler", "dag-processor", "triggerer"):
         parts[name].send(signal.SIGTERM)
-    if _is_at_work(parts["scheduler"]):
-        report(f"waiting up to {_TASK_GRACE_SECONDS:.0f} s for running tasks")
-    _wait_for_end(parts["scheduler"], _TASK_GRACE_SECONDS)
+    _let_tasks_finish(parts["scheduler"], report)
     parts["scheduler"].end(0.0)
     parts["dag-processor"].end(1.0)
     parts["triggerer"].end(1.0)
@@ -216,6 +215,23 @@ def _beats(health: Health) -> dict[str, datetime | None]:
         "dag-processor": health.dag_processor,
         "triggerer": health.triggerer,
     }
+
+
+def _let_tasks_finish(scheduler: Part, report: Callable[[str], None]) -> None:
+    """Wait until the scheduler is gone, or has nothing more to wait for.
+
+    LocalExecutor tells as many workers to stop as still live when it comes to each; one that stops meanwhile leaves
+    another untold, and the scheduler waits for that one for ever (seen in Airflow 3.3.2).
+    """
+    begun = idle_since = time.monotonic()
+    while scheduler.pid() is not None and time.monotonic() < begun + _TASK_GRACE_SECONDS:
+        if _is_at_work(scheduler):
+            if idle_since == begun:
+                report(f"waiting up to {_TASK_GRACE_SECONDS:.0f} s for running tasks")
+            idle_since = time.monotonic()
+        elif time.monotonic() > idle_since + _IDLE_SECONDS:
+            return
+        time.sleep(0.2)
 
 
 def _is_at_work(scheduler: Part) -> bool:
