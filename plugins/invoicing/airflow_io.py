@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from airflow.providers.smtp.hooks.smtp import SmtpHook
-from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import BaseHook, ObjectStoragePath, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -21,9 +20,7 @@ from invoicing.domain.errors import InputError, PermanentFailureError
 from invoicing.domain.period import Period
 from invoicing.mail.conversation import BoundedSMTP, BoundedSMTPS
 from invoicing.mail.transmission import Relay, RelayMisconfiguredError
-from invoicing.rendering.notice import render_notice
 from invoicing.services import clock
-from invoicing.services import settings as settings_service
 from invoicing.services.archive import Archive
 from invoicing.services.deliver import Worker
 from invoicing.services.journal import Journal
@@ -212,6 +209,11 @@ def notify_operator(context: Any) -> None:
     path, with ``operator_notifier_options``), else by mail to the setting ``operator_email``.
     """
     try:
+        from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+        from invoicing.rendering.notice import render_notice
+        from invoicing.services import settings as settings_service
+
         extra = BaseHook.get_connection(RELAY_CONNECTION).extra_dejson
         with open_database() as db:
             settings = settings_service.current_settings(db).settings

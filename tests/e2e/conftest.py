@@ -11,7 +11,8 @@ from running_stack import Stack, lives, own_processes
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """A running stack, shared by the session's tests: none may take its data for granted."""
-    running = Stack(Path(tempfile.mkdtemp(prefix="inv-e2e-")) / "state")
+    folder = tempfile.TemporaryDirectory(prefix="inv-e2e-", ignore_cleanup_errors=True)
+    running = Stack(Path(folder.name) / "state")
     try:
         running.run("up")
         yield running
@@ -20,13 +21,16 @@ def stack() -> Iterator[Stack]:
         assert [process for process in processes if lives(process)] == []
     finally:
         running.remove()
+        folder.cleanup()
 
 
 @pytest.fixture
 def other_stack() -> Iterator[Stack]:
     """A stack that was never started, for a test of its own."""
-    fresh = Stack(Path(tempfile.mkdtemp(prefix="inv-e2e-")) / "state")
+    folder = tempfile.TemporaryDirectory(prefix="inv-e2e-", ignore_cleanup_errors=True)
+    fresh = Stack(Path(folder.name) / "state")
     try:
         yield fresh
     finally:
         fresh.remove()
+        folder.cleanup()

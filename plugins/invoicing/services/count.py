@@ -1,12 +1,13 @@
 """Count a period's invoices per tenant."""
 
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import load
 from invoicing.services import cycles
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def count_invoices(db: Database, run_id: int) -> dict[str, Any]:
@@ -15,6 +16,8 @@ def count_invoices(db: Database, run_id: int) -> dict[str, Any]:
     Returns:
         ``invoices``, ``tenants``, and ``multiple``: tenants with more than one invoice.
     """
+    import pandas as pd  # takes a second; the command line does without
+
     run = cycles.load_run(db, run_id)
     with db.transaction():
         cycles.lock(db, run)
@@ -34,6 +37,6 @@ def count_invoices(db: Database, run_id: int) -> dict[str, Any]:
     return counts
 
 
-def count_per_tenant(invoices: pd.DataFrame) -> "pd.Series[int]":
+def count_per_tenant(invoices: "pd.DataFrame") -> "pd.Series[int]":
     """Count rows of ``invoices`` (columns ``tenant_id``, ``invoice_id``) per ``tenant_id``, by tenant id."""
     return invoices.groupby("tenant_id")["invoice_id"].nunique()

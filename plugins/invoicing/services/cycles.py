@@ -91,6 +91,7 @@ def lock(db: Database, run: Run) -> None:
 
 def mark(db: Database, run: Run, stage: str, counts: dict[str, Any]) -> None:
     """Keep that ``stage`` (``generated``, ``counted``, ``decided``) is done, and its counts."""
+    db.execute(_SQL["analyze"])
     db.execute(_SQL[f"mark_{stage}"], {"run_id": run.id, "counts": Jsonb(counts)})
 
 

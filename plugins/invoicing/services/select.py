@@ -3,9 +3,8 @@
 import json
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
@@ -17,6 +16,9 @@ from invoicing.domain.lease import Tenant
 from invoicing.domain.settings import Settings
 from invoicing.services import cycles
 from invoicing.services.cycles import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _DECISION = load("decision")
 _DELIVERY = load("delivery")
@@ -99,7 +101,7 @@ def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
     return _batches(due)
 
 
-def apply_rules(tenants: list[DictRow], policy: SendPolicy) -> pd.DataFrame:
+def apply_rules(tenants: list[DictRow], policy: SendPolicy) -> "pd.DataFrame":
     """Decide on each tenant of a run's count.
 
     Args:
@@ -109,6 +111,8 @@ def apply_rules(tenants: list[DictRow], policy: SendPolicy) -> pd.DataFrame:
         One row a tenant: the columns of ``tenants``, and ``decision`` (`Decision`), ``reason`` (None to
         send) and ``outcome`` (``send`` or the reason). Those who keep the decision they have show it.
     """
+    import pandas as pd  # takes a second; the command line does without
+
     columns = ["tenant_id", "code", "has_message", "uncovered", "invoices", "decided_reason"]
     # Of objects: pandas would make NaN of a reason that is None, and floats of ids beside it.
     frame = pd.DataFrame(tenants, columns=list(tenants[0]) if tenants else columns, dtype=object)
@@ -134,13 +138,13 @@ def _tenant(row: DictRow) -> Tenant:
     )
 
 
-def _records(frame: pd.DataFrame) -> list[DictRow]:
+def _records(frame: "pd.DataFrame") -> list[DictRow]:
     return [
         dict(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False, name=None)
     ]
 
 
-def _keep_decisions(db: Database, run: Run, anew: pd.DataFrame) -> None:
+def _keep_decisions(db: Database, run: Run, anew: "pd.DataFrame") -> None:
     """Replace the decisions that came out differently; an equal one stands as it was first made."""
     db.execute(_DECISION["supersede_uncounted"], {"run_id": run.id, "cycle_id": run.cycle_id})
     changed = [
@@ -167,14 +171,14 @@ def _trace(decision: Decision) -> list[dict[str, Any]]:
     return [answer.as_json() for answer in decision.trace]
 
 
-def _withdraw(db: Database, run: Run, skipped: pd.DataFrame) -> None:
+def _withdraw(db: Database, run: Run, skipped: "pd.DataFrame") -> None:
     for reason, group in skipped.groupby("reason"):
         _run_statement(
             db, "cancel_undelivered", run, tenant_ids=[int(i) for i in group["tenant_id"]], reason=str(reason)
         )
 
 
-def _prepare(db: Database, run: Run, to_send: pd.DataFrame) -> None:
+def _prepare(db: Database, run: Run, to_send: "pd.DataFrame") -> None:
     """Bring open deliveries up to date, and make those that are missing."""
     tenant_ids = [int(tenant_id) for tenant_id in to_send["tenant_id"]]
     failed = [

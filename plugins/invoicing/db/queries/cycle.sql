@@ -114,3 +114,8 @@ DELETE FROM invoicing.unissued_invoice WHERE cycle_id = %(cycle_id)s;
 -- name: unissued_add
 INSERT INTO invoicing.unissued_invoice (cycle_id, lease_id, run_id, total, currency)
 VALUES (%(cycle_id)s, %(lease_id)s, %(run_id)s, %(total)s, %(currency)s);
+
+-- name: analyze
+-- A month's rows came at once: without fresh statistics the next statement is planned for an empty table.
+ANALYZE invoicing.invoice, invoicing.invoice_line, invoicing.invoice_count, invoicing.decision, invoicing.delivery,
+    invoicing.delivery_invoice;
