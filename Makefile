@@ -33,7 +33,7 @@ e2e: setup-test ## Run the tests on the real stack
 	$(PY) -m pytest tests/e2e
 
 faults: setup-test ## Run the fault suite in its long form
-	$(PY) -m pytest tests/faults
+	$(PY) -m pytest tests/faults --long -s
 
 check: setup-test ## Lint, types, import rules, lock drift
 	.venv/bin/ruff check

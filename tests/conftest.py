@@ -1,5 +1,6 @@
 """A real PostgreSQL for the session, and a fresh migrated database for each test."""
 
+import atexit
 import itertools
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,18 @@ from invoicing.db.migrate import migrate
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run what takes many minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long forms out, rather than skip them, unless they are asked for."""
+    if not config.getoption("--long"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """Conninfo of a PostgreSQL server of this session's own, to its maintenance database."""
@@ -27,6 +40,7 @@ def server() -> Iterator[str]:
             yield make_conninfo(postgres.get_uri())
         finally:
             postgres.cleanup()
+            atexit.unregister(postgres._cleanup)  # it would log to a stream that pytest has closed
 
 
 @pytest.fixture(scope="session")

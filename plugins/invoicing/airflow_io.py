@@ -61,17 +61,20 @@ class _OurClientHook(SmtpHook):
         client = BoundedSMTPS if self.use_ssl else BoundedSMTP
         return client(**self._build_client_kwargs(is_async=False))
 
+    @property
+    def smtp_retry_limit(self) -> int:
+        """None: Airflow retries the task; six connections in a row would hold a worker for minutes."""
+        return 0
+
 
 @contextmanager
 def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
     """The mail relay, by the Airflow connection ``invoicing_smtp``; connected when it is first used."""
-    hook = _OurClientHook(smtp_conn_id=RELAY_CONNECTION)
     found = BaseHook.get_connection(RELAY_CONNECTION)
 
     def connect_client() -> smtplib.SMTP:
-        # The hook would give back the client it has, and has no public name for it.
-        hook._smtp_client = None  # noqa: SLF001
-        client = hook.get_conn()._smtp_client  # noqa: SLF001
+        # A hook of its own for each: one keeps its client, and an OAuth2 token that may be over by now.
+        client = _OurClientHook(smtp_conn_id=RELAY_CONNECTION).get_conn()._smtp_client  # noqa: SLF001
         if not isinstance(client, smtplib.SMTP):
             raise RelayMisconfiguredError("the connection invoicing_smtp gave no SMTP client")
         return client

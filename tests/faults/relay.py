@@ -105,6 +105,12 @@ def endless(line: str, every_seconds: float) -> Action:
     return answer
 
 
+def babble(session: "Session") -> bool:
+    """Answer without end, and without a line's end."""
+    while True:
+        session.send(b"250 and so on " * 1_000)
+
+
 def wait(seconds: float) -> Action:
     """Take time, then go on."""
 
@@ -608,7 +614,9 @@ class Session:
             self._user = name
             self.say("235 2.7.0 welcome")
         else:
-            self.say(f"535 5.7.8 authentication failed: {initial}")  # some servers repeat what they were sent
+            # Some servers repeat what they were sent.
+            encoded = base64.b64encode(password.encode()).decode()
+            self.say(f"535 5.7.8 authentication failed: {initial} {encoded} {password}")
 
     def _ask(self, challenge: str) -> str:
         self.say(f"334 {challenge}")

@@ -198,6 +198,26 @@ def test_a_header_nobody_meant_is_found_when_the_message_is_read_back(
         build(MAIL)
 
 
+@pytest.mark.parametrize(
+    ("mail", "field"),
+    [
+        (altered(subject=SMUGGLED), "Subject"),
+        (altered(sender=Mailbox("=?utf-8?q?Ana?=", "pagos@agencia.test")), "From"),
+    ],
+    ids=["subject", "name"],
+)
+def test_a_value_that_reads_back_as_another_is_found(
+    mail: OutgoingMail, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message, "_encode_text", lambda field, value: value)
+    monkeypatch.setattr(message, "_encode_name", lambda field, value: value)
+
+    with pytest.raises(UnsafeMessageError, match="would be read as") as caught:
+        build(mail)
+
+    assert caught.value.field == field
+
+
 def test_an_attachment_that_reads_back_as_other_bytes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     body = message._body
 

@@ -1,0 +1,315 @@
+"""Faults on the real pipeline: Airflow's scheduler and task processes, a relay that fails on command."""
+
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+from relay import FaultyRelay, Step, hang, on, reply
+
+from invoicing.airflow_api import AirflowApi
+from invoicing.db.connection import dsn_from_airflow_connection
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
+from running_stack import Stack
+
+pytestmark = [pytest.mark.faults, pytest.mark.e2e, pytest.mark.timeout(1500)]
+
+DAG = "monthly_invoicing"
+HEADERS = {
+    path.stem: path.read_text(encoding="utf-8").splitlines()[0]
+    for path in (Path(__file__).parents[2] / "include" / "demo").glob("*.csv")
+}
+
+
+class Pipeline:
+    """A stack whose mail goes to a faulty relay, and what a test asks of the two."""
+
+    def __init__(self, stack: Stack, relay: FaultyRelay, folder: Path) -> None:
+        self.stack = stack
+        self.relay = relay
+        self._folder = folder
+        stack.run("up")
+        environ = json.loads(
+            stack_python(
+                stack,
+                "import json; from invoicing.stack import environment; print(json.dumps(environment()))",
+            )
+        )
+        self.api = AirflowApi.from_environment(environ)
+        self.dsn = dsn_from_airflow_connection(environ["AIRFLOW_CONN_INVOICING_DB"])
+
+    def import_tenants(self, codes: list[str]) -> None:
+        """Exactly these tenants get mail: each has one lease."""
+        rows = {
+            "tenants": [
+                f"{code},CC,1,{code},{code.lower()}@correo.test,,es,Bogotá,no,yes,no" for code in codes
+            ],
+            "leases": [
+                f"L-{code},{code},Calle 1,Bogotá,residential,2020-01-01,,1000000,COP" for code in codes
+            ],
+        }
+        for name, lines in rows.items():
+            (self._folder / f"{name}.csv").write_text(
+                "\n".join([HEADERS[name], *lines]) + "\n", encoding="utf-8"
+            )
+        self.stack.run("import", str(self._folder))
+
+    def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(sql.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def states(self, period: str) -> dict[str, str]:
+        """State by tenant."""
+        rows = self.query(
+            "SELECT t.code, d.state FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
+            " WHERE d.period = %s AND d.state <> 'cancelled'",
+            period,
+        )
+        return dict(rows)
+
+    def trigger(self, period: str) -> str:
+        return self.api.trigger(DAG, partition_key=period)
+
+    def wait(self, run_id: str, dag_id: str = DAG, seconds: float = 300) -> str:
+        """The run's final state."""
+        return wait_until(lambda: (run := self.api.dag_run(dag_id, run_id)).is_over and run.state, seconds)
+
+    def kill_transmitting(self) -> bool:
+        """Kill -9 a task process that is in the middle of a transmission; whether there was one."""
+        ports = {
+            row[0]
+            for row in self.query(
+                "SELECT client_port FROM pg_stat_activity WHERE datname = current_database()"
+                " AND query ILIKE %s AND pid <> pg_backend_pid()",
+                "%SET state = 'transmitting'%",
+            )
+        }
+        return kill_owner_of(ports)
+
+    def kill_any_task(self, dice: random.Random) -> bool:
+        """Kill -9 any process that holds a connection to the business database, a backend aside."""
+        ports = [
+            row[0]
+            for row in self.query(
+                "SELECT client_port FROM pg_stat_activity WHERE datname = current_database() AND client_port > 0"
+                " AND application_name = 'invoicing' AND pid <> pg_backend_pid()"
+            )
+        ]
+        return bool(ports) and kill_owner_of({dice.choice(ports)})
+
+    def check(self, period: str) -> None:
+        """I1 to I4, I6 and I7 for a period that has come to rest."""
+        assert (
+            self.query(
+                "SELECT lease_id FROM invoicing.invoice WHERE period = %s AND state = 'issued'"
+                " GROUP BY 1 HAVING count(*) > 1",
+                period,
+            )
+            == []
+        )
+        accepted = self.relay.accepted_ids
+        assert [id_ for id_, times in accepted.items() if times > 1] == []
+        rows = self.query("SELECT message_id, state FROM invoicing.delivery WHERE period = %s", period)
+        assert [row for row in rows if row[1] == "sent" and row[0] not in accepted] == []
+        assert [row for row in rows if row[1] not in ("sent", "in_doubt") and row[0] in accepted] == []
+        assert (
+            self.query(
+                "SELECT id FROM invoicing.delivery d WHERE attempts <>"
+                " (SELECT count(*) FROM invoicing.delivery_attempt a WHERE a.delivery_id = d.id)"
+            )
+            == []
+        )
+        assert self.stack.json("cycle", "show", period)["balanced"] is True
+
+
+def stack_python(stack: Stack, code: str) -> str:
+    import os
+    import subprocess
+
+    environ = os.environ | stack.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "plugins")}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def kill_owner_of(ports: set[int]) -> bool:
+    for process in psutil.process_iter():
+        try:
+            if "postgres" in process.name() or process.pid == psutil.Process().pid:
+                continue
+            if ports & {each.laddr.port for each in process.net_connections("tcp") if each.laddr}:
+                process.kill()
+                return True
+        except psutil.Error:
+            continue
+    return False
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.2)
+    return pytest.fail("it did not happen in time")
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    folder = tmp_path_factory.mktemp("pipeline")
+    with FaultyRelay(folder / "accepted.jsonl") as relay:
+        connection = {
+            "conn_type": "smtp",
+            "host": "127.0.0.1",
+            "port": relay.port,
+            "extra": {"disable_tls": True, "disable_ssl": True, "acceptance_timeout": 60},
+        }
+        stack = Stack(
+            Path(tempfile.mkdtemp(prefix="inv-flt-")) / "state",
+            {"AIRFLOW_CONN_INVOICING_SMTP": json.dumps(connection)},
+        )
+        try:
+            (folder / "files").mkdir()
+            made = Pipeline(stack, relay, folder / "files")
+            stack.run(
+                "settings", "set", "auto_send=yes", "from_email=facturas@agencia.test", "agency_name=Agencia"
+            )
+            yield made
+            made.api.__exit__()
+        finally:
+            stack.remove()
+
+
+@pytest.fixture(autouse=True)
+def healthy_afterwards(pipeline: Pipeline) -> Iterator[None]:
+    yield
+    pipeline.relay.script()
+
+
+def test_one_run_with_everything_going_wrong_ends_as_it_must_and_converges(pipeline: Pipeline) -> None:
+    """Greylisting, a refused address, a document that hangs, a kill in mid-message, a dead scheduler."""
+    period, codes = "2026-11", [f"T{number}" for number in range(1, 8)]
+    pipeline.import_tenants(codes)
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    hanging = f"{{% if tenant.code == 'T3' %}}{loop}{{% endif %}}"
+    pipeline.query(
+        "INSERT INTO invoicing.template_version (name, version, parts, actor)"
+        " SELECT name, version + 1,"
+        " jsonb_set(parts, '{invoice.html}', to_jsonb(%s || (parts ->> 'invoice.html'))), 'test'"
+        " FROM invoicing.template_version ORDER BY version DESC LIMIT 1",
+        hanging,
+    )
+    pipeline.relay.script(
+        on(Step.RCPT, reply("451 4.7.1 greylisted, try later"), to="t1@correo.test", times=1),
+        on(Step.RCPT, reply("550 5.1.1 no such user"), to="t2@correo.test"),
+        on(Step.DOT, hang, times=1),
+    )
+    run_id = pipeline.trigger(period)
+    # While documents are rendered, the scheduler dies; an operator starts it again.
+    wait_until(lambda: pipeline.states(period))
+    pipeline.stack.kill("scheduler")
+    pipeline.stack.run("up")
+    # Settings that change in mid-run are not for this run.
+    pipeline.stack.run("settings", "set", "from_name=Otro Nombre")
+    pipeline.relay.wait_for(Step.DOT, timeout_seconds=200)
+    time.sleep(1)
+    assert pipeline.kill_transmitting()
+
+    assert pipeline.wait(run_id) == "failed"
+
+    states = pipeline.states(period)
+    assert states.pop("T2") == "failed"
+    assert states.pop("T3") == "failed"
+    assert sorted(states.values()) == ["in_doubt", "sent", "sent", "sent", "sent"]
+    (doubtful,) = pipeline.stack.json("deliveries", "list", "--state", "in_doubt")
+    pipeline.check(period)
+    by_task = {}
+    for task in pipeline.api.task_instances(DAG, run_id):
+        if task.task_id == "send_invoices":
+            by_task[(task.label or "").split(" ")[0]] = task.state
+    assert {code for code, state in by_task.items() if state == "failed"} == {"T2", "T3", doubtful["tenant"]}
+    assert all(message.content.count(b"Otro Nombre") == 0 for message in pipeline.relay.messages)
+
+    # The causes are mended, the doubt is settled from the relay's log (it never took the message), all is cleared.
+    pipeline.relay.script()
+    pipeline.query("UPDATE invoicing.tenant SET emails = '{t2-bueno@correo.test}' WHERE code = 'T2'")
+    pipeline.query(
+        "INSERT INTO invoicing.template_version (name, version, parts, actor)"
+        " SELECT name, 99, parts, 'test' FROM invoicing.template_version ORDER BY version LIMIT 1"
+    )
+    pipeline.stack.run(
+        "deliveries", "resolve", str(doubtful["id"]), "--as", "retry", "--reason", "not in the log"
+    )
+    pipeline.api.clear(DAG, run_id)
+    assert pipeline.wait(run_id) == "success"
+    assert set(pipeline.states(period).values()) == {"sent"}
+    assert pipeline.relay.accepted == 7
+    pipeline.check(period)
+
+
+def test_five_runs_at_once_and_a_clear_of_everything_send_one_message_each(pipeline: Pipeline) -> None:
+    period = "2026-12"
+    before = pipeline.relay.accepted
+    runs = [pipeline.trigger(period) for _ in range(5)]
+    assert {pipeline.wait(run_id) for run_id in runs} == {"success"}
+    pipeline.api.clear(DAG, runs[0])
+    assert pipeline.wait(runs[0]) == "success"
+    assert pipeline.relay.accepted == before + 7
+    pipeline.check(period)
+
+
+def test_a_wrong_password_fails_the_check_and_costs_no_delivery_an_attempt(pipeline: Pipeline) -> None:
+    period = "2027-01"
+    pipeline.relay.script(
+        on(Step.MAIL, reply("530 5.7.0 authentication required")), on(Step.NOOP, reply("535 5.7.8 bad"))
+    )
+    run_id = pipeline.trigger(period)
+    assert pipeline.wait(run_id) == "failed"
+    assert pipeline.query("SELECT sum(attempts) FROM invoicing.delivery WHERE period = %s", period) == [(0,)]
+    pipeline.relay.script()
+    pipeline.api.clear(DAG, run_id, only_failed=True)
+    assert pipeline.wait(run_id) == "success"
+    pipeline.check(period)
+
+
+@pytest.mark.long
+def test_two_hundred_recipients_survive_twenty_kills_a_dead_scheduler_and_a_dead_database(
+    pipeline: Pipeline,
+) -> None:
+    """Issue 3's run on the real stack; converges after Airflow's retries and one clear."""
+    period, dice = "2027-02", random.Random(3)
+    pipeline.import_tenants([f"N{number:03}" for number in range(200)])
+    run_id = pipeline.trigger(period)
+    wait_until(lambda: pipeline.states(period))
+    kills, scheduler_dead, database_dead = 0, False, False
+    deadline = time.monotonic() + 900
+    while not pipeline.api.dag_run(DAG, run_id).is_over and time.monotonic() < deadline:
+        sent = list(pipeline.states(period).values()).count("sent")
+        if kills < 20 and sent > 5:
+            kills += pipeline.kill_any_task(dice)
+        if sent > 60 and not scheduler_dead:
+            scheduler_dead = True
+            pipeline.stack.kill("scheduler")
+            pipeline.stack.run("up")
+        if sent > 110 and not database_dead:
+            database_dead = True
+            pipeline.stack.kill("postgres")
+            pipeline.stack.run("up")
+        time.sleep(2 + 2 * dice.random())
+    assert (kills, scheduler_dead, database_dead) == (20, True, True)
+    pipeline.wait(run_id)
+    pipeline.api.clear(DAG, run_id, only_failed=True)
+    pipeline.wait(run_id)
+    states = list(pipeline.states(period).values())
+    print(f"200 recipients, {kills} kills: {states.count('sent')} sent, {states.count('in_doubt')} in doubt")
+    assert set(states) <= {"sent", "in_doubt"}
+    pipeline.check(period)
