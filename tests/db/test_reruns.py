@@ -145,6 +145,17 @@ def test_a_refused_delivery_is_tried_again_by_the_next_run_at_the_mended_address
     assert row == {"state": "pending", "to_addresses": ["mended@correo.example"]}
 
 
+def test_what_was_refused_beside_an_accepted_message_is_tried_again_too(agency: Agency) -> None:
+    agency.add_tenant("A")
+    agency.run()
+    agency.put("A", *SENT)
+    agency.add_lease("A-late", "A")
+    agency.run()
+    agency.put("A", "claimed", "failed")
+    agency.run()
+    assert agency.deliveries() == [("A", "sent", 1), ("A", "pending", 1)]
+
+
 def test_a_total_of_nothing_is_reported_and_the_cycle_goes_on(agency: Agency) -> None:
     agency.add_tenant("A")
     agency.add_tenant("B", leases=0)

@@ -56,6 +56,7 @@ def select_recipients(db: Database, run_id: int) -> list[Batch]:
         anew = frame[~frame["has_message"] | (frame["uncovered"].str.len() > 0)]
         _keep_decisions(db, run, anew)
         _withdraw(db, run, anew[anew["reason"].notna()])
+        _reopen_failed(db, run, frame[frame["outcome"] == "send"])
         _prepare(db, run, anew[anew["reason"].isna()])
         outcomes = frame["outcome"].value_counts()
         cycles.mark(db, run, "decided", {"decisions": {str(k): int(v) for k, v in outcomes.items()}})
@@ -178,16 +179,17 @@ def _withdraw(db: Database, run: Run, skipped: "pd.DataFrame") -> None:
         )
 
 
+def _reopen_failed(db: Database, run: Run, to_send: "pd.DataFrame") -> None:
+    """Another run is another try for what was refused."""
+    tenant_ids = [int(tenant_id) for tenant_id in to_send["tenant_id"]]
+    failed = db.execute(_DELIVERY["failed_of_tenants"], {"cycle_id": run.cycle_id, "tenant_ids": tenant_ids})
+    ids = [row["id"] for row in failed]
+    _run_statement(db, "reopen_failed", run, ids=ids, reason="another run tries again")
+
+
 def _prepare(db: Database, run: Run, to_send: "pd.DataFrame") -> None:
     """Bring open deliveries up to date, and make those that are missing."""
     tenant_ids = [int(tenant_id) for tenant_id in to_send["tenant_id"]]
-    failed = [
-        row["id"]
-        for row in db.execute(
-            _DELIVERY["failed_of_tenants"], {"cycle_id": run.cycle_id, "tenant_ids": tenant_ids}
-        )
-    ]
-    _run_statement(db, "reopen_failed", run, ids=failed, reason="the run decided anew")
     _run_statement(db, "refresh_untried", run, tenant_ids=tenant_ids)
     untried = {
         row["tenant_id"]: row["id"]
