@@ -1,0 +1,176 @@
+"""The command line: one JSON document on stdout, words on stderr, exit 0, 1 or 2 (contract, section 1)."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agency import Agency
+from psycopg.conninfo import conninfo_to_dict
+
+from invoicing import cli
+
+
+@dataclass
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Call = Callable[..., Answer]
+
+
+@pytest.fixture
+def call(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Call:
+    """Run the command line in this process, on the test's database and without a stack."""
+    parts = conninfo_to_dict(dsn)
+    connection = {
+        "conn_type": "postgres",
+        "login": parts["user"],
+        "schema": parts["dbname"],
+        "extra": {"host": parts["host"]},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_INVOICING_DB", json.dumps(connection))
+    monkeypatch.setenv("INVOICING_STATE", str(tmp_path / "no-stack-here"))
+
+    def run(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["invoicing", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exited:
+            cli.main()
+        captured = capsys.readouterr()
+        return Answer(int(exited.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["settings", "set", "auto_sent=yes"], "unknown setting(s) auto_sent; known are auto_send"),
+        (["settings", "set", "recipients=some"], "recipients=some"),
+        (["settings", "set", "auto_send"], "'auto_send' is not of the form KEY=VALUE"),
+        (["settings", "set", "due_days=1", "due_days=2"], "'due_days' is given twice"),
+        (["settings", "set", "subject={{ nobody }}"], "subject"),
+        (["settings", "set", "template=missing"], "there is no template 'missing'; known are default"),
+        (["cycle", "show", "2026-13"], "period 2026-13 is not a month"),
+        (["cycle", "tenants", "noviembre"], "'noviembre' is not of the form YYYY-MM"),
+        (["cycle", "show", "2026-11"], "there is no cycle 2026-11 yet"),
+        (["simulate", "--period", "2026"], "'2026' is not of the form YYYY-MM"),
+        (["run", "--period", "2026-1"], "'2026-1' is not of the form YYYY-MM"),
+        (["deliveries", "list", "--state", "lost"], "there is no delivery state 'lost'; known are pending"),
+        (["deliveries", "resolve", "7", "--as", "sent", "--reason", "x"], "there is no delivery 7"),
+        (["deliveries", "resend", "7", "--reason", "x"], "there is no delivery 7"),
+        (["import", "/nowhere"], "/nowhere"),
+        (["invoices", "create", "/nowhere.csv"], "/nowhere.csv"),
+    ],
+)
+def test_a_wrong_call_exits_2_with_one_message_and_no_traceback(
+    agency: Agency, call: Call, arguments: list[str], message: str
+) -> None:
+    answer = call(*arguments)
+    assert answer.code == 2
+    assert message in answer.err.replace("\n", " ")
+    assert "Traceback" not in answer.err
+    assert answer.out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nothing"], ["cycle"], ["run"], ["deliveries", "resolve", "x", "--as", "sent"]]
+)
+def test_an_unknown_command_or_a_missing_option_exits_2(call: Call, arguments: list[str]) -> None:
+    assert call(*arguments).code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["settings"], ["cycle", "show"], ["deliveries", "resolve"], ["run"]]
+)
+def test_every_level_has_help(call: Call, arguments: list[str]) -> None:
+    answer = call(*arguments, "--help")
+    assert answer.code == 0
+    assert "Usage" in answer.out
+
+
+def test_a_rejected_import_names_every_bad_row_and_exits_2(
+    agency: Agency, call: Call, tmp_path: Path
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "leases.csv").write_text(
+        "lease_code,tenant_code,property,city,use,start_date,end_date,rent,currency\n"
+        "L1,Z,Calle 1,Bogotá,residential,2026-02-30,,1000,COP\nL2,Z,Calle 1,Bogotá,barn,2026-02-01,,x,COP\n"
+    )
+    answer = call("import", str(folder), "--json")
+    assert answer.code == 2
+    assert answer.out == ""
+    for part in ("leases.csv line 2", "'2026-02-30'", "leases.csv line 3", "'barn'", "nothing was imported"):
+        assert part in answer.err
+
+
+def test_a_cycle_is_one_json_document(agency: Agency, call: Call) -> None:
+    agency.add_tenant("A", leases=2)
+    agency.add_tenant("B", auto_send=False)
+    agency.run()
+    agency.put("A", "claimed", "transmitting", "sent")
+    shown = call("cycle", "show", "2026-11", "--json").json
+    assert shown["invoices"]["count"] == 3
+    assert (shown["invoices"]["total"], shown["invoices"]["currency"]) == ("3000000", "COP")
+    assert shown["decisions"] == {"send": 1, "tenant_disabled": 1}
+    assert set(shown["deliveries"]) == {
+        "pending", "claimed", "transmitting", "sent", "failed", "in_doubt", "held", "cancelled"
+    }  # fmt: skip
+    assert (shown["tenants"], shown["balanced"], shown["deliveries"]["sent"]) == (2, True, 1)
+    assert {"dag_run_id", "state", "started_at", "ended_at"} <= set(shown["runs"][0])
+
+    a, b = call("cycle", "tenants", "2026-11", "--json").json
+    assert (a["tenant"], a["decision"], a["reason"], a["invoices"]) == ("A", "send", None, 2)
+    assert {"id", "state", "message_id", "attempts", "generation", "to", "cc"} <= set(a["delivery"])
+    assert (b["decision"], b["reason"], b["delivery"]) == ("skip", "tenant_disabled", None)
+    assert len(b["trace"]) == 6
+
+    invoice = call("cycle", "invoices", "2026-11", "--json").json[0]
+    assert set(invoice) == {
+        "number", "lease", "tenant", "period", "subtotal", "tax", "withholding", "total", "currency", "issued_on",
+        "due_on", "state",
+    }  # fmt: skip
+
+    (delivery,) = call("deliveries", "list", "--json").json
+    assert {
+        "id", "period", "tenant", "state", "generation", "purpose", "message_id", "to", "cc", "invoices", "attempts",
+        "last_reply", "actor", "reason", "updated_at",
+    } <= set(delivery)  # fmt: skip
+    assert call("deliveries", "list", "--state", "failed", "--json").json == []
+
+
+def test_settings_are_shown_and_set(call: Call) -> None:
+    assert call("settings", "show", "--json").json["auto_send"] is False
+    assert call("settings", "set", "auto_send=yes", "due_days=9").code == 0
+    shown = call("settings", "show", "--json").json
+    assert (shown["auto_send"], shown["due_days"]) == (True, 9)
+
+
+def test_tables_show_what_a_tenant_wrote_as_it_is(agency: Agency, call: Call) -> None:
+    """Markup in a name is text, not colour; and does not break the table."""
+    agency.add_tenant("A", leases=1)
+    agency.change_tenant("A", name="[red]Ana[/red] [/b]")
+    agency.run()
+    answer = call("cycle", "tenants", "2026-11")
+    assert answer.code == 0
+    assert "[red]Ana" in answer.out.replace("\n", "")
+
+
+def test_without_a_stack_the_way_out_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_INVOICING_DB")
+    answer = call("cycle", "show", "2026-11")
+    assert answer.code in (1, 2)
+    assert "bin/invoicing up" in answer.err
