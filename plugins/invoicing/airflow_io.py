@@ -4,6 +4,7 @@ import logging
 import os
 import pkgutil
 import smtplib
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,6 +16,7 @@ from airflow.sdk import BaseHook, ObjectStoragePath, TriggerRule, get_current_co
 from airflow.sdk.exceptions import AirflowFailException
 
 from invoicing.db.connection import Database, connect, dsn_from_parts
+from invoicing.domain.address import problem
 from invoicing.domain.delivery import Batch, merge_for_rendering
 from invoicing.domain.errors import InputError, PermanentFailureError
 from invoicing.domain.period import Period
@@ -89,10 +91,20 @@ def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
         yield relay
 
 
-def relay_sender() -> str | None:
-    """The connection's own from-address, for settings that name none."""
-    sender = BaseHook.get_connection(RELAY_CONNECTION).extra_dejson.get("from_email")
-    return str(sender) if sender else None
+def relay_sender() -> str:
+    """Who sends where the settings name nobody: the connection's from-address, else its login.
+
+    Else ``invoicing@`` this host, as mail of a Unix machine does: it works with a relay of one's own and is
+    refused, loudly, by one that checks its senders.
+    """
+    found = BaseHook.get_connection(RELAY_CONNECTION)
+    for address in (found.extra_dejson.get("from_email"), found.login):
+        if address and problem(str(address)) is None:
+            return str(address)
+    host = socket.getfqdn()
+    sender = f"invoicing@{host if '.' in host else f'{host}.localdomain'}"
+    log.warning("no sender is set, mail goes out as %s: bin/invoicing settings set from_email=…", sender)
+    return sender
 
 
 class ObjectStorageArchive:

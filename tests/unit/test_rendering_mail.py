@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from invoicing.domain.settings import DEFAULT_SUBJECT
 from invoicing.rendering.assignment import Limits
 from invoicing.rendering.document import MailDocument
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.mail import MailRenderer, render_mail
 from invoicing.rendering.sample import sample_mail, sample_mails
-from invoicing.rendering.templates import DEFAULT_SUBJECT, MAIL_HTML, Template, load_shipped
+from invoicing.rendering.templates import MAIL_HTML, Template, load_shipped
 
 
 @pytest.fixture(scope="module")

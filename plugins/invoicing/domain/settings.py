@@ -10,7 +10,7 @@ from invoicing.domain.errors import InputError
 
 DEFAULT_SUBJECT = (
     "{{ t('Factura de arriendo', 'Rent invoice') }}{% if period %}, {{ period|month_name }}{% endif %}"
-    " – {{ agency.name }}"
+    "{% if agency.name %} – {{ agency.name }}{% endif %}"
 )
 
 # One line of text: what goes into a mail header or a document's heading.

@@ -33,11 +33,6 @@ MAIL_HTML, MAIL_TEXT, INVOICE_HTML, INVOICE_CSS = PARTS = (
 # How problems of the settings' subject line name it, beside the parts.
 SUBJECT = "subject"
 
-DEFAULT_SUBJECT = (
-    "{{ t('Factura de arriendo', 'Rent invoice') }}{% if period %}, {{ period|month_name }}{% endif %}"
-    " – {{ agency.name }}"
-)
-
 SHIPPED_FOLDER = Path(__file__).parents[3] / "include" / "templates"
 
 

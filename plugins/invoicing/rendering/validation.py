@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from invoicing.domain.settings import DEFAULT_SUBJECT
 from invoicing.rendering.assignment import Assignment, Limits
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.sandbox import TemplateProcess
-from invoicing.rendering.templates import DEFAULT_SUBJECT, PARTS, SUBJECT, Template
+from invoicing.rendering.templates import PARTS, SUBJECT, Template
 
 # An editor waits for the answer; a sound template takes less than a second.
 VALIDATION_LIMITS = Limits(seconds=5)

@@ -1,0 +1,43 @@
+"""The child process of `pictures`: a PDF comes in, its pages go out as PNG."""
+
+import io
+import resource
+import struct
+import sys
+
+# Importing it takes a tenth of a second; the parent never does.
+import pypdfium2
+
+from invoicing.rendering.pictures import HEADER
+
+_TALLEST = 3
+_MEMORY_BYTES = 1024 * 1024 * 1024
+_CPU_SECONDS = 15
+
+
+def main(first: int, most: int, width: int) -> None:
+    """Draw pages ``first`` to ``first + most - 1`` of the document on standard input."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
+    document = pypdfium2.PdfDocument(sys.stdin.buffer.read())
+    pages = len(document)
+    pictures = [_draw(document[number], width) for number in range(first - 1, min(first - 1 + most, pages))]
+    out = sys.stdout.buffer
+    out.write(HEADER.pack(pages, len(pictures)))
+    for picture in pictures:
+        out.write(struct.pack("!Q", len(picture)) + picture)
+    out.flush()
+
+
+def _draw(page: pypdfium2.PdfPage, width: int) -> bytes:
+    # A sheet of ten metres is no reason to draw ten metres.
+    scale = min(width / max(page.get_width(), 1), _TALLEST * width / max(page.get_height(), 1))
+    picture = page.render(scale=scale, optimize_mode=None).to_pil().convert("RGB")
+    # An invoice has few colours: a palette makes the file a quarter of its size.
+    written = io.BytesIO()
+    picture.quantize(128).save(written, "PNG", optimize=False)
+    return written.getvalue()
+
+
+if __name__ == "__main__":
+    main(*(int(argument) for argument in sys.argv[1:4]))

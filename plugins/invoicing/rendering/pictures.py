@@ -1,0 +1,73 @@
+"""A PDF's first pages as pictures: Airflow shows our pages in a sandboxed frame, where browsers show no PDF.
+
+Drawn in a child process of its own (``python -m invoicing.rendering.drawing``): a PDF that makes the library
+crash or run forever costs itself and nothing else.
+"""
+
+import os
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from invoicing.rendering.errors import RenderFailedError
+from invoicing.rendering.sandbox import KEPT_VARIABLES
+
+HEADER = struct.Struct("!II")
+_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class PagePictures:
+    """The first pages of a document.
+
+    Args:
+        pages: How many it has in all.
+        pictures: PNG files, one a page.
+    """
+
+    pages: int
+    pictures: tuple[bytes, ...]
+
+
+def draw_pages(pdf: bytes, label: str, *, first: int = 1, most: int = 4, width: int = 1000) -> PagePictures:
+    """Draw up to ``most`` pages from page ``first`` (counted from 1), ``width`` pixels wide.
+
+    Raises:
+        RenderFailedError: It cannot be drawn; ``label`` names the document.
+    """
+    package_folder = Path(__file__).parents[2]
+    environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    try:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "invoicing.rendering.drawing",
+                *map(str, (first, most, width)),
+            ],
+            input=pdf,
+            capture_output=True,
+            env=environment | {"PYTHONPATH": str(package_folder)},
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RenderFailedError(label, f"its pages were not drawn within {_SECONDS:g} s") from None
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise RenderFailedError(label, f"its pages cannot be drawn: {said[-1] if said else done.returncode}")
+    return _read(done.stdout)
+
+
+def _read(answer: bytes) -> PagePictures:
+    pages, count = HEADER.unpack_from(answer)
+    at = HEADER.size
+    pictures = []
+    for _ in range(count):
+        (length,) = struct.unpack_from("!Q", answer, at)
+        pictures.append(answer[at + 8 : at + 8 + length])
+        at += 8 + length
+    return PagePictures(pages, tuple(pictures))
