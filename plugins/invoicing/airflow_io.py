@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from airflow.providers.smtp.hooks.smtp import SmtpHook
-from airflow.sdk import BaseHook, ObjectStoragePath, TriggerRule, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import BaseHook, Connection, ObjectStoragePath, TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from invoicing.db.connection import Database, connect, dsn_from_parts
 from invoicing.domain.address import problem
@@ -48,12 +48,21 @@ DAG_DEFAULTS: dict[str, Any] = {
 @contextmanager
 def open_database() -> Iterator[Database]:
     """The business database, by the Airflow connection ``invoicing_db``."""
-    found = BaseHook.get_connection(DATABASE_CONNECTION)
+    found = _connection(DATABASE_CONNECTION)
     dsn = dsn_from_parts(
         found.host, found.port, found.login, found.password, found.schema, found.extra_dejson
     )
     with connect(dsn) as db:
         yield db
+
+
+def _connection(name: str) -> Connection:
+    try:
+        return BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        raise PermanentFailureError(
+            f"there is no Airflow connection {name}: add it in Airflow, or set AIRFLOW_CONN_{name.upper()}"
+        ) from None
 
 
 class _OurClientHook(SmtpHook):
@@ -72,7 +81,7 @@ class _OurClientHook(SmtpHook):
 @contextmanager
 def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
     """The mail relay, by the Airflow connection ``invoicing_smtp``; connected when it is first used."""
-    found = BaseHook.get_connection(RELAY_CONNECTION)
+    found = _connection(RELAY_CONNECTION)
 
     def connect_client() -> smtplib.SMTP:
         # A hook of its own for each: one keeps its client, and an OAuth2 token that may be over by now.
@@ -97,7 +106,7 @@ def relay_sender() -> str:
     Else ``invoicing@`` this host, as mail of a Unix machine does: it works with a relay of one's own and is
     refused, loudly, by one that checks its senders.
     """
-    found = BaseHook.get_connection(RELAY_CONNECTION)
+    found = _connection(RELAY_CONNECTION)
     for address in (found.extra_dejson.get("from_email"), found.login):
         if address and problem(str(address)) is None:
             return str(address)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from invoicing.domain.errors import NotFoundError
+from invoicing.domain.settings import DEFAULT_SUBJECT
 from invoicing.rendering.assignment import Limits
 from invoicing.rendering.sample import variables
 from invoicing.rendering.templates import (
-    DEFAULT_SUBJECT,
     INVOICE_CSS,
     INVOICE_HTML,
     MAIL_HTML,

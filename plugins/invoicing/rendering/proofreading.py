@@ -23,7 +23,6 @@ from invoicing.rendering.templates import (
     invoice_variables,
     mail_variables,
 )
-from invoicing.rendering.typesetting import Typesetter
 from invoicing.rendering.validation import Problem
 
 # In mail these do nothing in some readers and have the message thrown away by others.
@@ -98,6 +97,8 @@ class Proofreader:
         return Composer(Template(self._template.name, 0, parts), subject, self._largest_bytes)
 
     def _typeset(self, part: str, source: str) -> Iterable[Problem]:
+        from invoicing.rendering.typesetting import Typesetter  # half a second that a subject does not need
+
         parts = dict(self._template.parts)
         if part == INVOICE_CSS:
             parts[INVOICE_HTML] = "<p>{{ invoice.number }}</p>"
