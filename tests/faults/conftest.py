@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from ledger import Ledger, Server, Workshop, opened
 from proxy import Proxy
 from relay import FaultyRelay
 
@@ -89,3 +91,37 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         + signed.public_bytes(serialization.Encoding.PEM)
     )
     return path
+
+
+# For the faults of `services.deliver`: the ledger, its server and its workers (ledger.py).
+
+
+@pytest.fixture(scope="session")
+def ledger_server() -> Iterator[Server]:
+    """A PostgreSQL server for ledgers that are hurt; tests may crash it, and start it again."""
+    # Not in pytest's folder, which the server's own user may not enter.
+    with (
+        tempfile.TemporaryDirectory(prefix="inv-ledger-", ignore_cleanup_errors=True) as folder,
+        Server(Path(folder)) as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated(ledger_server: Server) -> str:
+    """Name of a migrated database to be copied."""
+    return ledger_server.make_database()
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """Where workers come from."""
+    with Workshop(tmp_path_factory.mktemp("workshop")) as workshop:
+        yield workshop
+
+
+@pytest.fixture
+def ledger(ledger_server: Server, migrated: str, workshop: Workshop, tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger in a fresh database."""
+    with opened(ledger_server, migrated, workshop, tmp_path) as made:
+        yield made

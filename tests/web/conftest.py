@@ -1,16 +1,25 @@
-"""The pages' app over a real database, with a visitor of the test's choice."""
+"""The pages' app over a real database, with a visitor of the test's choice; and, for flows, the real stack."""
 
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from psycopg.conninfo import make_conninfo
 from starlette.testclient import TestClient
 from visiting import App, open_app
 
-from invoicing.db.connection import Database
+from invoicing.db.connection import Database, connect
 from invoicing.services.import_files import import_folder
 
 DATA = Path(__file__).parents[1] / "data" / "agency"
+# Where the stack's handle is.
+sys.path.append(str(Path(__file__).parents[1] / "e2e"))
+
+if TYPE_CHECKING:
+    from running_stack import Stack
 
 
 @pytest.fixture
@@ -37,3 +46,24 @@ def agency(db: Database) -> Database:
     """The database with the agency of the contract imported."""
     import_folder(db, DATA, actor="test")
     return db
+
+
+@pytest.fixture(scope="module")
+def db_session(server: str, template_database: str) -> Iterator[Database]:
+    """A connection to the migrated template itself, for tests that only ask its functions."""
+    with connect(make_conninfo(server, dbname=template_database)) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator["Stack"]:
+    """A running stack, shared by the flows: a few tenants, nothing sent yet."""
+    from running_stack import Stack
+
+    folder = Path(tempfile.mkdtemp(prefix="inv-web-"))
+    running = Stack(folder / "state")
+    try:
+        running.run("up")
+        yield running
+    finally:
+        running.remove()

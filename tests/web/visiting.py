@@ -1,6 +1,7 @@
 """What tests of the pages visit them with: the app below ``/invoicing``, and browsers of chosen people."""
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,3 +120,11 @@ def open_app(dsn: str, archive: Path, **outside: Any) -> Iterator[App]:
 
 def _no_relay() -> Any:
     raise AssertionError("this test has no mail relay")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -36,14 +36,17 @@ from invoicing.services.journal import Journal, Settlement
 log = logging.getLogger(__name__)
 
 _SQL = load("delivery")
-# Outlives the relay's time for the payload and its answer to the final dot (15 minutes, see mail.transmission).
+# Outlives the relay's time for the payload and its answer to the final dot (15 minutes, see mail.transmission);
+# a relay that is given longer makes it longer.
 _LEASE = datetime.timedelta(minutes=20)
+# A mark that took longer to come back counts as failed: what is left of its lease must outlive the transmission.
+_LONGEST_MARK_SECONDS = 60.0
 _NO_SENDER = (
     "there is no sender's address: bin/invoicing settings set from_email=…, "
     "or give the connection invoicing_smtp a from_email"
 )
 _LONGEST_SLOT_WAIT_SECONDS = 5.0
-# How long a settled outcome waits for the database to come back before it goes to the journal.
+# How long a worker waits for the database to come back and take an outcome, which is in the journal by then.
 _SETTLE_SECONDS = 20.0
 
 
@@ -151,7 +154,14 @@ def settle_journal(db: Database, journal: Journal) -> int:
     """Tell the database what its absence kept from it; returns the number of settlements."""
     count = 0
     for settlement in journal.settlements():
-        _write_settlement(db, settlement)
+        try:
+            _write_settlement(db, settlement)
+        except psycopg.OperationalError:
+            raise  # the database is away (again)
+        except (psycopg.Error, ValueError) as error:
+            # One file that the database does not take must not keep all others from being sent.
+            log.error("the journal's word on delivery %s is refused, look at it: %s", settlement, error)
+            continue
         journal.forget(settlement)
         log.warning("delivery %s settled from the journal: %s", settlement.delivery_id, settlement.verdict)
         count += 1
@@ -190,7 +200,10 @@ class _Sending:
         self._relay = relay
         self._journal = journal
         self._worker = worker
+        self._stack = stack
         self._composer = Composer(db, archive, stack, sender)
+        longest_seconds = _LONGEST_MARK_SECONDS + relay.longest_doubt_seconds
+        self._lease = max(_LEASE, datetime.timedelta(seconds=longest_seconds))
 
     def send(self, delivery_id: int) -> _Result:
         """Bring one delivery as far as it goes now."""
@@ -209,10 +222,13 @@ class _Sending:
 
     def _transmit(self, row: DictRow) -> _Result:
         slot = self._take_slot(self._composer.settings(row).per_minute_limit)
+        token = None
         try:
             token = self._claim(row["id"])
             if token is None:
                 return _Result(self._load(row["id"])["state"], "another worker has it")
+            # Its content is frozen from here on; while this worker waited its turn, a run may have changed it.
+            row = self._load(row["id"])
             try:
                 outcome = self._attempt(row, token)
             except RelayUnavailableError as error:
@@ -222,9 +238,10 @@ class _Sending:
             return self._settle(row["id"], token, outcome)
         finally:
             if slot is not None:
-                # A slot that is not given back is over when the lease would be.
+                # A slot that is not given back is over when the lease would be. One that nothing was sent in,
+                # for another worker had the delivery, is free at once.
                 with suppress(psycopg.Error):
-                    self._db.execute(_SQL["end_slot"], {"id": slot})
+                    self._db.execute(_SQL["return_slot" if token is None else "end_slot"], {"id": slot})
 
     def _load(self, delivery_id: int) -> DictRow:
         row = self._db.execute(_SQL["delivery"], {"id": delivery_id}).fetchone()
@@ -249,7 +266,7 @@ class _Sending:
             _SQL["claim"],
             {
                 "id": delivery_id,
-                "lease": _LEASE,
+                "lease": self._lease,
                 "owner": self._worker.owner,
                 "execution": self._worker.execution,
                 "actor": self._worker.name,
@@ -277,12 +294,16 @@ class _Sending:
             return Outcome(Verdict.NOT_SENT, Phase.DATA, None, f"not marked, not sent: {error}")
 
     def _mark(self, delivery_id: int, token: int, payload_sha256: str) -> None:
+        asked_at_seconds = time.monotonic()
         marked = self._db.execute(
             _SQL["mark"],
-            {"id": delivery_id, "token": token, "lease": _LEASE, "payload_sha256": payload_sha256},
+            {"id": delivery_id, "token": token, "lease": self._lease, "payload_sha256": payload_sha256},
         ).fetchone()
         if marked is None:
             raise LeaseLostError(f"delivery {delivery_id} was taken over by another worker")
+        if time.monotonic() - asked_at_seconds > _LONGEST_MARK_SECONDS:
+            # This process was stopped, or the answer was held up: the lease may be over by now, or nearly.
+            raise LeaseLostError(f"the mark of delivery {delivery_id} came back too late")
 
     def _settle(self, delivery_id: int, token: int, outcome: Outcome) -> _Result:
         """Write down how the attempt ended; where the database is away, wait a while, then use the journal."""
@@ -301,36 +322,59 @@ class _Sending:
             self._worker.name,
         )
         try:
-            self._write(settlement)
-        except (psycopg.OperationalError, WorkFailedError) as error:
-            self._journal.keep(settlement)
-            raise LedgerUnreachableError(
-                f"the database went away while delivery {delivery_id} was settled; that it is {state} is kept in "
-                f"{self._journal.folder} and will be written by the next worker or sweep"
-            ) from error
+            is_taken = _write_settlement(self._db, settlement)
+        except BaseException as error:
+            # Also where a signal ends this task: what became of the message is known now, and must not be lost.
+            is_kept = self._keep(settlement)
+            if not isinstance(error, psycopg.Error):
+                raise
+            is_taken = self._write_anew(settlement, is_kept=is_kept)
+        if not is_taken:
+            # Settled before its answer was lost, or no longer this worker's to settle: the ledger knows.
+            state = DeliveryState(self._load(delivery_id)["state"])
+            why = None if state in _DONE else why or f"another worker took it over, it is {state}"
         relay_is_away = outcome.verdict is Verdict.NOT_SENT and outcome.phase in _BEFORE_ANY_MESSAGE
         return _Result(state, why, relay_is_away)
 
-    def _write(self, settlement: Settlement) -> None:
+    def _keep(self, settlement: Settlement) -> bool:
         try:
-            _write_settlement(self._db, settlement)
-        except psycopg.OperationalError:
-            log.warning(
-                "the database went away, delivery %s is settled on a new connection", settlement.delivery_id
-            )
-            retrying = tenacity.Retrying(
-                retry=tenacity.retry_if_exception_type((psycopg.OperationalError, WorkFailedError)),
-                wait=tenacity.wait_exponential(multiplier=0.2, max=3),
-                stop=tenacity.stop_after_delay(_SETTLE_SECONDS),
-                reraise=True,
-            )
-            retrying(self._write_anew, settlement)
+            self._journal.keep(settlement)
+        except OSError as error:
+            log.critical("the journal cannot take this, write it down: %s (%s)", settlement, error)
+            return False
+        return True
 
-    def _write_anew(self, settlement: Settlement) -> None:
-        # The rest of the batch goes over this connection too.
+    def _write_anew(self, settlement: Settlement, *, is_kept: bool) -> bool:
+        """Settle on a new connection, once there is one; over that one the rest of the batch goes too."""
+        log.warning(
+            "the database went away, delivery %s is settled on a new connection", settlement.delivery_id
+        )
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((psycopg.Error, WorkFailedError)),
+            wait=tenacity.wait_exponential(multiplier=0.2, max=3),
+            stop=tenacity.stop_after_delay(_SETTLE_SECONDS),
+            reraise=True,
+        )
+        try:
+            is_taken = retrying(self._write_on_new_connection, settlement)
+        except (psycopg.Error, WorkFailedError) as error:
+            kept = (
+                f"is kept in {self._journal.folder} and will be written by the next worker or sweep"
+                if is_kept
+                else "could not be kept either: it will end in doubt"
+            )
+            raise LedgerUnreachableError(
+                f"the database went away while delivery {settlement.delivery_id} was settled; "
+                f"that it is {settlement.verdict} {kept}"
+            ) from error
+        self._journal.forget(settlement)
+        return is_taken
+
+    def _write_on_new_connection(self, settlement: Settlement) -> bool:
         self._db = connect(self._dsn)
+        self._stack.callback(self._db.close)
         self._composer.db = self._db
-        _write_settlement(self._db, settlement)
+        return _write_settlement(self._db, settlement)
 
     def _take_slot(self, per_minute_limit: int) -> int | None:
         """Wait until the limit per minute, shared by all workers, allows one more transmission.
@@ -343,7 +387,8 @@ class _Sending:
         while True:
             with self._db.transaction():
                 self._db.execute(_SQL["lock_slots"])
-                row = self._db.execute(_SQL["slots_in_use"], {"lease": _LEASE}).fetchone()
+                self._db.execute(_SQL["mend_slots"])
+                row = self._db.execute(_SQL["slots_in_use"], {"lease": self._lease}).fetchone()
                 assert row is not None
                 if row["used"] < per_minute_limit:
                     self._db.execute(_SQL["forget_slots"])
@@ -363,10 +408,12 @@ _STATE_AFTER: dict[Verdict, tuple[DeliveryState, tuple[DeliveryState, ...]]] = {
     Verdict.REFUSED_PERMANENTLY: (DeliveryState.FAILED, _UNDER_WAY),
     Verdict.IN_DOUBT: (DeliveryState.IN_DOUBT, (DeliveryState.TRANSMITTING,)),
 }
+_DONE = frozenset({DeliveryState.SENT, DeliveryState.CANCELLED, DeliveryState.HELD})
 _BEFORE_ANY_MESSAGE = frozenset({Phase.CONNECT, Phase.BANNER, Phase.EHLO, Phase.STARTTLS, Phase.AUTH})
 
 
-def _write_settlement(db: Database, settlement: Settlement) -> None:
+def _write_settlement(db: Database, settlement: Settlement) -> bool:
+    """Tell the ledger how an attempt ended; False where the attempt's word counts no more, or was heard before."""
     state, from_states = _STATE_AFTER[Verdict(settlement.verdict)]
     settled = db.execute(
         _SQL["settle"],
@@ -384,12 +431,13 @@ def _write_settlement(db: Database, settlement: Settlement) -> None:
         },
     ).fetchone()
     if settled is None:
-        log.error(
-            "delivery %s was settled otherwise in the meantime; attempt %s ended %s, look at its history",
+        log.warning(
+            "delivery %s was settled in the meantime; attempt %s ended %s, its history tells the rest",
             settlement.delivery_id,
             settlement.token,
             settlement.verdict,
         )
+    return settled is not None
 
 
 class Composer:

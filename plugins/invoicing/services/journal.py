@@ -46,7 +46,9 @@ class Journal:
 
     def keep(self, settlement: Settlement) -> None:
         """Write ``settlement`` and wait until the disk has it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _wait_for_disk(self.folder.parent)
         path = self._path(settlement)
         draft = path.with_suffix(".tmp")
         with draft.open("w", encoding="utf-8") as file:
@@ -54,11 +56,7 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(path)
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _wait_for_disk(self.folder)
 
     def settlements(self) -> Iterator[Settlement]:
         """What is kept; a file that cannot be read is reported and left for a person."""
@@ -76,3 +74,12 @@ class Journal:
 
     def _path(self, settlement: Settlement) -> Path:
         return self.folder / f"{settlement.delivery_id}-{settlement.token}.json"
+
+
+def _wait_for_disk(folder: Path) -> None:
+    """Return when the disk has the folder's entries."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,6 +1,6 @@
 """What a form sent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -8,7 +8,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import RedirectResponse
 
 
-class Submitted(Mapping[str, str]):
+class Submitted:
     """The fields of one form, as typed; a field that was not sent is empty."""
 
     def __init__(self, fields: Mapping[str, list[str]], files: Mapping[str, bytes]) -> None:
@@ -19,11 +19,8 @@ class Submitted(Mapping[str, str]):
         values = self._fields.get(name)
         return values[-1] if values else ""
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
 
     def all(self, name: str) -> list[str]:
         """Every value of a field that may be there more than once."""
@@ -52,7 +49,8 @@ async def _submitted(request: Request) -> Submitted:
             files[name] = await value.read()
         else:
             # A browser sends lines as CRLF, whatever they were.
-            fields.setdefault(name, []).append(value.replace("\r\n", "\n").replace("\0", ""))
+            fields.setdefault(name, []).append(value.replace("\r\n", "\n"))
+    await form.close()
     return Submitted(fields, files)
 
 

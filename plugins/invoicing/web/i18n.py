@@ -49,6 +49,14 @@ STATES: Mapping[str, Text] = {
     "void": ("Anulada", "Void"),
 }
 
+VERDICTS: Mapping[str, Text] = {
+    "accepted": ("Aceptado", "Accepted"),
+    "refused_temporarily": ("Rechazado por ahora", "Refused for now"),
+    "refused_permanently": ("Rechazado", "Refused"),
+    "not_sent": ("No salió", "Not sent"),
+    "in_doubt": ("En duda", "In doubt"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Translator:
@@ -67,6 +75,10 @@ class Translator:
     def reason(self, reason: str) -> str:
         """Why a tenant gets no mail, in words."""
         return self(*REASONS.get(reason, (reason, reason)))
+
+    def verdict(self, verdict: str | None) -> str:
+        """What one attempt came to, in words; None is one that nobody lived to tell of."""
+        return self(*VERDICTS.get(verdict or "", (verdict or "Desconocido", verdict or "Unknown")))
 
     def state(self, state: str) -> str:
         """A state of a delivery, cycle, run or invoice, in words."""

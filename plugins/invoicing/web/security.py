@@ -6,6 +6,7 @@
 import base64
 import hashlib
 import hmac
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -19,8 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from invoicing.web.visitor import Gate, NotLoggedInError, RefusedError, Visitor, current_visitor
 
+log = logging.getLogger(__name__)
+
 STATIC = "/static/"
-TOKEN_FIELD = "csrf_token"
+TOKEN_FIELD = "csrf_token"  # noqa: S105 (a field's name)
 TOKEN_HEADER = "x-csrf-token"  # noqa: S105 (a header's name)
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 # The largest thing anybody sends is a template with pictures in it.
@@ -125,43 +128,62 @@ class Doorkeeper:
         if answer is not None:
             await answer(scope, receive, send)
             return
-        await self._app(scope, _limited(receive), send)
+        await self._serve(request, _limited(receive), send)
+
+    async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
+        """Pass on; what nobody foresaw is logged and answered like everything else."""
+        started = False
+
+        async def send_noticing(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(request.scope, receive, send_noticing)
+        except Exception:
+            log.exception("%s %s", request.method, request.url.path)
+            if started:
+                raise
+            answer = await run_in_threadpool(
+                self._refuse,
+                request,
+                500,
+                "Algo falló de nuestro lado; los detalles están en el registro del servidor de Airflow.",
+                "Something failed on our side; the details are in the log of Airflow's API server.",
+            )
+            await answer(request.scope, receive, send)
 
     async def _objection(self, request: Request) -> Response | None:
+        refusal: tuple[int, str, str] | None
         try:
             visitor = await self._gate.admit(request)
         except NotLoggedInError:
-            return await self._answer(request, 401, "Inicie sesión en Airflow.", "Log in to Airflow.")
+            refusal = (401, "Inicie sesión en Airflow.", "Log in to Airflow.")
         except RefusedError as error:
-            return await self._answer(
-                request, 403, "Su usuario no puede ver la facturación.", f"You may not see this: {error}."
-            )
-        request.state.visitor = visitor
-        if request.method in SAFE_METHODS:
-            return None
+            refusal = (403, "Su usuario no puede ver la facturación.", f"You may not see this: {error}.")
+        else:
+            request.state.visitor = visitor
+            refusal = None if request.method in SAFE_METHODS else self._objection_to_change(request, visitor)
+        return None if refusal is None else await run_in_threadpool(self._refuse, request, *refusal)
+
+    def _objection_to_change(self, request: Request, visitor: Visitor) -> tuple[int, str, str] | None:
         if self._is_foreign(request):
-            return await self._answer(
-                request,
+            return (
                 403,
                 "La petición viene de otro sitio y no se atendió.",
                 "The request comes from another site and was not served.",
             )
         if not visitor.may_change:
-            return await self._answer(
-                request,
+            return (
                 403,
                 "Su usuario puede ver, no cambiar. No se cambió nada.",
                 "You may look, not change. Nothing was changed.",
             )
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > LARGEST_BODY_BYTES:
-            return await self._answer(
-                request, 413, "Lo enviado es demasiado grande.", "What was sent is too large."
-            )
+            return 413, "Lo enviado es demasiado grande.", "What was sent is too large."
         return None
-
-    async def _answer(self, request: Request, status: int, es: str, en: str) -> Response:
-        return await run_in_threadpool(self._refuse, request, status, es, en)
 
     def _is_foreign(self, request: Request) -> bool:
         """Whether a page of another site made the browser ask. What is no browser says nothing about it."""

@@ -45,9 +45,7 @@ class TableQuery:
             descending=column in sorts and sort.startswith("-"),
             page=min(max(page, 1), 1_000_000),
             size=size if size in SIZES else SIZES[0],
-            filters={
-                name: asked[name] for name, values in filters.items() if asked.get(name) in values
-            },
+            filters={name: asked[name] for name, values in filters.items() if asked.get(name) in values},
         )
 
     @property

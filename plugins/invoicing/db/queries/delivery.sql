@@ -8,7 +8,7 @@ FROM (
     FROM invoicing.delivery AS p
     WHERE p.cycle_id = %(cycle_id)s AND p.purpose = 'initial' AND p.state = 'pending' AND p.attempts = 0
 ) AS untried
-WHERE untried.id = d.id
+WHERE untried.id = d.id AND d.state = 'pending' AND d.attempts = 0
   AND CASE %(grouping)s WHEN 'per_invoice' THEN untried.invoices > 1 ELSE untried.of_tenant > 1 END;
 
 -- name: cancel_undelivered
@@ -42,9 +42,11 @@ SELECT id FROM invoicing.delivery
 WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' AND state = 'failed' AND tenant_id = ANY(%(tenant_ids)s);
 
 -- name: untried_of_tenants
+-- Locked: an invoice that joins one of these must not miss a message that a worker is about to compose.
 SELECT id, tenant_id FROM invoicing.delivery
 WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' AND state = 'pending' AND attempts = 0
-  AND tenant_id = ANY(%(tenant_ids)s);
+  AND tenant_id = ANY(%(tenant_ids)s)
+ORDER BY id FOR UPDATE;
 
 -- name: add_deliveries
 INSERT INTO invoicing.delivery
@@ -201,6 +203,13 @@ RETURNING id;
 -- name: lock_slots
 SELECT pg_advisory_xact_lock(hashtext('invoicing.transmission_slot'));
 
+-- name: mend_slots
+-- The database's clock was set back: what it calls the future ended just now, at the latest.
+UPDATE invoicing.transmission_slot
+SET taken_at = least(taken_at, clock_timestamp()),
+    ended_at = CASE WHEN ended_at IS NOT NULL THEN least(ended_at, clock_timestamp()) END
+WHERE taken_at > clock_timestamp() OR ended_at > clock_timestamp();
+
 -- name: slots_in_use
 -- Transmissions under way, or ended within the last minute; and how long until the oldest of these is over.
 SELECT count(*) AS used,
@@ -217,6 +226,9 @@ DELETE FROM invoicing.transmission_slot WHERE taken_at < clock_timestamp() - int
 
 -- name: end_slot
 UPDATE invoicing.transmission_slot SET ended_at = clock_timestamp() WHERE id = %(id)s;
+
+-- name: return_slot
+DELETE FROM invoicing.transmission_slot WHERE id = %(id)s;
 
 -- name: deliveries
 SELECT d.id, d.period, t.code AS tenant, t.name AS tenant_name, d.state, d.generation, d.purpose, d.message_id,

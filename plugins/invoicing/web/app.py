@@ -1,0 +1,61 @@
+"""The app: pages, JSON API and static files, behind one door."""
+
+from pathlib import Path
+
+from fastapi import Depends, FastAPI, Request
+from starlette.responses import RedirectResponse
+from starlette.staticfiles import StaticFiles
+
+from invoicing.web import api, ledger_api, template_api
+from invoicing.web.database import Pool
+from invoicing.web.errors import install_handlers, refuse
+from invoicing.web.outside import Outside
+from invoicing.web.pages import automation, cycles, deliveries, runs, templates, tenants
+from invoicing.web.security import Doorkeeper, FormTokens, SecurityHeaders, require_form_token
+from invoicing.web.templating import STATIC_FOLDER, Pages
+
+PAGES = (
+    automation.router,
+    cycles.router,
+    deliveries.router,
+    runs.router,
+    templates.router,
+    tenants.router,
+)
+
+
+def create_app(outside: Outside) -> FastAPI:
+    """The app for one process.
+
+    Args:
+        outside: Its users, keys, database, archive and relay.
+    """
+    app = FastAPI(
+        title="Rent invoicing",
+        description="The invoicing pages' JSON API: log in as for Airflow's own.",
+        version="1",
+        # The documentation is a route of ours, behind the door like all others.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(require_form_token)],
+    )
+    app.state.outside = outside
+    app.state.pool = Pool(outside.find_dsn)
+    app.state.pages = Pages()
+    app.state.form_tokens = FormTokens(outside.secret)
+    # The last one added is the outermost.
+    app.add_middleware(Doorkeeper, gate=outside.gate, refuse=refuse, own_origin=outside.public_url)
+    app.add_middleware(SecurityHeaders)
+    install_handlers(app)
+    for routes in (api.router, ledger_api.router, template_api.router):
+        app.include_router(routes, prefix="/api/v1")
+    for router in PAGES:
+        app.include_router(router, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=Path(STATIC_FOLDER)), name="static")
+
+    @app.get("/", include_in_schema=False)
+    def start(request: Request) -> RedirectResponse:
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/tenants")
+
+    return app

@@ -1,0 +1,95 @@
+"""The chart of the months: where its bars stand. How they look is the style sheet's business."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+WIDTH, HEIGHT = 1120, 236
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 12, 30
+# From the ground up.
+LAYERS = ("sent", "waiting", "trouble", "skipped")
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One layer of a month's column."""
+
+    layer: str
+    count: int
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A month: its bars from the ground up, and where its name stands."""
+
+    period: str
+    middle: float
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Columns, and the lines across with the numbers beside them."""
+
+    width: int
+    height: int
+    ground: float
+    columns: Sequence[Column]
+    lines: Sequence[tuple[float, int]]
+
+
+def months_chart(months: Sequence[Mapping[str, Any]]) -> Chart:
+    """Lay out ``months`` (newest first, as the list has them), oldest on the left."""
+    stacks = [(str(month["period"]), _layers(month)) for month in reversed(months)]
+    step, top = _scale(max((sum(layers.values()) for _, layers in stacks), default=0))
+    ground = HEIGHT - _BOTTOM
+    unit = (ground - _TOP) / top
+    slot = (WIDTH - _LEFT - _RIGHT) / max(len(stacks), 6)
+    width = min(46.0, slot * 0.62)
+    columns = []
+    for number, (period, layers) in enumerate(stacks):
+        middle = _LEFT + slot * (number + 0.5)
+        bars = []
+        y = float(ground)
+        for layer in LAYERS:
+            if not layers[layer]:
+                continue
+            # What must be seen is never thinner than a line.
+            height = max(layers[layer] * unit, 2.0)
+            y -= height
+            bars.append(
+                Bar(
+                    layer,
+                    layers[layer],
+                    round(middle - width / 2, 1),
+                    round(y, 1),
+                    round(width, 1),
+                    round(height, 1),
+                )
+            )
+        columns.append(Column(period, round(middle, 1), bars))
+    lines = [(round(ground - value * unit, 1), value) for value in range(0, top + 1, step)]
+    return Chart(WIDTH, HEIGHT, ground, columns, lines)
+
+
+def _layers(month: Mapping[str, Any]) -> dict[str, int]:
+    return {
+        "sent": int(month["sent"]),
+        "waiting": int(month["waiting"]),
+        "trouble": int(month["failed"]) + int(month["in_doubt"]),
+        "skipped": int(month["tenants"]) - int(month["to_send"]),
+    }
+
+
+def _scale(most: int) -> tuple[int, int]:
+    """The distance of the lines across (1, 2 or 5 times a power of ten) and the highest of them."""
+    step = 1
+    for factor in (2, 2.5, 2) * 12:
+        if most <= step * 4:
+            break
+        step = round(step * factor)
+    return step, step * max(1, -(-most // step))

@@ -1,0 +1,39 @@
+"""What the web app is given by whoever mounts it: in Airflow the plugin, in tests a fixture."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from invoicing.domain.errors import WorkFailedError
+from invoicing.mail.transmission import Relay
+from invoicing.services.archive import Archive
+from invoicing.web.visitor import Gate
+
+
+def _tell_nobody() -> None:
+    raise WorkFailedError("there is no Airflow to tell")
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The app's surroundings.
+
+    Args:
+        gate: Knows the users.
+        secret: Of the installation; the key of the forms' tokens is derived from it.
+        public_url: Where Airflow is seen from outside; may be empty.
+        find_dsn: Gives the business database's connection string, when it is first needed.
+        open_archive: Gives the archive of issued documents.
+        open_relay: Connects to the mail relay, for a test message.
+        relay_sender: The relay connection's own from-address, if it has one.
+        announce: Tells Airflow that there is something to send outside the monthly job.
+    """
+
+    gate: Gate
+    secret: str
+    public_url: str
+    find_dsn: Callable[[], str]
+    open_archive: Callable[[], Archive]
+    open_relay: Callable[[], AbstractContextManager[Relay]]
+    relay_sender: Callable[[], str | None]
+    announce: Callable[[], None] = _tell_nobody

@@ -1,0 +1,244 @@
+"""Cycles: the months, one month's figures and tenants, a tenant's history in it, and what lies outside of them."""
+
+import datetime
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from babel.dates import format_date
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from invoicing.domain.errors import NotFoundError
+from invoicing.domain.period import Period
+from invoicing.rendering.formats import LOCALES
+from invoicing.services import cycle_pages
+from invoicing.services.cycle_pages import OUTCOMES, SORTS, STATES, TenantQuery, task_instance
+from invoicing.web.chart import months_chart
+from invoicing.web.database import DatabaseDep
+from invoicing.web.i18n import TranslatorDep
+from invoicing.web.spreadsheet import csv_response
+from invoicing.web.table import TablePage, TableQuery
+from invoicing.web.templating import PagesDep
+from invoicing.web.trace import explain, steps
+
+router = APIRouter(prefix="/cycles")
+
+_MONTHS_A_PAGE = 12
+_FILTERS: Mapping[str, tuple[str, ...]] = {"outcome": OUTCOMES, "state": STATES}
+
+
+@router.get("")
+def show_months(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
+    """The months as a chart and as a table."""
+    asked = request.query_params.get("page", "1")
+    page = max(1, int(asked)) if asked.isascii() and asked.isdecimal() and len(asked) < 6 else 1
+    months, total = cycle_pages.list_months(db, limit=_MONTHS_A_PAGE, offset=(page - 1) * _MONTHS_A_PAGE)
+    return pages.respond(
+        request,
+        "cycles.html",
+        months=months,
+        chart=months_chart(months),
+        page=page,
+        pages=max(1, -(-total // _MONTHS_A_PAGE)),
+        total=total,
+        month_short=_month_short,
+    )
+
+
+@router.get("/singles")
+def show_singles(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
+    """Invoices made outside the monthly job, and what was sent again."""
+    run = _run(db, request.query_params.get("run", ""))
+    task = request.query_params.get("task", "").replace("\0", "")[:1000]
+    query = TableQuery.of(
+        request,
+        sorts=("newest",),
+        filters={
+            "kind": ("invoices", "resends"),
+            "run": () if run is None else (str(run["id"]),),
+            "task": (task,) if task else (),
+        },
+    )
+    if run is not None or task or query.filters.get("kind") == "resends":
+        rows, total = cycle_pages.find_other_deliveries(
+            db,
+            query.search,
+            run_id=run["id"] if run else None,
+            owner=task or None,
+            limit=query.size,
+            offset=query.offset,
+        )
+        kind = "resends"
+    else:
+        rows, total = cycle_pages.find_single_invoices(
+            db, query.search, limit=query.size, offset=query.offset
+        )
+        kind = "invoices"
+    return pages.respond(
+        request,
+        "cycles_singles.html",
+        table=TablePage(query, rows, total),
+        kind=kind,
+        run=run,
+        task=task,
+        task_instance=task_instance,
+        explain=explain,
+    )
+
+
+@router.get("/{period}")
+def show_cycle(request: Request, db: DatabaseDep, pages: PagesDep, period: str) -> Response:
+    """A month: the figures, what needs a person, the runs, the tenants."""
+    month = Period.parse(period)
+    query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
+    rows, total = cycle_pages.find_tenants(
+        db,
+        month,
+        _tenants_of(query),
+        sort=query.sort,
+        descending=query.descending,
+        limit=query.size,
+        offset=query.offset,
+    )
+    return pages.respond(
+        request,
+        "cycle.html",
+        table=TablePage(query, rows, total),
+        explain=explain,
+        states=STATES,
+        **_overview(db, month),
+    )
+
+
+@router.get("/{period}/overview")
+def show_overview(request: Request, db: DatabaseDep, pages: PagesDep, period: str) -> Response:
+    """The figures alone, for a page that is open while a run goes on."""
+    return pages.respond(request, "cycle_overview.html", **_overview(db, Period.parse(period)))
+
+
+@router.get("/{period}/tenants.csv")
+def export_tenants(request: Request, db: DatabaseDep, t: TranslatorDep, period: str) -> Response:
+    """The month's tenants that fit, as a table for spreadsheet programs."""
+    month = Period.parse(period)
+    query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
+    found = list(cycle_pages.all_tenants(db, month, _tenants_of(query)))
+    head = [
+        t(*text)
+        for text in (
+            *(("código", "code"), ("nombre", "name"), ("facturas", "invoices"), ("decisión", "decision")),
+            *(
+                ("motivo", "reason"),
+                ("explicación", "explanation"),
+                ("envío", "delivery"),
+                ("estado", "state"),
+            ),
+            *(
+                ("intentos", "attempts"),
+                ("última respuesta", "last reply"),
+                ("para", "to"),
+                ("copia", "copy"),
+            ),
+            *(("Message-ID", "Message-ID"), ("actualizado", "updated")),
+        )
+    ]
+
+    def lines() -> Iterator[tuple[Any, ...]]:
+        for row in found:
+            sent = row["delivery_id"] is not None
+            yield (
+                row["tenant"],
+                row["name"],
+                row["invoices"],
+                t("sin correo", "no mail") if row["reason"] else t("con correo", "mail"),
+                row["reason"],
+                t.text(explain(row["trace"], row["reason"])),
+                row["delivery_id"],
+                t.state(row["state"]) if sent else "",
+                row["attempts"],
+                row["last_reply"],
+                "; ".join(row["to_addresses"] or ()),
+                "; ".join(row["cc_addresses"] or ()),
+                row["message_id"],
+                row["updated_at"].isoformat(timespec="seconds") if sent else "",
+            )
+
+    return csv_response(f"{t('ciclo', 'cycle')}-{month}.csv", head, lines())
+
+
+@router.get("/{period}/tenants/{code}")
+def show_tenant(request: Request, db: DatabaseDep, pages: PagesDep, period: str, code: str) -> Response:
+    """A tenant in a month: the decision rule by rule, and every delivery with all that happened to it."""
+    month = Period.parse(period)
+    return tenant_page(request, db, pages, month, code)
+
+
+def tenant_page(
+    request: Request,
+    db: DatabaseDep,
+    pages: PagesDep,
+    month: Period,
+    code: str,
+    status: int = 200,
+    **context: Any,
+) -> Response:
+    """The page of `show_tenant`; ``context`` has what became of an action that was asked for on it."""
+    tenant = cycle_pages.show_tenant(db, month, code)
+    return pages.respond(
+        request,
+        "cycle_tenant.html",
+        status,
+        period=str(month),
+        tenant=tenant,
+        steps=steps(tenant["trace"] or ()),
+        explain=explain,
+        task_instance=task_instance,
+        **{"acted": request.query_params.get("done", ""), "problem": None, **context},
+    )
+
+
+def _overview(db: DatabaseDep, month: Period) -> dict[str, Any]:
+    cycle = cycle_pages.show_cycle(db, month)
+    progress = cycle_pages.show_progress(db, month)
+    return {
+        "period": str(month),
+        "cycle": cycle,
+        "shown": cycle["shown"],
+        "progress": progress,
+        "duration": _duration,
+        "decimal": Decimal,
+        "task_instance": task_instance,
+        "now": datetime.datetime.now(datetime.UTC),
+    }
+
+
+def _tenants_of(query: TableQuery) -> TenantQuery:
+    return TenantQuery(query.search, query.filters.get("outcome"), query.filters.get("state"))
+
+
+def _run(db: DatabaseDep, text: str) -> Mapping[str, Any] | None:
+    if not text:
+        return None
+    run = (
+        cycle_pages.show_run(db, int(text))
+        if text.isascii() and text.isdecimal() and len(text) < 19
+        else None
+    )
+    if run is None:
+        raise NotFoundError(f"there is no run {text[:40]!r}")
+    return run
+
+
+def _month_short(period: str, language: str) -> str:
+    """``nov 26``: below a column of the chart."""
+    locale = LOCALES[language]
+    return str(format_date(Period.parse(period).first_day, "LLL yy", locale=locale)).replace(".", "")
+
+
+def _duration(first: datetime.datetime, last: datetime.datetime) -> str:
+    """``1 h 04 min``, ``2 min 05 s``, ``8 s``."""
+    seconds = round(max((last - first).total_seconds(), 0))
+    hours, minutes, rest = seconds // 3600, seconds % 3600 // 60, seconds % 60
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -1,0 +1,223 @@
+"""Tenants: who gets mail, at which addresses, and what became of it."""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.services import tenants
+from invoicing.services.tenants import (
+    AddressRefusedError,
+    ChangedMeanwhileError,
+    Switch,
+    TenantFilter,
+    TooManyAddressesError,
+    split_addresses,
+)
+from invoicing.web.database import DatabaseDep
+from invoicing.web.forms import Submitted, SubmittedDep, see_other
+from invoicing.web.i18n import Text
+from invoicing.web.table import TablePage, TableQuery
+from invoicing.web.templating import PagesDep
+from invoicing.web.visitor import VisitorDep
+
+router = APIRouter(prefix="/tenants")
+
+LABELS: Mapping[str, Text] = {
+    "auto_send": ("¿Envío automático habilitado?", "Send automatically?"),
+    "only_multiple": ("¿Solo múltiples facturas?", "Only multiple invoices?"),
+    "emails": ("Direcciones de correo", "E-mail addresses"),
+    "cc_emails": ("Con copia a", "In copy"),
+    "language": ("Idioma", "Language"),
+}
+
+_FILTERS: Mapping[str, tuple[str, ...]] = {
+    "auto_send": ("yes", "no"),
+    "only_multiple": ("yes", "no"),
+    "problem": tenants.PROBLEMS,
+}
+_NAMES_SHOWN = 50
+
+
+@router.get("")
+def show_list(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
+    """The tenants that fit, a page of them."""
+    query = TableQuery.of(request, sorts=tenants.SORTS, filters=_FILTERS)
+    rows, total = tenants.find_tenants(
+        db,
+        _filter(query.search, query.filters),
+        sort=query.sort,
+        descending=query.descending,
+        limit=query.size,
+        offset=query.offset,
+    )
+    switched = request.query_params.get("switched", "")
+    return pages.respond(
+        request,
+        "tenants.html",
+        table=TablePage(query, rows, total),
+        counts=tenants.tenant_counts(db),
+        labels=LABELS,
+        switched=int(switched) if switched.isascii() and switched.isdecimal() and len(switched) < 9 else None,
+    )
+
+
+@router.post("/switch")
+def switch_many(
+    request: Request, db: DatabaseDep, pages: PagesDep, visitor: VisitorDep, submitted: SubmittedDep
+) -> Response:
+    """Show how many tenants a switch would change; asked again with that page's fingerprint, change them."""
+    order = _BulkOrder.of(submitted)
+    if order is None:
+        raise InputError("choose what to switch, and the tenants to switch it for")
+    overtaken = False
+    if submitted["fingerprint"]:
+        try:
+            changed = tenants.apply_switch(
+                db,
+                order.which,
+                order.codes,
+                order.switch,
+                value=order.value,
+                fingerprint=submitted["fingerprint"],
+                actor=visitor.actor,
+            )
+        except ChangedMeanwhileError:
+            overtaken = True
+        else:
+            return see_other(request, f"/tenants?switched={changed}")
+    preview = tenants.preview_switch(db, order.which, order.codes, order.switch, value=order.value)
+    _, meant = tenants.find_tenants(db, order.which, limit=0)
+    return pages.respond(
+        request,
+        "tenants_switch.html",
+        409 if overtaken else 200,
+        order=order,
+        submitted=submitted,
+        preview=preview,
+        shown=preview.tenants[:_NAMES_SHOWN],
+        meant=meant if order.codes is None else len(order.codes),
+        overtaken=overtaken,
+        labels=LABELS,
+    )
+
+
+@router.get("/{code}")
+def show(request: Request, db: DatabaseDep, pages: PagesDep, code: str) -> Response:
+    """One tenant."""
+    tenant = _tenant(db, code)
+    return _page(request, pages, tenant, {key: tenant[key] for key in LABELS})
+
+
+@router.post("/{code}")
+def save(
+    request: Request,
+    db: DatabaseDep,
+    pages: PagesDep,
+    visitor: VisitorDep,
+    submitted: SubmittedDep,
+    code: str,
+) -> Response:
+    """Save the tenant's switches, addresses and language, or show what is wrong with them."""
+    before = _tenant(db, code)
+    typed = {
+        "auto_send": submitted.flag("auto_send"),
+        "only_multiple": submitted.flag("only_multiple"),
+        "emails": split_addresses(submitted["emails"]),
+        "cc_emails": split_addresses(submitted["cc_emails"]),
+        "language": submitted["language"],
+    }
+    try:
+        changed = tenants.change_tenant(
+            db, code, typed, actor=visitor.actor, seen_at=_instant(submitted["seen_at"])
+        )
+    except ChangedMeanwhileError:
+        return _page(request, pages, _tenant(db, code), typed, status=409)
+    except AddressRefusedError as error:
+        wrong: Text = (
+            f"«{error.problem.address}» no es una dirección de correo: corríjala o quítela.",
+            f"“{error.problem.address}” is not an e-mail address: mend it or take it away. {error.problem.reason}",
+        )
+        return _page(request, pages, before, typed, status=422, problems={error.field: wrong})
+    except TooManyAddressesError as error:
+        most = tenants.MOST_ADDRESSES
+        many: Text = (
+            f"Son demasiadas: máximo {most} direcciones.",
+            f"They are too many: at most {most} addresses.",
+        )
+        return _page(request, pages, before, typed, status=422, problems={error.field: many})
+    except NotFoundError:
+        raise
+    except InputError as error:
+        return _page(
+            request, pages, before, typed, status=422, problems={"language": (str(error), str(error))}
+        )
+    return see_other(request, f"/tenants/{quote(code, safe='')}?saved={'yes' if changed else 'same'}")
+
+
+@dataclass(frozen=True, slots=True)
+class _BulkOrder:
+    """What a bulk form asks for: all tenants that fit its filter, or those ticked."""
+
+    which: TenantFilter
+    codes: list[str] | None
+    switch: Switch
+    value: bool
+    filters: Mapping[str, str]
+
+    @classmethod
+    def of(cls, submitted: Submitted) -> "_BulkOrder | None":
+        switch, _, value = submitted["action"].partition(":")
+        codes = None if submitted["scope"] == "all" else submitted.all("code")
+        if switch not in tenants.SWITCHES or value not in ("yes", "no") or codes == []:
+            return None
+        filters = {name: submitted[name] for name, values in _FILTERS.items() if submitted[name] in values}
+        which = _filter(submitted["q"][:200], filters) if codes is None else TenantFilter()
+        return cls(which, codes, switch, value == "yes", filters)
+
+
+def _filter(search: str, filters: Mapping[str, str]) -> TenantFilter:
+    def switch(name: str) -> bool | None:
+        return None if name not in filters else filters[name] == "yes"
+
+    return TenantFilter(search, switch("auto_send"), switch("only_multiple"), filters.get("problem"))
+
+
+def _page(
+    request: Request,
+    pages: PagesDep,
+    tenant: Mapping[str, Any],
+    values: Mapping[str, Any],
+    *,
+    status: int = 200,
+    problems: Mapping[str, Text] | None = None,
+) -> Response:
+    return pages.respond(
+        request,
+        "tenant.html",
+        status,
+        tenant=tenant,
+        values=values,
+        problems=problems or {},
+        is_overtaken=status == 409,
+        labels=LABELS,
+        saved=request.query_params.get("saved", ""),
+    )
+
+
+def _tenant(db: DatabaseDep, code: str) -> dict[str, Any]:
+    if "\0" in code:
+        raise NotFoundError("there is no tenant with a NUL in its code")
+    return tenants.show_tenant(db, code)
+
+
+def _instant(text: str) -> datetime.datetime | None:
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None

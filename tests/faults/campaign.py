@@ -1,0 +1,310 @@
+"""Everything at once, at random: workers are killed, the database crashes, the relay fails, the sweep runs.
+
+Batches go through a few workers at a time, as Airflow would have it: one that was killed or ended with a
+temporary failure is started again with the same owner. At the end the relay's log is the arbiter.
+"""
+
+import contextlib
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from ledger import HERE, Ledger, Server, WorkerProcess
+
+from invoicing.db.connection import connect
+from invoicing.domain.errors import InvoicingError
+from invoicing.services import resolution, sweep
+
+_DEAD = "the worker %went silent while it transmitted"
+
+
+class TroubledRelay:
+    """``troubled_relay.py`` at work."""
+
+    def __init__(self, log: Path, *, trouble: float, pause_seconds: float = 0.06, seed: int = 1) -> None:
+        log.touch()
+        command = [sys.executable, str(HERE / "troubled_relay.py"), "--log", str(log)]
+        self._process = subprocess.Popen(
+            [*command, "--trouble", str(trouble), "--pause", str(pause_seconds), "--seed", str(seed)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={"PYTHONPATH": str(HERE.parents[1] / "plugins"), "PATH": "/usr/bin:/bin"},
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+@dataclass
+class Figures:
+    """What the campaign came to."""
+
+    deliveries: int = 0
+    kills: int = 0
+    kills_wanted: int = 0
+    freezes: int = 0
+    database_crashes: int = 0
+    tries: int = 0
+    leases_ended: int = 0
+    sweeps: int = 0
+    journal: int = 0
+    seconds: float = 0
+    states: Counter[str] = field(default_factory=Counter)
+    doubts_of_dead_workers: int = 0
+    in_doubt_accepted: int = 0
+    duplicates: int = 0
+    lost: int = 0
+    violations: list[str] = field(default_factory=list)
+
+    def table(self) -> str:
+        """As ``make faults`` prints it."""
+        in_doubt = self.states["in_doubt"]
+        share = self.doubts_of_dead_workers / self.kills if self.kills else 0
+        lines = [
+            ("deliveries", self.deliveries),
+            ("tries of tasks", self.tries),
+            ("kills (-9)", self.kills),
+            ("stops (-STOP, -CONT)", self.freezes),
+            ("database crashes", self.database_crashes),
+            ("leases ended early", self.leases_ended),
+            ("sweeps", self.sweeps),
+            ("settled from the journal by sweeps", self.journal),
+            ("duplicates", self.duplicates),
+            ("lost", self.lost),
+            ("in doubt", f"{in_doubt} (the relay has {self.in_doubt_accepted} of them)"),
+            ("  because a worker died or went silent", self.doubts_of_dead_workers),
+            ("share of kills that ended in doubt", f"{share:.1%}"),
+            ("violations of I1 to I7", len(self.violations)),
+            ("seconds", f"{self.seconds:.0f}"),
+        ]
+        return "\n".join(f"{name:40} {value}" for name, value in lines)
+
+
+class Campaign:
+    """One run of it.
+
+    Args:
+        kills: How many workers are killed.
+        crashes: How often the database is.
+        accepted: The relay's log, read anew.
+        before_check: Called when all is done: the relay's log may need a moment.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        server: Server,
+        relay_port: int,
+        accepted: Callable[[], Counter[str]],
+        *,
+        kills: int,
+        crashes: int,
+        workers: int = 6,
+        batch_size: int = 12,
+        seed: int = 1,
+        report: Callable[[str], None] = lambda _: None,
+        before_check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.figures = Figures(kills_wanted=kills)
+        self._ledger = ledger
+        self._server = server
+        self._relay_port = relay_port
+        self._accepted = accepted
+        self._crashes = crashes
+        self._most = workers
+        self._dice = random.Random(seed)
+        self._report = report
+        self._before_check = before_check
+        ids = ledger.ids()
+        self.figures.deliveries = len(ids)
+        batches = [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
+        self._due = deque(enumerate(batches))
+        self._running: dict[WorkerProcess, tuple[int, list[int]]] = {}
+        self._frozen: dict[WorkerProcess, float] = {}
+        self._is_over = threading.Event()
+
+    def run(self, timeout_seconds: float) -> Figures:
+        """Run until nothing is left to be sent, then check."""
+        begun = time.monotonic()
+        sweeper = threading.Thread(target=self._sweep, daemon=True)
+        sweeper.start()
+        crasher = threading.Thread(target=self._crash, daemon=True)
+        crasher.start()
+        next_kill = reported = time.monotonic()
+        while self._due or self._running:
+            now = time.monotonic()
+            if now - begun > timeout_seconds:
+                raise TimeoutError(f"not done within {timeout_seconds} s: {len(self._due)} batches are left")
+            self._bury()
+            # Where the kills fall behind the work, the work waits for them.
+            most = 2 if self._kills_ahead() < -0.1 else self._most
+            while self._due and len(self._running) < most:
+                self._start()
+            if now >= next_kill and self.figures.kills < self.figures.kills_wanted:
+                self._hurt()
+                ahead = self._kills_ahead()
+                next_kill = now + self._dice.uniform(0.2, 1.8) * (
+                    0.05 if ahead < 0 else 0.5 if ahead < 0.03 else 3
+                )
+            for worker, until in list(self._frozen.items()):
+                if now >= until:
+                    worker.thaw()
+                    del self._frozen[worker]
+            if now - reported > 15:
+                reported = now
+                self._report(f"{now - begun:4.0f} s: {self._progress()}")
+            time.sleep(0.01)
+        self._is_over.set()
+        sweeper.join(60)
+        crasher.join(60)
+        self.figures.seconds = time.monotonic() - begun
+        self._ledger.reconnect()
+        self._before_check()
+        self._end()
+        return self.figures
+
+    def resolve_doubts(self) -> None:
+        """A person looks into the relay's log and settles each doubt, then what was not there is sent."""
+        accepted = self._accepted()
+        for row in self._ledger.rows():
+            if row["state"] == "in_doubt":
+                verdict = "sent" if row["message_id"] in accepted else "retry"
+                resolution.resolve(
+                    self._ledger.db, row["id"], verdict, reason="the relay's log", actor="campaign"
+                )
+
+    def _kills_ahead(self) -> float:
+        """The part of the kills that is done, less the part of the messages: they are to keep step."""
+        figures = self.figures
+        return figures.kills / max(1, figures.kills_wanted) - self._accepted().total() / figures.deliveries
+
+    def _start(self) -> None:
+        number, ids = self._due.popleft()
+        self.figures.tries += 1
+        worker = self._ledger.start(
+            self._relay_port,
+            ids,
+            owner=f"batch {number}",
+            patience_seconds=10.0,
+            messages_per_connection=self._dice.choice([3, 50]),
+        )
+        self._running[worker] = (number, ids)
+
+    def _bury(self) -> None:
+        for worker in [each for each in self._running if not each.is_alive]:
+            number, ids = self._running.pop(worker)
+            self._frozen.pop(worker, None)
+            ending = worker.wait()
+            if ending.ended == "error":
+                raise AssertionError(f"a worker broke: {ending.message}")
+            if ending.ended in ("killed", "temporary"):
+                self._due.append((number, ids))
+
+    def _hurt(self) -> None:
+        """Kill one that has begun; now and then stop one for a while instead."""
+        ready = [worker for worker in self._running if worker.is_alive and worker not in self._frozen]
+        ready = [worker for worker in ready if time.monotonic() - worker.started_at > 0.15]
+        if not ready:
+            return
+        worker = self._dice.choice(ready)
+        if self._dice.random() < 0.5:
+            # Blind kills rarely meet a message on its way: half of them look for one.
+            owners = self._transmitting()
+            worker = next((each for each in ready if f"batch {self._running[each][0]}" in owners), worker)
+        if self._dice.random() < 0.1:
+            worker.freeze()
+            self._frozen[worker] = time.monotonic() + self._dice.uniform(0.2, 3.0)
+            self.figures.freezes += 1
+            return
+        was_alive = worker.is_alive
+        worker.strike()
+        if was_alive:
+            self.figures.kills += 1
+
+    def _transmitting(self) -> set[str]:
+        try:
+            rows = self._ledger.db.execute(
+                "SELECT claimed_by FROM invoicing.delivery WHERE state = 'transmitting'"
+            )
+            return {row["claimed_by"] for row in rows}
+        except psycopg.Error:  # it crashes at times
+            with contextlib.suppress(InvoicingError):
+                self._ledger.reconnect()
+            return set()
+
+    def _crash(self) -> None:
+        """Crash the database when so many parts of the messages have been accepted."""
+        for number in range(1, self._crashes + 1):
+            share = number / (self._crashes + 1)
+            while self._accepted().total() < share * self.figures.deliveries:
+                if self._is_over.wait(0.2):
+                    return
+            self._server.crash()
+            time.sleep(self._dice.uniform(0.0, 1.0))
+            self._server.start()
+            self.figures.database_crashes += 1
+
+    def _sweep(self) -> None:
+        """The sweep every second, and a lease that is over sooner than its worker thinks."""
+        dice = random.Random(2)
+        while not self._is_over.wait(1.0):
+            with contextlib.suppress(psycopg.Error, InvoicingError), connect(self._ledger.dsn) as db:
+                if dice.random() < 0.5:
+                    ended = db.execute(
+                        "UPDATE invoicing.delivery SET lease_until = now() - interval '1 second' WHERE id ="
+                        " (SELECT id FROM invoicing.delivery WHERE state IN ('claimed', 'transmitting')"
+                        " ORDER BY random() LIMIT 1) AND state IN ('claimed', 'transmitting') RETURNING id"
+                    ).fetchall()
+                    self.figures.leases_ended += len(ended)
+                self.figures.journal += sweep.sweep_deliveries(db, self._ledger.journal)["journal"]
+                self.figures.sweeps += 1
+
+    def _progress(self) -> str:
+        figures = self.figures
+        return (
+            f"{self._accepted().total()} of {figures.deliveries} accepted, {figures.kills} kills,"
+            f" {figures.database_crashes} database crashes"
+        )
+
+    def _end(self) -> None:
+        ledger, figures, accepted = self._ledger, self.figures, self._accepted()
+        ledger.end_leases()
+        ledger.sweep()
+        rows = ledger.rows()
+        figures.states = Counter(row["state"] for row in rows)
+        figures.duplicates = sum(count - 1 for count in accepted.values())
+        figures.lost = sum(
+            row["state"] not in ("sent", "in_doubt")
+            or (row["state"] == "sent" and row["message_id"] not in accepted)
+            for row in rows
+        )
+        doubted = [row for row in rows if row["state"] == "in_doubt"]
+        figures.in_doubt_accepted = sum(row["message_id"] in accepted for row in doubted)
+        silent = ledger.db.execute(
+            "SELECT count(*) AS n FROM invoicing.delivery WHERE state = 'in_doubt' AND reason LIKE %s",
+            [_DEAD],
+        ).fetchone()
+        assert silent is not None
+        figures.doubts_of_dead_workers = silent["n"]
+        figures.violations = ledger.violations(accepted)

@@ -1,0 +1,101 @@
+"""At random: whatever happens together, nothing is sent twice, nothing is lost, and doubt is shown."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from campaign import Campaign, Figures, TroubledRelay
+from ledger import Ledger, Server
+from relay import read_log
+
+pytestmark = pytest.mark.faults
+
+
+def run(
+    ledger: Ledger,
+    server: Server,
+    tmp_path: Path,
+    report: Callable[[str], None],
+    *,
+    deliveries: int,
+    kills: int,
+    crashes: int,
+    batch_size: int,
+    timeout_seconds: float,
+) -> Figures:
+    """Make the deliveries, hurt everything, check; then settle the doubts and send what they hid."""
+    ledger.make(tenants=deliveries)
+    log = tmp_path / "accepted.jsonl"
+    with TroubledRelay(log, trouble=0.02) as relay:
+        campaign = Campaign(
+            ledger,
+            server,
+            relay.port,
+            lambda: read_log(log),
+            kills=kills,
+            crashes=crashes,
+            batch_size=batch_size,
+            report=report,
+        )
+        figures = campaign.run(timeout_seconds)
+        report("\n" + figures.table())
+        assert not figures.violations, "\n".join(figures.violations[:20])
+        assert (figures.duplicates, figures.lost) == (0, 0)
+
+        campaign.resolve_doubts()
+    with TroubledRelay(log, trouble=0.0, pause_seconds=0.0) as healthy:
+        ending = ledger.start(healthy.port).wait(300)
+    assert ending.counts == {"sent": deliveries}
+    assert read_log(log).total() == deliveries
+    ledger.check(read_log(log))
+    return figures
+
+
+@pytest.fixture
+def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Show something at once, however output is captured."""
+
+    def show(text: str) -> None:
+        with capsys.disabled():
+            print(text, flush=True)
+
+    return show
+
+
+@pytest.mark.timeout(180)
+def test_a_short_campaign(ledger: Ledger, ledger_server: Server, tmp_path: Path) -> None:
+    shown: list[str] = []
+    figures = run(
+        ledger,
+        ledger_server,
+        tmp_path,
+        shown.append,
+        deliveries=150,
+        kills=20,
+        crashes=1,
+        batch_size=6,
+        timeout_seconds=120,
+    )
+    print(shown[-1])
+    assert (figures.kills, figures.database_crashes) == (20, 1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_long_campaign(
+    ledger: Ledger, ledger_server: Server, tmp_path: Path, report: Callable[[str], None]
+) -> None:
+    """3,000 deliveries, six workers, 300 kills, 5 database crashes."""
+    report("")
+    figures = run(
+        ledger,
+        ledger_server,
+        tmp_path,
+        report,
+        deliveries=3000,
+        kills=300,
+        crashes=5,
+        batch_size=15,
+        timeout_seconds=1500,
+    )
+    assert (figures.kills, figures.database_crashes) == (300, 5)

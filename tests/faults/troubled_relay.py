@@ -1,0 +1,61 @@
+"""A relay in a process of its own that takes its time, and fails at random; for the campaigns.
+
+Between the whole message and its acceptance, and again before it says so, it pauses: whoever is killed then was
+transmitting. It accepts also what its client no longer waits for, as servers do.
+"""
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+
+from relay import FaultyRelay, Session, Step, at_random, drop_connection, on, reply
+
+REFUSE_FOR_NOW = reply("451 4.3.0 try again later")
+
+
+def main() -> None:
+    """Serve until standard input ends; the port is printed."""
+    parser = argparse.ArgumentParser(description="A slow mail relay that fails at random.")
+    parser.add_argument("--log", type=Path, required=True, help="accepted messages, one JSON document a line")
+    parser.add_argument("--trouble", type=float, default=0.0, help="share of the steps that fail, 0 to 1")
+    parser.add_argument(
+        "--pause", type=float, default=0.0, help="seconds it takes at the most, twice a message"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    dice = random.Random(options.seed)
+    share = options.trouble
+
+    def answer_the_dot(session: Session) -> bool:
+        time.sleep(dice.uniform(0, options.pause))
+        drawn = dice.random()
+        if drawn < share / 2:
+            return REFUSE_FOR_NOW(session)
+        if drawn < share * 3 / 4:
+            session.drop()
+        session.accept()
+        time.sleep(dice.uniform(0, options.pause))
+        if drawn < share:
+            session.drop()
+        return False
+
+    with FaultyRelay(options.log, keep=False) as relay:
+        some = {REFUSE_FOR_NOW: share / 2, drop_connection: share / 2}
+        relay.script(
+            on(
+                Step.CONNECT,
+                at_random(dice, {drop_connection: share / 2, reply("421 4.3.2 not now"): share / 2}),
+            ),
+            on(Step.MAIL, at_random(dice, some)),
+            on(Step.RCPT, at_random(dice, {REFUSE_FOR_NOW: share})),
+            on(Step.DATA, at_random(dice, some)),
+            on(Step.DOT, answer_the_dot),
+        )
+        print(relay.port, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

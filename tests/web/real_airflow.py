@@ -1,0 +1,113 @@
+"""A real Airflow API server, our plugin in it, for tests of who may what."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from visiting import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+MANAGERS = {
+    "simple": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+    "fab": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+}
+# Name to role, in either manager's words; a password is the name.
+USERS = {"olga": "Op", "vera": "Viewer"}
+_START_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class AirflowServer:
+    """One that runs."""
+
+    url: str
+    manager: str
+
+    def log_in(self, name: str) -> str:
+        """A session's token, by Airflow's own login."""
+        answer = httpx.post(f"{self.url}/auth/token", json={"username": name, "password": name}, timeout=30)
+        assert answer.status_code == 201, answer.text
+        token: str = answer.json()["access_token"]
+        return token
+
+
+@contextmanager
+def run_airflow(manager: str, dsn: str, home: Path) -> Iterator[AirflowServer]:
+    """Start Airflow's API server with ``manager`` and end it.
+
+    Args:
+        manager: A key of `MANAGERS`.
+        dsn: The business database, as the connection ``invoicing_db``.
+        home: An empty folder, for the metadata database too.
+    """
+    port = free_port()
+    home.mkdir(parents=True)
+    passwords = home / "passwords.json"
+    passwords.write_text(json.dumps({name: name for name in USERS}))
+    parts = conninfo_to_dict(dsn)
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "INVOICING"))}
+    environ = clean | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__AUTH_MANAGER": MANAGERS[manager],
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{n}:{r.lower()}" for n, r in USERS.items()),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "no-dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'metadata.db'}",
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__API__SECRET_KEY": "a secret key for the tests alone",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret for the tests' tokens, and for nothing else at all: 64 bytes",
+        "AIRFLOW_CONN_INVOICING_DB": json.dumps(
+            {
+                "conn_type": "postgres",
+                "host": str(parts.get("host", "")),
+                "login": str(parts.get("user", "")),
+                "schema": str(parts["dbname"]),
+                **({"port": int(str(parts["port"]))} if "port" in parts else {}),
+            }
+        ),
+        # Nobody listens there: these tests send nothing.
+        "AIRFLOW_CONN_INVOICING_SMTP": json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": 1}),
+        "INVOICING_STATE": str(home / "state"),
+        "PYTHONPATH": str(ROOT / "plugins"),
+        "PYTHONWARNINGS": "ignore",
+    }
+    log = home / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [
+                sys.executable,
+                str(Path(__file__).with_name("airflow_server.py")),
+                str(port),
+                json.dumps(USERS),
+            ],
+            env=environ,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"Airflow with {manager} does not come up:\n{log.read_text()[-4000:]}")
+            try:
+                httpx.get(f"{url}/api/v2/version", timeout=5)
+                break
+            except httpx.TransportError:
+                time.sleep(0.3)
+        yield AirflowServer(url, manager)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)

@@ -1,0 +1,106 @@
+"""The pages with something on them, served for a browser."""
+
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+from visiting import App, free_port
+
+from invoicing.db.connection import Database
+from invoicing.domain.errors import PermanentFailureError
+from invoicing.domain.period import Period
+from invoicing.services import count, cycles, generate, select
+from invoicing.services.import_files import import_folder
+from invoicing.services.settings import change_settings
+
+# Debian's; where it is another one, what is first on the PATH.
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+DEMO = Path(__file__).parents[2] / "include" / "demo"
+NOVEMBER = Period(2026, 11)
+
+# The states that the cycle's first deliveries are taken through, and the relay's last word.
+_COURSES = (
+    ("claimed", "transmitting", "failed", "550 5.1.1 <nadie@correo.example>: no such user"),
+    ("claimed", "transmitting", "in_doubt", None),
+    ("claimed", "transmitting", None, None),
+    ("held", None, None, None),
+)
+
+
+def populate(db: Database) -> None:
+    """The demo agency after a November that did not all go well, and some changes by people."""
+    import_folder(db, DEMO, actor="demo")
+    change_settings(
+        db,
+        {
+            "auto_send": True,
+            "agency_name": "Inmobiliaria El Nogal S.A.S.",
+            "agency_nit": "900.555.111-2",
+            "agency_city": "Bogotá D. C.",
+            "from_email": "facturas@elnogal.example",
+        },
+        actor="ana",
+    )
+    change_settings(db, {"per_minute_limit": 30, "due_days": 8}, actor="beto")
+    run_id = cycles.open_run(db, dag_id="monthly_invoicing", dag_run_id="manual__1", period=NOVEMBER)
+    generate.generate_invoices(db, run_id)
+    count.count_invoices(db, run_id)
+    select.select_recipients(db, run_id)
+    ids = [row["id"] for row in db.execute("SELECT id FROM invoicing.delivery ORDER BY id")]
+    for delivery_id, (*states, reply) in zip(ids, _COURSES, strict=False):
+        for state in filter(None, states):
+            _move(db, delivery_id, state, reply)
+    for delivery_id in ids[len(_COURSES) :]:
+        for state in ("claimed", "transmitting", "sent"):
+            _move(db, delivery_id, state, "250 2.0.0 Ok: queued as 4FzQ1p")
+    with contextlib.suppress(PermanentFailureError):  # the run ends as failed: that is what is to be seen
+        cycles.close_run(db, run_id)
+
+
+def _move(db: Database, delivery_id: int, state: str, reply: str | None) -> None:
+    """As a worker moves a delivery; the database's own triggers check it and write the history."""
+    db.execute(
+        "UPDATE invoicing.delivery SET state = %(state)s, actor = 'worker',"
+        " claimed_by = 'monthly_invoicing/manual__1/send_invoices/0',"
+        " lease_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END,"
+        " attempts = attempts + (%(state)s = 'claimed')::int, lease_token = lease_token + (%(state)s = 'claimed')::int,"
+        " last_reply = CASE WHEN %(state)s IN ('sent', 'failed') THEN %(reply)s END WHERE id = %(id)s",
+        {"id": delivery_id, "state": state, "reply": reply},
+    )
+    if state == "claimed":
+        db.execute(
+            "INSERT INTO invoicing.delivery_attempt (delivery_id, lease_token, claimed_by, host)"
+            " SELECT id, lease_token, claimed_by, 'mail.example' FROM invoicing.delivery WHERE id = %s",
+            [delivery_id],
+        )
+    if state in ("sent", "failed"):
+        db.execute(
+            "UPDATE invoicing.delivery_attempt SET ended_at = clock_timestamp(), phase = 'acceptance', verdict = %s,"
+            " code = left(%s, 3)::int, reply = %s WHERE delivery_id = %s",
+            ["accepted" if state == "sent" else "refused_permanently", reply, reply, delivery_id],
+        )
+
+
+@contextmanager
+def serve(app: App) -> Iterator[str]:
+    """Serve the app from a thread; its address."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app.parent, host="127.0.0.1", port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        assert time.monotonic() < deadline, "the server does not come up"
+        time.sleep(0.02)
+    try:
+        yield f"http://127.0.0.1:{port}/invoicing"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)

@@ -1,0 +1,503 @@
+"""The cycles' pages: what they say is what the ledger says, and what a person decides there is done."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from month import NOVEMBER, RUN, Month, open_month
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from visiting import Browser
+
+from invoicing.db.connection import Database, connect
+from invoicing.services import cycle_pages, report
+from invoicing.services.settings import current_settings
+from invoicing.web.chart import months_chart
+from invoicing.web.spreadsheet import safe_cell
+
+HERE = "/cycles/2026-11"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def month(dsn: str, db: Database, tmp_path: Path) -> Iterator[Month]:
+    with open_month(dsn, db, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def page(month: Month) -> Browser:
+    return month.app.as_editor("en")
+
+
+@pytest.fixture(scope="module")
+def kept_month(
+    server: str, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Month]:
+    """A month for the tests that only look at it."""
+    name = "invoicing_kept_month"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
+        dsn = make_conninfo(server, dbname=name)
+        with connect(dsn) as db, open_month(dsn, db, tmp_path_factory.mktemp("month")) as running:
+            yield running
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def reader(kept_month: Month) -> Browser:
+    return kept_month.app.as_editor("en")
+
+
+def plain(page: str) -> str:
+    """A page's words."""
+    return " ".join(re.sub(r"<[^>]+>", " ", page).replace("&lt;", "<").replace("&#39;", "'").split())
+
+
+def test_the_figures_are_those_of_cycle_show(kept_month: Month, reader: Browser):
+    shown = report.show_cycle(kept_month.db, NOVEMBER)
+    assert {key: n for key, n in shown["deliveries"].items() if n} == {"sent": 2, "failed": 1}
+
+    html = reader.see(HERE).text
+
+    live = dict(re.findall(r'data-live="(\w+)">([\d,]+)<', html))
+    assert live == {
+        "invoices": str(shown["invoices"]["count"]),
+        "tenants": str(shown["tenants"]),
+        "to_send": str(shown["decisions"]["send"]),
+        "sent": str(shown["deliveries"]["sent"]),
+    }
+    for reason, count in shown["decisions"].items():
+        if reason != "send":
+            assert re.search(
+                rf'outcome={reason}#tenants">[^<]+</a><span class="tally__number">{count}<', html
+            ), reason
+    assert reader.ask("GET", "/cycles/2026-11").json() == json.loads(json.dumps(shown))
+    progress = reader.ask("GET", "/cycles/2026-11/progress").json()
+    assert progress == {
+        "period": "2026-11",
+        "running": False,
+        "state": "open",
+        "invoices": 7,
+        "tenants": 6,
+        "to_send": 3,
+        "sent": 2,
+        "failed": 1,
+        "in_doubt": 0,
+        "waiting": 0,
+    }
+
+
+def test_the_pages_and_the_command_line_say_the_same(kept_month: Month, reader: Browser, tmp_path: Path):
+    parts = conninfo_to_dict(kept_month.db.info.dsn)
+    connection = {
+        "conn_type": "postgres",
+        "host": parts["host"],
+        "login": parts["user"],
+        "schema": parts["dbname"],
+    }
+    done = subprocess.run(
+        [ROOT / "bin" / "invoicing", "cycle", "show", "2026-11", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={
+            **os.environ,
+            "AIRFLOW_CONN_INVOICING_DB": json.dumps(connection),
+            "INVOICING_STATE": str(tmp_path),
+        },
+    )
+
+    assert reader.ask("GET", "/cycles/2026-11").json() == json.loads(done.stdout)
+
+
+def test_what_failed_is_said_first_with_the_relays_answer_and_its_task(kept_month: Month, reader: Browser):
+    html = reader.see(HERE).text
+
+    trouble = html.index('class="card trouble"')
+    assert trouble < html.index('class="funnel"')
+    said = html[trouble : html.index('class="funnel"')]
+    assert "1 failed" in said
+    assert "550 5.1.1 User unknown" in said
+    run = "manual__2026-11-01T06%3A00%3A00%2B00%3A00"
+    assert f"/dags/monthly_invoicing/runs/{run}/tasks/send_invoices/mapped/2" in said
+    assert f"/dags/monthly_invoicing/runs/{run}" in html
+
+
+def test_a_tenant_is_told_why_there_is_no_mail_in_both_languages(kept_month: Month, reader: Browser):
+    assert (
+        "Regla del arrendatario: solo múltiples. Tiene 1 factura → sin correo"
+        in kept_month.app.as_editor("es").see(f"{HERE}/tenants/CAM").text
+    )
+    assert (
+        "Tenant’s rule: only multiple. There is 1 invoice → no mail" in reader.see(f"{HERE}/tenants/CAM").text
+    )
+    assert "No rule objects → mail is sent" in reader.see(f"{HERE}/tenants/ANA").text
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("", ["ANA", "BEA", "CAM", "DAN", "EVA", "RITA"]),
+        ("?q=peña", ["ANA"]),
+        ("?q=PENA", ["ANA"]),
+        ("?q=correo.example&outcome=send", ["ANA", "BEA", "RITA"]),
+        ("?outcome=skip", ["CAM", "DAN", "EVA"]),
+        ("?outcome=tenant_only_multiple", ["CAM"]),
+        ("?state=failed", ["RITA"]),
+        ("?state=none", ["CAM", "DAN", "EVA"]),
+        ("?state=sent&outcome=skip", []),
+        ("?sort=-invoices&outcome=send", ["BEA", "ANA", "RITA"]),
+        ("?sort=-code", ["RITA", "EVA", "DAN", "CAM", "BEA", "ANA"]),
+        ("?sort=state&outcome=send", ["RITA", "ANA", "BEA"]),
+        ("?q=%25", []),
+        ("?page=900", []),
+        ("?sort=';drop&outcome=x&state=y&size=7", ["ANA", "BEA", "CAM", "DAN", "EVA", "RITA"]),
+    ],
+)
+def test_the_tenants_are_found_filtered_and_sorted(reader: Browser, asked: str, found: list[str]):
+    html = reader.see(f"{HERE}{asked}").text
+
+    assert re.findall(r'data-label="Code"><span class="mono">(\w+)<', html) == found
+
+
+def test_what_tenants_and_relays_write_is_never_markup(kept_month: Month, reader: Browser):
+    for path in (HERE, f"{HERE}/tenants/CAM", f"{HERE}?q=<script>alert(1)</script>"):
+        html = reader.see(path).text
+        assert "<img src=x" not in html
+        assert "<script>alert" not in html
+        assert not re.search(r"\sstyle=|\son\w+=", re.sub(r"&lt;.*?&gt;", "", html))
+
+
+def test_the_export_holds_what_the_table_shows_and_no_formula(kept_month: Month, reader: Browser):
+    answer = reader.see(f"{HERE}/tenants.csv?outcome=send")
+
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert 'filename="cycle-2026-11.csv"' in answer.headers["content-disposition"]
+    assert answer.content.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    assert [row["code"] for row in rows] == ["ANA", "BEA", "RITA"]
+    assert rows[1]["name"] == "'=cmd|'/c calc'!A1"
+    assert rows[2]["state"] == "Failed"
+    assert "User unknown" in rows[2]["last reply"]
+    assert all(not cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows for cell in row.values())
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+57 300", "'+57 300"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("  =1", "'  =1"),
+        ("＝1", "'＝1"),
+        ("a=1", "a=1"),
+        (None, ""),
+        (12, "12"),
+        ("x\0y", "xy"),
+    ],
+)
+def test_a_cell_is_text_to_every_spreadsheet_program(cell: object, written: str):
+    assert safe_cell(cell) == written
+
+
+def test_the_document_is_the_kept_one_or_none(month: Month, page: Browser):
+    number = month.db.execute(
+        "SELECT i.number, doc.uri FROM invoicing.invoice_document doc"
+        " JOIN invoicing.invoice i ON i.id = doc.invoice_id LIMIT 1"
+    ).fetchone()
+    assert number is not None
+    kept = Path(number["uri"]).read_bytes()
+
+    pdf = page.see(f"/invoices/{number['number']}/document.pdf?download=yes")
+    assert (pdf.content, pdf.headers["content-type"]) == (kept, "application/pdf")
+    pictures = page.see(f"/invoices/{number['number']}/pages")
+    assert "data:image/png;base64," in pictures.text
+    assert pictures.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+
+    Path(number["uri"]).write_bytes(kept + b"x")
+    assert page.see(f"/invoices/{number['number']}/document.pdf").status_code == 503
+    assert "is not the one that was kept" in page.see(f"/invoices/{number['number']}").text
+    assert "is not the one that was kept" in page.see(f"/invoices/{number['number']}/pages").text
+
+
+def test_the_message_is_the_one_that_was_transmitted(kept_month: Month, reader: Browser):
+    delivery = kept_month.delivery("ANA")
+
+    html = reader.see(f"/deliveries/{delivery}/message.html")
+    text = reader.see(f"/deliveries/{delivery}/message.txt").text
+    eml = reader.see(f"/deliveries/{delivery}/message.eml").content
+
+    assert "Cordial saludo, Ana Peña" in plain(html.text)
+    assert html.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert "The same bytes as were transmitted" in text
+    assert "To: ana@correo.example" in text
+    assert eml.replace(b"\r\n", b"\n") in [
+        message.replace(b"\r\n", b"\n") for message in kept_month.inbox.messages
+    ]
+    assert reader.see(f"/deliveries/{delivery}/message").status_code == 200
+
+
+def test_a_message_whose_document_is_gone_says_so(month: Month, page: Browser):
+    for file in (month.archive._folder).rglob("*.pdf"):
+        file.unlink()
+
+    assert "cannot be read" in page.see(f"/deliveries/{month.delivery('ANA')}/message.html").text
+
+
+def test_a_person_sends_again_and_it_goes_out(month: Month, page: Browser):
+    failed = month.delivery("RITA")
+    month.inbox.refuses = False
+
+    answer = page.submit(f"/deliveries/{failed}/resend", {"reason": "address mended", "back": "cycle"})
+
+    assert answer.url.path.endswith("/cycles/2026-11/tenants/RITA")
+    assert "Airflow has been told" in answer.text
+    assert month.announced == ["invoices"]
+    month.send_again()
+    assert month.state(failed) == "sent"
+    assert "Sent" in plain(page.see(f"{HERE}/tenants/RITA").text)
+
+
+def test_what_was_sent_is_sent_again_as_a_delivery_of_its_own(month: Month, page: Browser):
+    first = month.delivery("ANA")
+
+    answer = page.submit(f"/deliveries/{first}/resend", {"reason": "lost", "back": "delivery"})
+
+    second = month.delivery("ANA")
+    assert second != first
+    assert answer.url.path.endswith(f"/deliveries/{second}")
+    month.send_again()
+    assert len([m for m in month.inbox.messages if b"ana@correo.example" in m]) == 2
+    singles = page.see("/cycles/singles?kind=resends").text
+    assert f"Delivery {second}" in singles
+    assert "lost" in singles
+    run = cycle_pages.run_of(month.db, "send_new_invoices", "asset_triggered__1")
+    assert run is not None
+    assert f"Delivery {second}" in page.see(f"/cycles/singles?run={run['id']}").text
+    assert "send_new_invoices" in page.see(HERE).text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "told"), [("sent", "sent", 0), ("failed", "failed", 0), ("retry", "pending", 1)]
+)
+def test_a_person_settles_a_doubt(month: Month, page: Browser, verdict: str, state: str, told: int):
+    doubtful = month.put_in_doubt("RITA")
+    assert "1 in doubt" in page.see(HERE).text
+
+    answer = page.submit(
+        f"/deliveries/{doubtful}/resolve", {"as": verdict, "reason": "the relay’s log", "back": "cycle"}
+    )
+
+    assert "The doubt is settled" in answer.text
+    assert month.state(doubtful) == state
+    assert len(month.announced) == told
+    audit = month.db.execute(
+        "SELECT actor, details FROM invoicing.audit_event WHERE action = 'delivery_resolved'"
+    ).fetchone()
+    assert audit is not None
+    assert (audit["actor"], audit["details"]["as"]) == ("ana", verdict)
+
+
+@pytest.mark.parametrize(
+    ("action", "form", "said"),
+    [
+        ("resolve", {"as": "sent", "reason": "  "}, "Give a reason"),
+        ("resolve", {"reason": "known"}, "Choose what became of it"),
+        ("resolve", {"as": "maybe", "reason": "known"}, "settles nothing"),
+        ("resend", {"reason": "again"}, "is in doubt"),
+    ],
+)
+def test_a_decision_that_cannot_be_taken_keeps_what_was_typed(
+    month: Month, page: Browser, action: str, form: dict[str, str], said: str
+):
+    doubtful = month.put_in_doubt("RITA")
+
+    answer = page.submit(f"/deliveries/{doubtful}/{action}", {**form, "back": "cycle"})
+
+    assert answer.status_code == 422
+    if action == "resolve":
+        assert said in answer.text
+        assert f'value="{form["reason"]}"' in answer.text
+    assert month.state(doubtful) == "in_doubt"
+    assert month.announced == []
+
+
+def test_where_airflow_is_not_told_the_person_is(dsn: str, db: Database, tmp_path: Path):
+    def fail() -> None:
+        raise RuntimeError("no Airflow")
+
+    with open_month(dsn, db, tmp_path, announce=fail) as month:
+        answer = month.app.as_editor("en").submit(
+            f"/deliveries/{month.delivery('RITA')}/resend", {"reason": "again", "back": "delivery"}
+        )
+
+        assert "Airflow was not told" in answer.text
+        assert month.state(month.delivery("RITA")) == "pending"
+
+
+def test_the_api_sends_again_and_settles(month: Month, page: Browser):
+    doubtful = month.put_in_doubt("RITA")
+
+    settled = page.ask("POST", f"/deliveries/{doubtful}/resolve", {"as": "failed", "reason": "log"})
+    again = page.ask("POST", "/deliveries/resend", {"deliveries": [doubtful], "reason": "mended"})
+    refused = page.ask("POST", "/deliveries/resend", {"deliveries": [doubtful], "reason": ""})
+
+    assert settled.json() == {"delivery": doubtful, "as": "failed", "airflow_told": None}
+    assert again.json() == {"deliveries": [doubtful], "airflow_told": True}
+    assert refused.status_code == 422
+    shown = page.ask("GET", f"/deliveries/{doubtful}").json()
+    assert shown["task_instance"] == {
+        "dag_id": "monthly_invoicing",
+        "dag_run_id": RUN,
+        "task_id": "send_invoices",
+        "map_index": 2,
+    }
+    assert [event["to_state"] for event in shown["events"]][-2:] == ["failed", "pending"]
+
+
+def test_a_viewer_reads_everything_and_is_offered_nothing(kept_month: Month):
+    viewer = kept_month.app.as_viewer("en")
+    failed = kept_month.delivery("RITA")
+
+    for path in ("/cycles", HERE, f"{HERE}/tenants/RITA", f"/deliveries/{failed}", "/cycles/singles"):
+        answer = viewer.see(path)
+        assert answer.status_code == 200, path
+        assert 'method="post"' not in answer.text, path
+    assert viewer.submit(f"/deliveries/{failed}/resend", {"reason": "x"}).status_code == 403
+    assert kept_month.state(failed) == "failed"
+
+
+def test_single_invoices_have_a_page(month: Month, page: Browser, tmp_path: Path):
+    from invoicing.services.single_invoices import create_from_file
+
+    file = tmp_path / "singles.csv"
+    file.write_text(
+        "invoice_ref,tenant_code,lease_code,description,amount,tax\n"
+        "S-1,ANA,,Copia de llaves,50000,none\nS-2,DAN,,Multa,80000,none\n"
+    )
+    create_from_file(month.db, file, actor="test")
+    assert "to be decided" in page.see("/cycles/singles").text
+
+    month.send_again()
+    html = page.see("/cycles/singles").text
+
+    assert "Tenant’s rule: automatic sending is off → no mail" in html
+    assert html.index("S-2") < html.index("S-1")
+    number = page.ask("GET", "/single-invoices").json()["invoices"][1]["number"]
+    assert page.ask("GET", f"/invoices/{number}").json()["origin"] == "single"
+    assert page.see(f"/invoices/{number}").status_code == 200
+    assert [row["reference"] for row in page.ask("GET", "/single-invoices?q=s-2").json()["invoices"]] == [
+        "S-2"
+    ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/cycles/2031-01",
+        "/cycles/2031-01/tenants.csv",
+        f"{HERE}/tenants/NADIE",
+        f"{HERE}/tenants/%00",
+        "/deliveries/99999999999999999999",
+        "/deliveries/999",
+        "/invoices/FV-999",
+        "/cycles/singles?run=999",
+        "/cycles/singles?run=x",
+    ],
+)
+def test_what_does_not_exist_is_said_to_not_exist(reader: Browser, path: str):
+    assert reader.see(path).status_code == 404
+
+
+def test_airflows_runs_and_tasks_lead_to_the_ledger(month: Month, page: Browser):
+    run = "manual__2026-11-01T06%3A00%3A00%2B00%3A00"
+    sent = month.delivery("ANA")
+    page.submit(f"/deliveries/{sent}/resend", {"reason": "lost", "back": "delivery"})
+    month.send_again()
+
+    assert page.see(f"/runs/monthly_invoicing/{run}").url.path.endswith("/cycles/2026-11")
+    assert page.see(f"/runs/monthly_invoicing/{run}/tasks/send_invoices/0").url.path.endswith(
+        f"/deliveries/{sent}"
+    )
+    assert "Nothing yet" in page.see(f"/runs/monthly_invoicing/{run}/tasks/open_cycle/-1").text
+    single = page.see("/runs/send_new_invoices/asset_triggered__1")
+    assert f"Delivery {month.delivery('ANA')}" in single.text
+
+
+def test_a_month_that_is_none_is_said_to_be_none(reader: Browser):
+    assert reader.see("/cycles/2026-13").status_code == 422
+    assert reader.see("/cycles/abc").status_code == 422
+
+
+def test_the_list_has_the_months_as_a_chart_and_as_a_table(kept_month: Month, reader: Browser):
+    html = reader.see("/cycles").text
+
+    assert '<svg viewBox="0 0' in html
+    assert "November 2026: 2 sent, 1 failed or in doubt, 3 without mail" in plain(html)
+    assert re.search(r'state=failed">1<', html)
+    assert reader.ask("GET", "/cycles").json()["cycles"][0]["total"] == "7000000"
+
+
+def test_an_agency_without_a_month_is_told_how_to_get_one(editor: Browser, db: Database):
+    current_settings(db)
+
+    assert "bin/invoicing run" in editor.see("/cycles").text
+
+
+def test_the_chart_shows_every_month_and_never_hides_trouble():
+    months = [
+        {
+            "period": "2026-02",
+            "sent": 9000,
+            "waiting": 0,
+            "failed": 1,
+            "in_doubt": 0,
+            "tenants": 9500,
+            "to_send": 9001,
+        },
+        {
+            "period": "2026-01",
+            "sent": 0,
+            "waiting": 0,
+            "failed": 0,
+            "in_doubt": 0,
+            "tenants": 0,
+            "to_send": 0,
+        },
+    ]
+
+    chart = months_chart(months)
+
+    assert [column.period for column in chart.columns] == ["2026-01", "2026-02"]
+    assert chart.columns[0].bars == []
+    assert {bar.layer: bar.count for bar in chart.columns[1].bars} == {
+        "sent": 9000,
+        "trouble": 1,
+        "skipped": 499,
+    }
+    assert all(bar.height >= 2 for bar in chart.columns[1].bars)
+    assert chart.lines[-1][1] >= 9500
+    assert months_chart([]).lines[-1][1] >= 1
+
+
+def test_a_task_instance_is_read_from_what_a_delivery_remembers():
+    found = cycle_pages.task_instance("dag/a/b c/send_invoices/12 try 3")
+    assert found is not None
+    assert (found.dag_id, found.run_id, found.task_id, found.map_index) == (
+        "dag",
+        "a/b c",
+        "send_invoices",
+        12,
+    )
+    for nothing in (None, "", "ana", "a/b", "sweep", "user a/b/c/d"):
+        assert cycle_pages.task_instance(nothing) is None

@@ -1,0 +1,206 @@
+"""The pages in a real browser: usable by everybody, in both themes, languages and widths."""
+
+import re
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from psycopg.conninfo import make_conninfo
+from site_for_browsers import ARGUMENTS, CHROMIUM, populate, serve
+from visiting import open_app
+
+from invoicing.db.connection import connect
+
+# Paths and a name each; a page that is not here is not looked at.
+PAGES = {
+    "automation": "/automation",
+    "history": "/automation/history",
+    "version": "/automation/versions/2",
+    "tenants": "/tenants",
+    "tenants-none": "/tenants?q=nadie",
+    "tenants-problem": "/tenants?problem=invalid_email&size=50",
+    "tenant": "/tenants/{failed}",
+    "run-without-cycle": "/runs/other/manual__9",
+    "missing": "/nothing",
+}
+
+
+@pytest.fixture(scope="module")
+def site(server: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the demo agency's pages."""
+    name = "invoicing_look"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
+        dsn = make_conninfo(server, dbname=name)
+        with connect(dsn) as db:
+            populate(db)
+        with open_app(dsn, tmp_path_factory.mktemp("archive")) as app, serve(app) as address:
+            yield address
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def visit(
+    chromium: Browser,
+    site: str,
+    who: str = "ana",
+    *,
+    scheme: str = "light",
+    language: str = "es",
+    width: int = 1280,
+) -> BrowserContext:
+    context = chromium.new_context(
+        color_scheme=scheme,  # type: ignore[arg-type]
+        viewport={"width": width, "height": 900},
+        locale={"es": "es-CO", "en": "en-US"}[language],
+    )
+    context.add_cookies([{"name": "visitor", "value": who, "url": site}])
+    return context
+
+
+@pytest.fixture
+def page(chromium: Browser, site: str) -> Iterator[Page]:
+    with visit(chromium, site) as context:
+        yield context.new_page()
+
+
+def paths(page: Page, site: str) -> dict[str, str]:
+    """The pages' addresses; the tenant whose mail failed is looked up."""
+    page.goto(f"{site}/tenants")
+    answer = page.request.get(f"{site}/api/v1/deliveries?state=failed")
+    (failed,) = {each["tenant"] for each in answer.json()}
+    return {name: f"{site}{path.format(failed=failed)}" for name, path in PAGES.items()}
+
+
+@pytest.mark.parametrize("who", ["ana", "luis"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(chromium: Browser, site: str, scheme: str, who: str):
+    found: dict[str, str] = {}
+    with visit(chromium, site, who, scheme=scheme, language="en" if who == "luis" else "es") as context:
+        page = context.new_page()
+        for name, address in paths(page, site).items():
+            page.goto(address)
+            # What is folded away is looked at too.
+            page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+            if name == "automation" and who == "ana":
+                page.locator("#subject-result dd").first.wait_for()
+            results = Axe().run(page)
+            if results.violations_count:
+                found[name] = results.generate_report()
+
+    assert found == {}, "\n\n".join(f"{name}:\n{report}" for name, report in found.items())
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_is_wider_than_the_window(chromium: Browser, site: str, width: int):
+    too_wide = []
+    with visit(chromium, site, width=width) as context:
+        page = context.new_page()
+        for name, address in paths(page, site).items():
+            page.goto(address)
+            page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                too_wide.append(name)
+
+    assert too_wide == []
+
+
+def test_the_pages_break_no_rule_of_their_own_policy(page: Page, site: str):
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    for name, address in paths(page, site).items():
+        page.goto(address)
+        assert name == "missing" or complaints == [], name
+
+
+def test_the_keyboard_reaches_the_content_first(page: Page, site: str):
+    page.goto(f"{site}/tenants")
+
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Saltar al contenido")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("main")).to_be_focused()
+
+
+def test_a_subject_is_checked_and_shown_as_one_types(page: Page, site: str):
+    page.goto(f"{site}/automation")
+    subject = page.get_by_label("Asunto", exact=True)
+
+    subject.fill("Facturas para ")
+    page.get_by_role("button", name="Tercero", exact=True).click()
+    expect(page.locator("#subject-result")).to_contain_text("Facturas para Ferretería", timeout=15_000)
+    subject.fill("{{ nadie }}")
+
+    expect(page.locator("#subject-result")).to_contain_text("nadie", timeout=15_000)
+    expect(page.locator("#subject-result")).to_contain_text("No se puede usar")
+
+
+def test_a_mistake_is_announced_and_leads_to_its_field(page: Page, site: str):
+    page.goto(f"{site}/automation")
+    page.get_by_label("Dirección del remitente").fill("nadie")
+    page.get_by_role("button", name="Guardar").click()
+
+    summary = page.get_by_role("alert")
+    expect(summary).to_be_focused()
+    summary.get_by_role("link", name="Dirección del remitente").click()
+
+    expect(page.get_by_label("Dirección del remitente")).to_be_focused()
+    expect(page.get_by_label("Dirección del remitente")).to_have_value("nadie")
+
+
+def test_tenants_are_ticked_and_switched_together(page: Page, site: str):
+    page.goto(f"{site}/tenants")
+    boxes = page.locator("input[name=code]")
+
+    boxes.nth(0).check()
+    boxes.nth(1).check()
+    expect(page.get_by_text("(2)")).to_be_visible()
+    page.locator("select#action").select_option("only_multiple:yes")
+    page.get_by_role("button", name="Ver cuántos cambian…").click()
+    button = page.get_by_role("button", name=re.compile("Cambiar"))
+    expect(page.locator(".figure__number").first).to_have_text("2")
+    button.click()
+
+    expect(page.get_by_role("status").first).to_contain_text(re.compile("terceros? cambiad"))
+
+
+def test_the_language_is_chosen_and_stays(page: Page, site: str):
+    page.goto(f"{site}/tenants?q=a")
+
+    page.get_by_role("link", name="English").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Tenants")
+    page.get_by_role("link", name="Automation").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("Invoice automation")
+
+
+def test_airflows_theme_wins_over_the_systems(page: Page, site: str):
+    page.goto(f"{site}/tenants")
+    page.evaluate("localStorage.setItem('theme', 'dark')")
+    page.reload()
+
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+
+
+def test_pages_work_without_scripts(chromium: Browser, site: str):
+    context = chromium.new_context(java_script_enabled=False, locale="es-CO")
+    context.add_cookies([{"name": "visitor", "value": "ana", "url": site}])
+    page = context.new_page()
+    page.goto(f"{site}/tenants")
+    page.get_by_label("Buscar terceros").fill("nadie se llama así")
+    page.get_by_role("button", name="Buscar").click()
+
+    expect(page.get_by_role("heading", name="Ningún tercero")).to_be_visible()
+    context.close()

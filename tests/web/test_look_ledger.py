@@ -1,0 +1,300 @@
+"""The templates' and cycles' pages in a real browser: usable by everybody, and their scripts do what they promise."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from month import Month, open_month
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from psycopg.conninfo import make_conninfo
+from site_for_browsers import serve
+
+from invoicing.db.connection import connect
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The pages of a small agency after its November, served."""
+
+    address: str
+    month: Month
+
+    def paths(self) -> dict[str, str]:
+        """Every page by a name."""
+        failed = self.month.delivery("RITA")
+        number = self.month.db.execute("SELECT min(number) AS number FROM invoicing.invoice").fetchone()
+        assert number is not None
+        places = {
+            "cycles": "/cycles",
+            "cycle": "/cycles/2026-11",
+            "cycle-none": "/cycles/2026-11?q=nadie",
+            "cycle-tenant": "/cycles/2026-11/tenants/RITA",
+            "cycle-tenant-skipped": "/cycles/2026-11/tenants/CAM",
+            "singles": "/cycles/singles",
+            "resends": "/cycles/singles?kind=resends",
+            "delivery": f"/deliveries/{failed}",
+            "message": f"/deliveries/{failed}/message",
+            "invoice": f"/invoices/{number['number']}",
+            "templates": "/templates",
+            "template": "/templates/default",
+            "template-versions": "/templates/default/versions",
+            "template-version": "/templates/default/versions/1",
+        }
+        return {name: self.address + place for name, place in places.items()}
+
+
+@pytest.fixture(scope="module")
+def site(server: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    name = "invoicing_look_ledger"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
+        dsn = make_conninfo(server, dbname=name)
+        with (
+            connect(dsn) as db,
+            open_month(dsn, db, tmp_path_factory.mktemp("month")) as month,
+            serve(month.app) as address,
+        ):
+            yield Site(address, month)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def visit(
+    chromium: Browser,
+    site: Site,
+    who: str = "ana",
+    *,
+    scheme: str = "light",
+    language: str = "es",
+    width: int = 1280,
+) -> BrowserContext:
+    context = chromium.new_context(
+        color_scheme=scheme,  # type: ignore[arg-type]
+        viewport={"width": width, "height": 900},
+        locale={"es": "es-CO", "en": "en-US"}[language],
+    )
+    context.add_cookies([{"name": "visitor", "value": who, "url": site.address}])
+    return context
+
+
+@pytest.fixture
+def page(chromium: Browser, site: Site) -> Iterator[Page]:
+    with visit(chromium, site) as context:
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        expect.set_options(timeout=20_000)
+        yield page
+
+
+@pytest.mark.parametrize("who", ["ana", "luis"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(chromium: Browser, site: Site, scheme: str, who: str):
+    found: dict[str, str] = {}
+    with visit(chromium, site, who, scheme=scheme, language="en" if who == "luis" else "es") as context:
+        page = context.new_page()
+        for name, address in site.paths().items():
+            page.goto(address)
+            # What is folded away is looked at too.
+            page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+            results = Axe().run(page, options={"iframes": False})
+            if results.violations_count:
+                found[name] = results.generate_report()
+
+    assert found == {}, "\n\n".join(f"{name}:\n{report}" for name, report in found.items())
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_is_wider_than_the_window(chromium: Browser, site: Site, width: int):
+    too_wide = []
+    with visit(chromium, site, width=width) as context:
+        page = context.new_page()
+        for name, address in site.paths().items():
+            page.goto(address)
+            page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                too_wide.append(name)
+
+    assert too_wide == []
+
+
+def test_the_pages_break_no_rule_of_their_own_policy(page: Page, site: Site):
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    for name, address in site.paths().items():
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        assert complaints == [], name
+
+
+def test_the_preview_follows_what_is_typed(page: Page, site: Site):
+    page.goto(f"{site.address}/templates/default")
+    area = page.get_by_role("textbox", name="Correo mail.html")
+    preview = page.frame_locator("iframe[name=preview]")
+    expect(preview.get_by_text("Cordial saludo")).to_be_visible()
+    history = page.evaluate("history.length")
+
+    area.fill(area.input_value().replace("Cordial saludo", "Muy buenos días"))
+
+    expect(preview.get_by_text("Muy buenos días")).to_be_visible()
+    page.get_by_role("tab", name="Estilo de la factura").click()
+    expect(preview.get_by_role("img", name="Página 1 de 1")).to_be_visible()
+    expect(page.get_by_role("button", name="Factura", exact=True)).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate("history.length") == history
+
+
+def test_a_problem_stands_beside_its_line_and_leads_to_it(page: Page, site: Site):
+    page.goto(f"{site.address}/templates/default")
+    page.get_by_role("tab", name="Correo sin formato").click()
+    area = page.get_by_role("textbox", name="Correo sin formato mail.txt")
+
+    area.fill("uno\ndos\n{{ nadie }}\ncuatro")
+
+    problem = page.get_by_role("link", name="línea 3")
+    expect(problem).to_be_visible()
+    expect(page.get_by_text("no existe la variable «nadie»")).to_be_visible()
+    expect(page.locator("#panel-mail_txt .code__lines b")).to_have_text("3")
+    problem.click()
+    expect(area).to_be_focused()
+    assert page.evaluate("getSelection().toString()") in ("{{ nadie }}", "")
+    assert area.evaluate("area => area.value.slice(area.selectionStart, area.selectionEnd)") == "{{ nadie }}"
+    area.fill("uno\n")
+    expect(page.get_by_text("Sin problemas")).to_be_visible()
+    expect(problem).to_be_hidden()
+
+
+def test_what_is_refused_stays_in_the_editor_at_its_part(page: Page, site: Site):
+    page.goto(f"{site.address}/templates/default")
+    page.get_by_role("tab", name="Factura", exact=True).click()
+    area = page.get_by_role("textbox", name="Factura invoice.html")
+    area.fill('<p>{{ invoice.number }}</p>\n<img src="file:///etc/passwd" alt="">')
+
+    page.get_by_role("button", name="Guardar versión").click()
+
+    summary = page.get_by_role("alert")
+    expect(summary).to_be_focused()
+    expect(summary).to_contain_text("está bloqueado")
+    expect(page.get_by_role("tab", name=re.compile("^Factura"))).to_have_attribute("aria-selected", "true")
+    expect(area).to_have_value(re.compile("/etc/passwd"))
+    summary.get_by_role("link").first.click()
+    expect(area).to_be_focused()
+
+
+def test_parts_are_walked_through_by_keyboard(page: Page, site: Site):
+    page.goto(f"{site.address}/templates/default")
+    page.get_by_role("tab", name="Correo", exact=True).focus()
+
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Correo sin formato")).to_be_focused()
+    page.keyboard.press("End")
+    expect(page.get_by_role("tab", name="Estilo de la factura")).to_be_focused()
+    page.keyboard.press("Tab")
+
+    expect(page.get_by_role("textbox", name="Estilo de la factura invoice.css")).to_be_focused()
+
+
+def test_a_tenant_is_found_for_the_preview(page: Page, site: Site):
+    page.goto(f"{site.address}/templates/default")
+    preview = page.frame_locator("iframe[name=preview]")
+
+    page.get_by_label("Tercero").press_sequentially("peñ")
+    expect(page.locator("#tenant-list option")).to_have_attribute("value", "ANA · Ana Peña")
+    page.get_by_label("Tercero").fill("ANA · Ana Peña")
+    page.get_by_label("Período").fill("2026-11")
+    page.get_by_label("Período").press("Enter")
+
+    expect(preview.get_by_text("Ana Peña")).to_be_visible()
+
+
+def test_nothing_runs_in_a_preview(page: Page, site: Site):
+    complaints: list[str] = []
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.goto(f"{site.address}/templates/default")
+    area = page.get_by_role("textbox", name="Correo mail.html")
+    preview = page.frame_locator("iframe[name=preview]")
+    shown = area.input_value()
+
+    # The check refuses it: shown all the same where somebody asks for it.
+    area.fill(shown.replace("</body>", "<script>parent.alert(1)</script><p onclick=x()>AQUÍ</p></body>"))
+    page.get_by_role("button", name="Correo", exact=True).click()
+
+    expect(preview.get_by_text("AQUÍ")).to_be_visible()
+    assert complaints == []
+    frame = next(frame for frame in page.frames if frame.name == "preview")
+    assert frame.url.endswith("preview?view=mail")
+
+
+def test_a_reader_previews_too(chromium: Browser, site: Site):
+    with visit(chromium, site, "luis") as context:
+        page = context.new_page()
+        page.goto(f"{site.address}/templates/default")
+        preview = page.frame_locator("iframe[name=preview]")
+        page.get_by_role("button", name="Sin formato", exact=True).click()
+
+        expect(preview.get_by_text("Asunto:")).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("button", name="Guardar versión")).to_have_count(0)
+
+
+def test_the_editor_works_without_scripts(chromium: Browser, site: Site):
+    context = chromium.new_context(java_script_enabled=False, locale="es-CO")
+    context.add_cookies([{"name": "visitor", "value": "ana", "url": site.address}])
+    page = context.new_page()
+    page.goto(f"{site.address}/templates/default")
+
+    expect(page.locator("textarea")).to_have_count(4)
+    page.locator("textarea#mail_txt").fill("Sin guiones {{ tenant.name }}")
+    page.get_by_role("button", name="Sin formato", exact=True).click()
+
+    expect(page.frame_locator("iframe[name=preview]").get_by_text("Sin guiones")).to_be_visible(
+        timeout=20_000
+    )
+    context.close()
+
+
+def test_progress_moves_by_itself_and_stops_when_it_is_over(page: Page, site: Site):
+    db = site.month.db
+    db.execute("UPDATE invoicing.cycle_run SET state = 'running', ended_at = NULL")
+    page.goto(f"{site.address}/cycles/2026-11")
+    expect(page.locator(".progress")).to_contain_text("2 de 3")
+
+    rita = site.month.delivery("RITA")
+    for state in ("pending", "claimed", "transmitting", "sent"):
+        db.execute(
+            "UPDATE invoicing.delivery SET state = %(state)s,"
+            " lease_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END"
+            " WHERE id = %(id)s",
+            {"state": state, "id": rita},
+        )
+    expect(page.locator(".progress")).to_contain_text("3 de 3")
+    expect(page.get_by_role("heading", name="1 fallido")).to_have_count(0)
+    db.execute("UPDATE invoicing.cycle_run SET state = 'success', ended_at = now()")
+
+    expect(page.locator(".progress")).to_have_count(0)
+    expect(page.locator("[data-overview]")).to_have_attribute("data-running", "no")
+
+
+def test_the_months_document_and_message_are_seen_in_frames(page: Page, site: Site):
+    paths = site.paths()
+    page.goto(paths["invoice"])
+    expect(page.frame_locator("iframe").get_by_role("img", name="Página 1 de 1")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Descargar PDF").click()
+    assert download.value.suggested_filename.endswith(".pdf")
+
+    page.goto(f"{site.address}/deliveries/{site.month.delivery('ANA')}/message")
+    expect(page.frame_locator("iframe").first.get_by_text("Cordial saludo, Ana Peña")).to_be_visible()
+    page.locator("iframe").nth(1).scroll_into_view_if_needed()
+    expect(page.frame_locator("iframe").nth(1).get_by_text("Idéntico, byte por byte")).to_be_visible()
