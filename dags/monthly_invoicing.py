@@ -1,5 +1,6 @@
 """The monthly cycle: wiring only, each task is one call into a service."""
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, Param, TriggerRule, dag, task
@@ -19,8 +20,10 @@ from invoicing.airflow_io import (
 
 
 @dag(
-    schedule=CronPartitionTimetable("0 6 1 * *", timezone=TIMEZONE, key_format="%Y-%m"),
-    # No start date: a DAG that has a past one runs its last missed tick as soon as somebody unpauses it.
+    # No start date, and no tick of the past: a new installation bills its first month when the next one begins.
+    schedule=CronPartitionTimetable(
+        "0 6 1 * *", timezone=TIMEZONE, key_format="%Y-%m", run_immediately=timedelta(0)
+    ),
     start_date=None,
     is_paused_upon_creation=False,
     catchup=False,
@@ -42,6 +45,8 @@ Generates every lease's invoice of a month, decides by the agency's rules who ge
 
 * **The partition key is the period** (`YYYY-MM`). Run a month with *Trigger* and its key, or with
   `bin/invoicing run --period 2026-11`.
+* **Unpausing** runs the current month at once if its tick passed while the DAG was paused and had run before. A month
+  that passed altogether is not made up for: run it by hand.
 * **Safe to repeat.** Clear, retry, backfill or trigger again: the ledger knows what was generated and what was
   accepted. Nothing is invoiced or sent twice.
 * **A red `send_invoices` square is a tenant without mail.** Its log names the delivery and the relay's answer. Mend

@@ -16,7 +16,7 @@ from invoicing.airflow_io import DAG_DEFAULTS, open_database, open_journal, task
 ### Sweep deliveries
 
 Frees claims whose worker went silent, puts transmissions whose worker went silent **in doubt**, and writes down
-outcomes that the database could not take. Never sends anything.
+outcomes that the database could not take. Never sends anything. Tells `send_new_invoices` of what it was not told of.
 
 With the setting `doubt_policy=resend_after`, what has been in doubt for `doubt_minutes` is released to
 `send_new_invoices`, under the same Message-ID: at least once, and maybe twice.
@@ -34,15 +34,15 @@ def sweep_deliveries() -> None:
             return sweep.sweep_deliveries(db, open_journal())
 
     @task.short_circuit
-    def anything_released(counts: dict[str, int]) -> bool:
-        """Is there something for `send_new_invoices`?"""
-        return counts["released"] > 0
+    def anything_waiting(counts: dict[str, int]) -> bool:
+        """Is there something that `send_new_invoices` has not taken up?"""
+        return counts["waiting"] > 0
 
     @task(outlets=[Asset("invoices")])
     def announce() -> None:
         """Tell `send_new_invoices`."""
 
-    anything_released(sweep()) >> announce()
+    anything_waiting(sweep()) >> announce()
 
 
 sweep_deliveries()

@@ -73,6 +73,28 @@ class _OurClientHook(SmtpHook):
         return client(**self._build_client_kwargs(is_async=False))
 
     @property
+    def use_ssl(self) -> bool:
+        """TLS from the first byte, unless the extra ``disable_ssl`` says otherwise."""
+        return not self._flag("disable_ssl")
+
+    @property
+    def smtp_starttls(self) -> bool:
+        """STARTTLS, unless the extra ``disable_tls`` says otherwise."""
+        return not self._flag("disable_tls")
+
+    def _flag(self, name: str) -> bool:
+        # The provider takes any text for true, "false" too, as a connection given as a URI has it: a password
+        # would go in clear text.
+        value = str(self.conn.extra_dejson.get(name, "")).strip().lower()
+        if value in ("true", "yes", "1", "on"):
+            return True
+        if value in ("false", "no", "0", "off", "none", ""):
+            return False
+        raise RelayMisconfiguredError(
+            f"the connection invoicing_smtp: extra {name} is {value!r}, neither true nor false"
+        )
+
+    @property
     def smtp_retry_limit(self) -> int:
         """None: Airflow retries the task; six connections in a row would hold a worker for minutes."""
         return 0
@@ -112,6 +134,8 @@ def relay_sender() -> str:
             return str(address)
     host = socket.getfqdn()
     sender = f"invoicing@{host if '.' in host else f'{host}.localdomain'}"
+    if problem(sender) is not None:
+        sender = "invoicing@localhost.localdomain"
     log.warning("no sender is set, mail goes out as %s: bin/invoicing settings set from_email=…", sender)
     return sender
 
@@ -249,7 +273,7 @@ def notify_operator(context: Any) -> None:
             run = context["dag_run"]
             notifier = SmtpNotifier(
                 to=settings.operator_email,
-                from_email=settings.from_email or extra.get("from_email"),
+                from_email=settings.from_email or relay_sender(),
                 subject=f"Facturación: la ejecución {run.run_id} necesita atención",
                 html_content=render_notice(
                     dag=run.dag_id,

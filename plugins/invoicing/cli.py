@@ -21,7 +21,7 @@ from invoicing.airflow_api import AirflowApi
 from invoicing.db.connection import Database, connect, dsn_from_airflow_connection
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError
 from invoicing.domain.period import Period
-from invoicing.services import clock, import_files, report, resolution, simulate, single_invoices
+from invoicing.services import clock, import_files, report, resolution, simulate, single_invoices, tenants
 from invoicing.services import settings as settings_service
 
 DAG_ID = "monthly_invoicing"
@@ -129,9 +129,14 @@ def _cell(value: Any) -> str:
 
 
 @app.command()
-def up(as_json: AsJson = False) -> None:
+def up(
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Go back to the embedded database and inbox.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Start the embedded stack: PostgreSQL, mail inbox, Airflow."""
-    info = stack.start(_report)
+    info = stack.start(_report, embedded=embedded)
     if as_json:
         _print_json(stack.describe())
         return
@@ -263,6 +268,30 @@ def invoices_create(
         _print_table(f"{len(rows)} invoice(s) created", rows, ["reference", "invoice"])
 
 
+@invoices_app.command("list")
+def invoices_list(as_json: AsJson = False) -> None:
+    """One row a single invoice: what was decided on it, and what became of it."""
+    with _database() as db:
+        rows = single_invoices.list_single_invoices(db)
+    if as_json:
+        _print_json(rows)
+    else:
+        columns = ["reference", "number", "tenant", "total", "currency", "decision", "reason", "delivery"]
+        _print_table(f"{len(rows)} single invoices", rows, columns)
+
+
+@invoices_app.command("decide")
+def invoices_decide(
+    references: Annotated[list[str], typer.Argument(metavar="INVOICE_REF …")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept for the audit.")],
+) -> None:
+    """Decide once more on single invoices that got no mail, by the settings and switches of today."""
+    with _database() as db:
+        single_invoices.decide_anew(db, references, reason=reason, actor=_actor())
+    _tell_airflow("the invoices are to be decided on anew")
+    out.print(f"Airflow decides anew on {', '.join(references)}", markup=False)
+
+
 # The cycle.
 
 
@@ -334,9 +363,14 @@ def simulate_(period: PeriodOption, as_json: AsJson = False) -> None:
     with _database() as db:
         simulated = simulate.simulate(db, month)
     if as_json:
-        _print_json(simulated)
+        details: dict[str, list[dict[str, Any]]] = {}
+        for invoice in simulated["invoices_detail"]:
+            details.setdefault(invoice["tenant"], []).append(invoice)
+        _print_json([{**row, "invoices_detail": details[row["tenant"]]} for row in simulated["tenants"]])
         return
     _show_tenants(f"{month}, simulated", simulated["tenants"])
+    for lease in simulated["unissued"]:
+        _report(f"lease {lease} would not be invoiced: its total is nothing or less")
     _report(f"{len(simulated['invoices_detail'])} invoices; nothing was written, nothing sent")
 
 
@@ -473,7 +507,7 @@ def _tell_airflow(done: str) -> None:
             api.emit_asset_event(ASSET)
     except InvoicingError as error:
         raise PermanentFailureError(
-            f"{done}, but Airflow was not told ({error}): trigger the DAG send_new_invoices"
+            f"{done}, but Airflow was not told ({error}); sweep_deliveries tells it within five minutes of running"
         ) from error
 
 
@@ -483,10 +517,11 @@ def _tell_airflow(done: str) -> None:
 @app.command()
 def demo() -> None:
     """Start the stack, import the demo agency, run this month's cycle, and say where to look."""
-    if os.environ.get("AIRFLOW_CONN_INVOICING_SMTP"):
-        raise InputError(
-            "the demo turns sending on, and sends to the embedded inbox only: unset AIRFLOW_CONN_INVOICING_SMTP"
-        )
+    for name in ("AIRFLOW_CONN_INVOICING_SMTP", "AIRFLOW_CONN_INVOICING_DB"):
+        if os.environ.get(name):
+            raise InputError(
+                f"the demo turns sending on, for its own agency and to the embedded inbox only: unset {name}"
+            )
     month = Period.containing(clock.today())
     parts: list[tuple[str, float]] = []
 
@@ -498,6 +533,7 @@ def demo() -> None:
         return result
 
     info: stack.StackInfo = timed("start the stack", lambda: stack.start(_report))
+    _refuse_foreign_tenants(info)
     timed("import the demo agency", lambda: import_(DEMO_FOLDER))
     timed("settings of the demo agency", _demo_settings)
     timed(f"run the cycle of {month} through Airflow", lambda: run(str(month), wait=True))
@@ -509,6 +545,19 @@ def demo() -> None:
     _show_stack(info)
     out.print(f"Pages     {info.url}/invoicing/cycles", markup=False)
     out.print(f"Audit     bin/invoicing cycle tenants {month}")
+
+
+def _refuse_foreign_tenants(info: stack.StackInfo) -> None:
+    """The demo is not for a state folder in which somebody keeps tenants of their own."""
+    demo_codes = {
+        row.split(",", 1)[0] for row in (DEMO_FOLDER / "tenants.csv").read_text("utf-8").splitlines()
+    }
+    with _database() as db:
+        foreign = tenants.tenant_codes(db) - demo_codes
+    if foreign:
+        raise InputError(
+            f"{info.state} holds tenants that are not the demo's ({min(foreign)}, …): choose another INVOICING_STATE"
+        )
 
 
 def _demo_settings() -> None:

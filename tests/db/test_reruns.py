@@ -8,7 +8,7 @@ from agency import NOVEMBER, Agency
 
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import PermanentFailureError
-from invoicing.services import cycles, simulate
+from invoicing.services import cycles, generate, select, simulate
 
 SENT = ("claimed", "transmitting", "sent")
 
@@ -154,6 +154,47 @@ def test_what_was_refused_beside_an_accepted_message_is_tried_again_too(agency: 
     agency.put("A", "claimed", "failed")
     agency.run()
     assert agency.deliveries() == [("A", "sent", 1), ("A", "pending", 1)]
+
+
+def test_an_older_run_decides_with_the_invoices_of_now(agency: Agency) -> None:
+    """Its own count is stale when another run has issued more in between."""
+    agency.add_tenant("A", only_multiple=True)
+    old, _ = agency.run()
+    agency.add_lease("A-late", "A")
+    agency.add_tenant("B")
+    agency.run()
+    agency.put("B", *SENT)
+
+    select.select_recipients(agency.db, old)
+
+    assert agency.decisions() == {"A": "send", "B": "send"}
+    assert agency.deliveries() == [("A", "pending", 2), ("B", "sent", 1)]
+    assert agency.balance() == []
+
+
+def test_a_decision_on_fewer_invoices_than_there_are_unbalances_the_cycle(agency: Agency) -> None:
+    agency.add_tenant("A", only_multiple=True)
+    run_id, _ = agency.run()
+    agency.add_lease("A-late", "A")
+    generate.generate_invoices(agency.db, run_id)
+    assert agency.balance() == ["tenant A was decided on with 1 of its 2 invoices"]
+
+
+def test_a_tenant_switched_off_gets_nothing_more_though_a_message_was_accepted(agency: Agency) -> None:
+    agency.add_tenant("A")
+    agency.run()
+    agency.put("A", *SENT)
+    agency.add_lease("A-late", "A")
+    agency.run()
+    agency.put("A", "claimed", "failed")
+
+    agency.change_tenant("A", auto_send=False)
+    run_id, batches = agency.run()
+
+    assert batches == []
+    assert agency.deliveries() == [("A", "sent", 1), ("A", "cancelled", 1)]
+    assert agency.decisions() == {"A": "tenant_disabled"}
+    cycles.close_run(agency.db, run_id)
 
 
 def test_a_total_of_nothing_is_reported_and_the_cycle_goes_on(agency: Agency) -> None:

@@ -7,8 +7,8 @@ from agency import Agency
 
 from invoicing.db.connection import connect
 from invoicing.domain.errors import InputError, NotFoundError
-from invoicing.services import resolution, sweep
-from invoicing.services.journal import Journal
+from invoicing.services import cycles, resolution, select, sweep
+from invoicing.services.journal import Journal, Settlement
 
 SENT = ("claimed", "transmitting", "sent")
 DOUBT = ("claimed", "transmitting", "in_doubt")
@@ -161,6 +161,44 @@ def test_a_resend_needs_a_reason_and_a_valid_address(agency: Agency, delivery: i
     assert agency.deliveries() == [("A", "sent", 2)]
 
 
+def test_a_resend_that_waits_is_not_made_twice(agency: Agency, delivery: int) -> None:
+    agency.put("A", *SENT)
+    (again,) = resolution.resend(agency.db, [delivery], reason="lost", actor="ana")
+    for id_ in (delivery, again):
+        with pytest.raises(InputError, match="nothing was changed"):
+            resolution.resend(agency.db, [id_], reason="lost", actor="beto")
+    assert agency.deliveries() == [("A", "sent", 2), ("A", "pending", 2)]
+
+
+def test_what_a_person_gave_up_no_run_takes_up(agency: Agency, delivery: int) -> None:
+    agency.put("A", *DOUBT)
+    resolution.resolve(agency.db, delivery, "failed", reason="left to the post", actor="ana")
+    agency.run()
+    assert agency.deliveries() == [("A", "failed", 2)]
+    resolution.resend(agency.db, [delivery], reason="changed my mind", actor="ana")
+    assert agency.deliveries() == [("A", "pending", 2)]
+
+
+@pytest.mark.parametrize("verdict", ["failed", "retry"])
+def test_an_acceptance_that_becomes_known_late_counts(
+    agency: Agency, delivery: int, journal: Journal, verdict: str
+) -> None:
+    """A worker's journal turns up after a person has settled the doubt the other way."""
+    agency.put("A", "claimed")
+    agency.db.execute(
+        "INSERT INTO invoicing.delivery_attempt (delivery_id, lease_token, claimed_by, host)"
+        " SELECT id, lease_token, 'w', 'h' FROM invoicing.delivery"
+    )
+    agency.put("A", "transmitting", "in_doubt")
+    resolution.resolve(agency.db, delivery, verdict, reason="nothing in the log", actor="ana")
+    journal.keep(Settlement(delivery, 1, "accepted", "acceptance", 250, "250 queued", None, "w"))
+
+    sweep.sweep_deliveries(agency.db, journal)
+
+    assert agency.deliveries() == [("A", "sent", 2)]
+    assert list(journal.settlements()) == []
+
+
 class TestSweep:
     """Over-age leases end; young ones are left alone; nothing is sent."""
 
@@ -190,7 +228,39 @@ class TestSweep:
         assert sweep.sweep_deliveries(agency.db, journal)["released"] == 0
         agency.db.execute("ALTER TABLE invoicing.delivery DISABLE TRIGGER delivery_is_guarded")
         agency.db.execute("UPDATE invoicing.delivery SET updated_at = now() - interval '11 minutes'")
+        agency.db.execute(
+            "ALTER TABLE invoicing.settings_version DISABLE TRIGGER settings_version_is_immutable"
+        )
+        agency.db.execute("UPDATE invoicing.settings_version SET created_at = now() - interval '1 day'")
         agency.db.execute("ALTER TABLE invoicing.delivery ENABLE TRIGGER delivery_is_guarded")
         assert sweep.sweep_deliveries(agency.db, journal)["released"] == 1
         row = agency.db.execute("SELECT state, on_request, doubt_resends FROM invoicing.delivery").fetchone()
         assert row == {"state": "pending", "on_request": True, "doubt_resends": 1}
+
+    def test_a_doubt_older_than_the_choice_or_sent_often_enough_is_left_alone(
+        self, agency: Agency, delivery: int, journal: Journal
+    ) -> None:
+        agency.put("A", *DOUBT)
+        agency.set(doubt_policy="resend_after", doubt_minutes=1)
+        agency.db.execute("ALTER TABLE invoicing.delivery DISABLE TRIGGER delivery_is_guarded")
+        agency.db.execute("UPDATE invoicing.delivery SET updated_at = now() - interval '200 days'")
+        assert sweep.sweep_deliveries(agency.db, journal)["released"] == 0
+        agency.db.execute(
+            "ALTER TABLE invoicing.settings_version DISABLE TRIGGER settings_version_is_immutable"
+        )
+        agency.db.execute("UPDATE invoicing.settings_version SET created_at = now() - interval '300 days'")
+        agency.db.execute("UPDATE invoicing.delivery SET doubt_resends = 3")
+        assert sweep.sweep_deliveries(agency.db, journal)["released"] == 0
+        agency.db.execute("UPDATE invoicing.delivery SET doubt_resends = 2")
+        assert sweep.sweep_deliveries(agency.db, journal)["released"] == 1
+
+    def test_what_nobody_was_told_of_is_waiting(
+        self, agency: Agency, delivery: int, journal: Journal
+    ) -> None:
+        assert sweep.sweep_deliveries(agency.db, journal)["waiting"] == 0  # the monthly run's own
+        agency.put("A", *SENT)
+        resolution.resend(agency.db, [delivery], reason="lost", actor="ana")
+        assert sweep.sweep_deliveries(agency.db, journal)["waiting"] == 1
+        run_id = cycles.open_run(agency.db, dag_id="send_new_invoices", dag_run_id="s", period=None)
+        select.select_new_invoices(agency.db, run_id)
+        assert sweep.sweep_deliveries(agency.db, journal)["waiting"] == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from agency import Agency
 
-from invoicing.domain.errors import ImportRejectedError
+from invoicing.domain.errors import ImportRejectedError, InputError
 from invoicing.services import cycles, select, single_invoices
 
 HEADER = "invoice_ref,tenant_code,lease_code,description,amount,tax\n"
@@ -62,6 +62,25 @@ def test_an_invoice_is_decided_on_once(agency: Agency, file: Path) -> None:
     agency.change_tenant("B", auto_send=True)
     assert run(agency) == ["A A", "C C"]  # still to be sent; B stays as decided
     assert [each[0] for each in agency.deliveries()] == ["A", "C"]
+
+
+def test_what_was_skipped_is_listed_and_can_be_decided_on_anew(agency: Agency, file: Path) -> None:
+    single_invoices.create_from_file(agency.db, file, actor="test")
+    run(agency)
+    listed = {
+        row["reference"]: (row["decision"], row["reason"])
+        for row in single_invoices.list_single_invoices(agency.db)
+    }
+    assert listed == {"R1": ("send", None), "R2": ("skip", "tenant_disabled"), "R3": ("send", None)}
+    for reference, message in (("R1", "was not skipped"), ("R9", "there is no single invoice 'R9'")):
+        with pytest.raises(InputError, match=message):
+            single_invoices.decide_anew(agency.db, [reference, "R2"], reason="x", actor="test")
+
+    agency.change_tenant("B", auto_send=True)
+    single_invoices.decide_anew(agency.db, ["R2"], reason="switched on", actor="test")
+    run(agency)
+
+    assert sorted(each[0] for each in agency.deliveries()) == ["A", "B", "C"]
 
 
 def test_the_monthly_job_ignores_them(agency: Agency, file: Path) -> None:

@@ -149,8 +149,8 @@ def test_a_simulation_says_what_a_run_would_do_and_does_nothing(
     before = db.execute(count).fetchone()
     simulated = agency.json("simulate", "--period", "2027-03")
     assert db.execute(count).fetchone() == before
-    assert {row["decision"] for row in simulated["tenants"]} == {"send", "skip"}
-    assert simulated["invoices_detail"]
+    assert {row["decision"] for row in simulated} == {"send", "skip"}
+    assert all(len(row["invoices_detail"]) == row["invoices"] for row in simulated)
 
 
 def test_with_sending_off_every_tenant_is_told_why_and_nobody_gets_mail(

@@ -296,6 +296,11 @@ def test_with_a_relay_of_the_callers_no_inbox_is_started(other_stack):
     status = json.loads(other_stack.run("status", "--json", check=False, **environ).stdout)
     other_stack.run("down", **environ)
 
+    # A later start from a shell that lacks the relay does not send its mail to an inbox instead.
+    forgetful = other_stack.run("up", check=False)
+    assert forgetful.returncode == 2
+    assert "AIRFLOW_CONN_INVOICING_SMTP of your own, not set now" in forgetful.stderr
+
     assert "inbox" not in status["parts"]
     assert status["mailbox"] is None
     assert not Path(other_stack.state / "run" / "inbox.json").exists()

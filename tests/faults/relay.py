@@ -121,6 +121,17 @@ def wait(seconds: float) -> Action:
     return pause
 
 
+def wait_for(gate: threading.Event) -> Action:
+    """Take until ``gate`` is set, then go on."""
+
+    def pause(session: "Session") -> bool:
+        while not gate.is_set():
+            session.idle(0.02)
+        return False
+
+    return pause
+
+
 def hang(session: "Session") -> bool:
     """Say and read nothing more, until the client has gone or the relay stops."""
     session.idle(None)

@@ -17,7 +17,7 @@ import pytest
 from ledger import Ledger, Server, Workshop, opened, wait_until
 from proxy import Proxy
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from relay import FaultyRelay, Session, Step, accept, drop_connection, on, reply, wait
+from relay import FaultyRelay, Session, Step, accept, drop_connection, on, reply, wait, wait_for
 
 from invoicing.db.connection import connect
 from invoicing.services import resolution
@@ -455,15 +455,17 @@ def test_a_worker_whose_clock_is_a_day_wrong_does_no_harm(
     ledger.make(tenants=3)
     offset_file = tmp_path / "offset"
     offset_file.write_text(offset)
-    relay.script(on(Step.RCPT, wait(2.0), times=1))
+    gate = threading.Event()
+    relay.script(on(Step.RCPT, wait_for(gate), times=1))
     with Workshop(tmp_path, faked(offset_file)) as elsewhere:
-        right = ledger.start(relay.port, owner="right")
+        right = ledger.start(relay.port, owner="right", patience_seconds=40)
         relay.wait_for(Step.RCPT)
 
         wrong = ledger.send(relay.port, owner="wrong", workshop=elsewhere)
 
     assert wrong.ended == "temporary"
     assert ledger.row_states()[1:] == ["sent", "sent"]
+    gate.set()
     assert right.wait().ended == "done"
     assert ledger.states() == {"sent": 3}
     assert relay.accepted == 3
@@ -485,8 +487,9 @@ def test_the_databases_clock_set_a_day_forth_and_back(
             opened(server, None, workshop, tmp_path) as ledger,
         ):
             ledger.make(tenants=6, per_minute_limit=100)
-            relay.script(on(Step.DOT, wait(1.5), after=1, times=1))
-            worker = ledger.start(relay.port)
+            gate = threading.Event()
+            relay.script(on(Step.DOT, wait_for(gate), after=1, times=1))
+            worker = ledger.start(relay.port, patience_seconds=40)
             relay.wait_for(Step.DOT, 2)
 
             offset_file.write_text(there)
@@ -495,6 +498,7 @@ def test_the_databases_clock_set_a_day_forth_and_back(
             assert abs(now["now"] - time.time()) > 80_000
             swept = ledger.sweep()
             other = ledger.send(relay.port, owner="another task")
+            gate.set()
             ending = worker.wait()
             offset_file.write_text("+0")
             retry = ledger.send(relay.port)
@@ -532,8 +536,9 @@ def test_a_clock_set_back_does_not_stop_the_limit_for_a_day(ledger: Ledger, rela
 def test_two_people_and_a_late_word_at_once(ledger: Ledger, relay: FaultyRelay) -> None:
     """Whoever is first settles the doubt; the others change nothing."""
     ledger.make()
-    relay.script(on(Step.DOT, wait(1.0), then=accept, times=1))
-    worker = ledger.start(relay.port)
+    gate = threading.Event()
+    relay.script(on(Step.DOT, wait_for(gate), then=accept, times=1))
+    worker = ledger.start(relay.port, patience_seconds=40)
     relay.wait_for(Step.DOT)
     ledger.end_leases()
     ledger.sweep()
@@ -555,6 +560,7 @@ def test_two_people_and_a_late_word_at_once(ledger: Ledger, relay: FaultyRelay) 
         person.join()
 
     assert sorted(heard) == ["InputError", "taken"]
+    gate.set()
     assert worker.wait().ended == "done"
     assert ledger.states() == {"sent": 1}
     assert relay.accepted == 1

@@ -1,11 +1,12 @@
 """Workers that are killed, stopped, or given up on: nothing is sent twice, nothing is lost, doubt is shown."""
 
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 from ledger import Ledger, wait_until
-from relay import FaultyRelay, Step, accept, hang, on, reply, wait
+from relay import FaultyRelay, Step, accept, hang, on, reply, wait, wait_for
 
 from invoicing.db.connection import connect
 from invoicing.services import resolution, templates
@@ -278,12 +279,13 @@ def test_stopped_while_it_held_a_claim_it_leaves_its_successors_claim_alone(
     ledger: Ledger, relay: FaultyRelay
 ) -> None:
     ledger.make()
-    relay.script(on(Step.RCPT, wait(0.5), times=1), on(Step.RCPT, wait(3.0), times=1))
+    gate = threading.Event()
+    relay.script(on(Step.RCPT, wait(0.5), times=1), on(Step.RCPT, wait_for(gate), times=1))
     worker = ledger.start(relay.port)
     relay.wait_for(Step.RCPT)
     worker.freeze()
     ledger.end_leases()
-    successor = ledger.start(relay.port, owner="another task")
+    successor = ledger.start(relay.port, owner="another task", patience_seconds=40)
     relay.wait_for(Step.RCPT, 2)
 
     worker.thaw()
@@ -293,6 +295,7 @@ def test_stopped_while_it_held_a_claim_it_leaves_its_successors_claim_alone(
     assert ending.ended == "temporary"
     assert relay.accepted == 0
     assert ledger.states() == {"claimed": 1}
+    gate.set()
     assert successor.wait().ended == "done"
     assert ledger.attempts() == [("not_sent", "data", None), ("accepted", "acceptance", 250)]
     assert relay.accepted == 1
@@ -387,17 +390,36 @@ def test_two_tasks_on_the_same_batch_at_once(ledger: Ledger, relay: FaultyRelay)
     ledger.check(relay.accepted_ids)
 
 
+def test_a_transmission_under_way_is_left_alone_by_another_task(ledger: Ledger, relay: FaultyRelay) -> None:
+    ledger.make()
+    gate = threading.Event()
+    relay.script(on(Step.DOT, wait_for(gate), times=1))
+    worker = ledger.start(relay.port, patience_seconds=40)
+    relay.wait_for(Step.DOT)
+
+    other = ledger.send(relay.port, owner="another task")
+
+    assert (other.ended, ledger.states()) == ("temporary", {"transmitting": 1})
+    gate.set()
+    assert worker.wait().ended == "done"
+    assert "in_doubt" not in ledger.history()
+    assert relay.accepted == 1
+    ledger.check(relay.accepted_ids)
+
+
 @pytest.mark.parametrize("step", [Step.RCPT, Step.DOT])
 def test_a_task_that_was_given_up_lives_on_beside_its_retry(
     step: Step, ledger: Ledger, relay: FaultyRelay
 ) -> None:
     """The same owner twice: the first is an orphan that Airflow takes for dead."""
     ledger.make(tenants=4)
-    relay.script(on(step, wait(1.5), times=1))
-    orphan = ledger.start(relay.port)
+    gate = threading.Event()
+    relay.script(on(step, wait_for(gate), times=1))
+    orphan = ledger.start(relay.port, patience_seconds=40)
     relay.wait_for(step)
 
     retry = ledger.send(relay.port)
+    gate.set()
     ending = orphan.wait()
 
     if step is Step.RCPT:  # it held a claim, which the retry took over

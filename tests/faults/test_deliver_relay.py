@@ -22,6 +22,8 @@ from relay import (
     wait,
 )
 
+from invoicing.db.connection import connect
+from invoicing.db.statements import load
 from invoicing.services import resolution
 
 pytestmark = pytest.mark.faults
@@ -424,6 +426,25 @@ def test_no_minute_sees_more_than_its_limit(ledger: Ledger, relay: FaultyRelay) 
     ledger.send(relay.port)
     assert ledger.states() == {"sent": 12}
     assert relay.accepted == 12
+    ledger.check(relay.accepted_ids)
+
+
+def test_workers_take_turns_at_the_limit(ledger: Ledger, relay: FaultyRelay) -> None:
+    """A slot that another worker is about to take counts, although nobody else can see it yet."""
+    statements = load("delivery")
+    ledger.make(per_minute_limit=1)
+    with connect(ledger.dsn) as other, other.transaction():
+        other.execute(statements["lock_slots"])
+        taken = other.execute(statements["take_slot"]).fetchone()
+        assert taken is not None
+        worker = ledger.start(relay.port)
+        with pytest.raises(TimeoutError):
+            relay.wait_for(Step.MAIL, timeout_seconds=2.5)
+    with pytest.raises(TimeoutError):
+        relay.wait_for(Step.MAIL, timeout_seconds=0.5)
+    ledger.db.execute(statements["return_slot"], taken)
+
+    assert worker.wait().ended == "done"
     ledger.check(relay.accepted_ids)
 
 

@@ -96,8 +96,14 @@ def dsn_from_parts(
     extra: dict[str, str] | None = None,
 ) -> str:
     """Build a libpq connection string; what is empty is left to libpq's defaults."""
-    known = {"host": host, "port": port, "user": login, "password": password, "dbname": database}
     libpq_options = {
         k: v for k, v in (extra or {}).items() if k in ("sslmode", "sslrootcert", "host", "options")
+    }
+    known = {
+        "host": None if "host" in libpq_options else host,
+        "port": port,
+        "user": login,
+        "password": password,
+        "dbname": database,
     }
     return make_conninfo("", **{k: str(v) for k, v in known.items() if v}, **libpq_options)

@@ -65,8 +65,10 @@ def open_run(db: Database, *, dag_id: str, dag_run_id: str, period: Period | Non
     return int(row["id"])
 
 
-def load_run(db: Database, run_id: int) -> Run:
-    """The run with its snapshot; raises `NotFoundError`."""
+def load_run(db: Database, run_id: int | None) -> Run:
+    """The run with its snapshot; raises `NotFoundError`, also for the None of a run that never opened."""
+    if run_id is None:
+        raise NotFoundError("the run was never opened: its first task failed, see that one's log")
     row = db.execute(_SQL["run"], {"run_id": run_id}).fetchone()
     if row is None:
         raise NotFoundError(f"there is no run {run_id} in the business database: clear the task open_cycle")
@@ -135,7 +137,7 @@ def close_run(db: Database, run_id: int) -> dict[str, Any]:
 
 def delivery_counts(db: Database, run: Run) -> dict[str, int]:
     """Deliveries by state: of the run's cycle; of the run itself where it belongs to none."""
-    statement = load("delivery")["counts_of_run"] if run.cycle_id is None else _SQL["delivery_counts"]
+    statement = load("delivery")["counts_of_run"] if run.cycle_id is None else _SQL["first_delivery_counts"]
     parameters = {"cycle_id": run.cycle_id, "run_id": run.id}
     return {row["state"]: row["deliveries"] for row in db.execute(statement, parameters)}
 

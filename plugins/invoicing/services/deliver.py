@@ -117,6 +117,7 @@ def send_batch(
     """
     settle_journal(db, journal)
     ids = list(batch.delivery_ids)
+    db.execute(_SQL["adopt_acceptances"], {"ids": ids, "actor": worker.name})
     doubtful = db.execute(
         _SQL["expire"], {"ids": ids, "owner": worker.owner, "actor": worker.name}
     ).fetchall()

@@ -9,6 +9,7 @@ from invoicing.db import imports
 from invoicing.db import invoice as invoices
 from invoicing.db.connection import Database
 from invoicing.db.statements import load
+from invoicing.domain.errors import InputError
 from invoicing.domain.invoice import InvoiceDraft, draft_lease_invoice
 from invoicing.domain.lease import Charge, Lease
 from invoicing.domain.period import Period
@@ -114,4 +115,7 @@ def _draft(row: DictRow, charges: list[DictRow], period: Period, taxes: TaxTable
             for each in charges
         ),
     )
-    return draft_lease_invoice(lease, period, taxes)
+    try:
+        return draft_lease_invoice(lease, period, taxes)
+    except InputError as error:
+        raise InputError(f"lease {lease.code}: {error}") from None

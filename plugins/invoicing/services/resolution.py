@@ -28,8 +28,8 @@ def resolve(db: Database, delivery_id: int, verdict: str, *, reason: str, actor:
     """Settle a delivery that is in doubt.
 
     Args:
-        verdict: ``sent`` (the relay's log shows it was accepted), ``failed`` (it was not, and shall not be
-            sent), or ``retry`` (it was not: send it, under the same Message-ID).
+        verdict: ``sent`` (the relay's log shows it was accepted), ``failed`` (it was not, and no run shall
+            send it: only `resend` does), or ``retry`` (it was not: send it, under the same Message-ID).
         reason: What the person knows, for the audit.
         actor: Who.
 
@@ -72,14 +72,17 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
             reason is empty.
     """
     reason = _given(reason)
+    delivery_ids = list(dict.fromkeys(delivery_ids))
     snapshot = settings_service.current_settings(db)
     template = settings_service.current_template(db, snapshot.settings.template)
     with db.transaction():
+        db.execute(_SQL["lock_family"], {"ids": list(delivery_ids)})
         locked = _locked(db, delivery_ids)
         for row in locked.values():
             _check_resendable(row)
+            _check_family(db, row["id"])
         ids = []
-        for delivery_id in dict.fromkeys(delivery_ids):
+        for delivery_id in delivery_ids:
             if locked[delivery_id]["state"] == DeliveryState.FAILED:
                 db.execute(_SQL["request_failed"], {"id": delivery_id, "actor": actor, "reason": reason})
                 ids.append(delivery_id)
@@ -131,6 +134,15 @@ def _check_resendable(row: DictRow) -> None:
         why = f"{problems[0].address!r}: {problems[0].reason}" if problems else "no address"
         raise InputError(
             f"delivery {row['id']}: tenant {row['tenant_code']} cannot get mail ({why}); nothing was changed"
+        )
+
+
+def _check_family(db: Database, delivery_id: int) -> None:
+    other = db.execute(_SQL["unfinished_of_family"], {"id": delivery_id}).fetchone()
+    if other is not None:
+        raise InputError(
+            f"delivery {other['id']} of the same invoices is {other['state']}: wait for it, or settle it, "
+            "before they are sent again; nothing was changed"
         )
 
 

@@ -14,7 +14,7 @@ from invoicing.domain.delivery import Batch, split_into_batches
 from invoicing.domain.eligibility import SINGLE_INVOICE_RULES, Decision, SendPolicy, decide
 from invoicing.domain.lease import Tenant
 from invoicing.domain.settings import Settings
-from invoicing.services import cycles
+from invoicing.services import count, cycles
 from invoicing.services.cycles import Run
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def select_recipients(db: Database, run_id: int) -> list[Batch]:
     """Apply the rules to every tenant with invoices, keep the decisions, make the deliveries due.
 
     Tenants who have had their message keep their decision, unless they have an invoice that no message
-    carries; all others are decided on anew with the run's snapshot. Safe to repeat.
+    carries, or a message that is still to be sent; all others are decided on anew with the run's snapshot.
+    Safe to repeat.
 
     Returns:
         What is to be sent, at most 200 batches; empty where nothing is.
@@ -48,15 +49,16 @@ def select_recipients(db: Database, run_id: int) -> list[Batch]:
     settings = run.settings.settings
     with db.transaction():
         cycles.lock(db, run)
+        count.keep_counts(db, run)
         _run_statement(db, "cancel_misgrouped", run, grouping=settings.grouping)
         tenants = db.execute(
             _DECISION["counted_tenants"], {"run_id": run.id, "cycle_id": run.cycle_id}
         ).fetchall()
         frame = apply_rules(tenants, settings.policy)
-        anew = frame[~frame["has_message"] | (frame["uncovered"].str.len() > 0)]
+        anew = frame[frame["anew"]]
         _keep_decisions(db, run, anew)
         _withdraw(db, run, anew[anew["reason"].notna()])
-        _reopen_failed(db, run, frame[frame["outcome"] == "send"])
+        _reopen_failed(db, run, anew[anew["reason"].isna()])
         _prepare(db, run, anew[anew["reason"].isna()])
         outcomes = frame["outcome"].value_counts()
         cycles.mark(db, run, "decided", {"decisions": {str(k): int(v) for k, v in outcomes.items()}})
@@ -110,19 +112,21 @@ def apply_rules(tenants: list[DictRow], policy: SendPolicy) -> "pd.DataFrame":
 
     Returns:
         One row a tenant: the columns of ``tenants``, and ``decision`` (`Decision`), ``reason`` (None to
-        send) and ``outcome`` (``send`` or the reason). Those who keep the decision they have show it.
+        send), ``anew`` (False where an earlier decision stands) and ``outcome`` (``send`` or the reason that
+        stands).
     """
     import pandas as pd  # takes a second; the command line does without
 
-    columns = ["tenant_id", "code", "has_message", "uncovered", "invoices", "decided_reason"]
+    columns = ["tenant_id", "has_message", "has_open", "uncovered", "decision_id", "decided_reason"]
     # Of objects: pandas would make NaN of a reason that is None, and floats of ids beside it.
     frame = pd.DataFrame(tenants, columns=list(tenants[0]) if tenants else columns, dtype=object)
-    frame["has_message"] = frame["has_message"].astype(bool)
+    frame = frame.astype({"has_message": bool, "has_open": bool})
     decisions = [decide(_tenant(row), int(row["invoices"]), policy) for row in tenants]
     frame["decision"] = pd.Series(decisions, dtype=object)
     frame["reason"] = pd.Series([each.reason for each in decisions], dtype=object)
-    keeps = frame["has_message"] & (frame["uncovered"].str.len() == 0)
-    frame["outcome"] = frame["reason"].where(~keeps, frame["decided_reason"]).fillna("send")
+    settled = frame["has_message"] & ~frame["has_open"] & (frame["uncovered"].str.len() == 0)
+    frame["anew"] = ~(settled & frame["decision_id"].notna())
+    frame["outcome"] = frame["reason"].where(frame["anew"], frame["decided_reason"]).fillna("send")
     return frame
 
 

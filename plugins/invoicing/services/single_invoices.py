@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from psycopg.rows import DictRow
 
@@ -11,7 +12,7 @@ from invoicing.db import audit, imports
 from invoicing.db import invoice as invoices
 from invoicing.db.connection import Database
 from invoicing.db.statements import load
-from invoicing.domain.errors import ImportRejectedError
+from invoicing.domain.errors import ImportRejectedError, InputError, NotFoundError
 from invoicing.domain.invoice import InvoiceDraft, draft_single_invoice
 from invoicing.domain.period import Period
 from invoicing.domain.taxes import TaxTable
@@ -20,6 +21,7 @@ from invoicing.services import settings as settings_service
 from invoicing.services.import_files import SingleInvoiceRequest, read_single_invoices
 
 _SQL = load("invoice")
+_DECISION = load("decision")
 # Of an invoice that belongs to no lease, whose currency it would otherwise have.
 _HOME_CURRENCY = "COP"
 
@@ -90,8 +92,62 @@ def create_from_file(db: Database, path: Path, *, actor: str) -> SingleInvoices:
             audit.record(
                 db, actor=actor, action="invoices_created", subject=path.name, details={"created": created}
             )
-        awaiting = len(db.execute(load("decision")["undecided_single_invoices"]).fetchall())
+        awaiting = len(db.execute(_DECISION["undecided_single_invoices"]).fetchall())
     return SingleInvoices(created, known, awaiting)
+
+
+def list_single_invoices(db: Database, references: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """One row an invoice made outside the monthly job: what was decided on it, and what became of it.
+
+    Args:
+        references: Only these; None for all.
+    """
+    parameters = {"references": None if references is None else list(references)}
+    return [
+        {
+            "reference": row["reference"],
+            "number": row["number"],
+            "tenant": row["tenant"],
+            "issued_on": row["issued_on"].isoformat(),
+            "due_on": row["due_on"].isoformat(),
+            "total": f"{row['total']:f}",
+            "currency": row["currency"],
+            "state": row["state"],
+            "decision": None if row["decision_id"] is None else "skip" if row["reason"] else "send",
+            "reason": row["reason"],
+            "delivery": row["delivery"],
+        }
+        for row in db.execute(_DECISION["single_invoices"], parameters)
+    ]
+
+
+def decide_anew(db: Database, references: Sequence[str], *, reason: str, actor: str) -> None:
+    """Have the next run decide once more on single invoices that got no mail; all of them or none.
+
+    Raises:
+        InputError: One is unknown, or is not skipped: it was sent, is being sent, or is not decided on yet.
+    """
+    if not reason.strip():
+        raise InputError("give a reason: it is kept with what you decide")
+    with db.transaction():
+        db.execute(load("cycle")["lock_single_invoices"])
+        rows = {row["reference"]: row for row in list_single_invoices(db, references)}
+        for reference in references:
+            if reference not in rows:
+                raise NotFoundError(f"there is no single invoice {reference!r}: nothing was changed")
+            if rows[reference]["decision"] != "skip":
+                decided = rows[reference]["decision"] or "not decided on yet"
+                raise InputError(
+                    f"single invoice {reference!r} was not skipped ({decided}): nothing was changed"
+                )
+        db.execute(_DECISION["supersede_single"], {"references": list(references)})
+        audit.record(
+            db,
+            actor=actor,
+            action="single_invoices_decided_anew",
+            subject=", ".join(references),
+            details={"reason": reason.strip()},
+        )
 
 
 def _resolve(

@@ -89,6 +89,11 @@ class SwitchPreview:
     fingerprint: str
 
 
+def tenant_codes(db: Database) -> set[str]:
+    """The codes of all tenants."""
+    return {row["code"] for row in db.execute(_SQL["tenant_codes"])}
+
+
 def find_tenants(
     db: Database,
     which: TenantFilter,

@@ -15,6 +15,7 @@ from typing import Any
 
 from invoicing.airflow_api import AirflowApi, AirflowUnreachableError
 from invoicing.db.connection import dsn_from_airflow_connection
+from invoicing.domain.errors import InputError
 from invoicing.stack import credentials as secrets_of_stack
 from invoicing.stack.airflow import COMPONENTS, MIGRATION, Airflow, stop_components
 from invoicing.stack.layout import DEFAULT_PORT, REPOSITORY, Layout, choose_port, holder_of, is_free
@@ -48,11 +49,12 @@ class StackInfo:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def start(report: Report) -> StackInfo:
+def start(report: Report, *, embedded: bool = False) -> StackInfo:
     """Start what of the stack does not run, and wait until all is ready.
 
     Args:
         report: Gets one line a step.
+        embedded: Go back to the embedded database and inbox where the stack had the caller's.
 
     Raises:
         InputError: The environment is wrong.
@@ -62,7 +64,7 @@ def start(report: Report) -> StackInfo:
     with _disk_errors(layout):
         _make_folders(layout)
         with _lock(layout, report):
-            return _start(layout, report)
+            return _start(layout, report, embedded=embedded)
 
 
 def stop(report: Report) -> None:
@@ -153,10 +155,11 @@ def database_dsn() -> str:
     return dsn_from_airflow_connection(environment()[_DATABASE_CONNECTION])
 
 
-def _start(layout: Layout, report: Report) -> StackInfo:
+def _start(layout: Layout, report: Report, *, embedded: bool) -> StackInfo:
     from invoicing.db.migrate import migrate
 
     known = _read_stack_file(layout)
+    known["outside"] = _outside(known, embedded=embedded)
     known["port"] = _airflow_port(layout, known)
     known["url"] = f"http://127.0.0.1:{known['port']}"
     clock = _Clock(report)
@@ -200,6 +203,21 @@ def _assemble(layout: Layout, known: dict[str, Any]) -> tuple[Postgres, Airflow]
     login = secrets_of_stack.admin_password(layout)
     connections = _connections(layout, known, postgres)
     return postgres, Airflow(layout, known.get("port") or DEFAULT_PORT, connections, postgres, secrets, login)
+
+
+def _outside(known: dict[str, Any], *, embedded: bool) -> list[str]:
+    """The connections that are the caller's own; one that is not set this time is not quietly replaced.
+
+    Else a start from a shell without it would have real mail end in the inbox of this machine, as sent.
+    """
+    names = (_DATABASE_CONNECTION, _MAIL_CONNECTION)
+    missing = [name for name in known.get("outside", []) if not os.environ.get(name)]
+    if missing and not embedded:
+        raise InputError(
+            f"this stack was started with {' and '.join(missing)} of your own, not set now: set it again, or go "
+            "back to the embedded one for good: bin/invoicing up --embedded"
+        )
+    return [name for name in names if os.environ.get(name)]
 
 
 def _connections(layout: Layout, known: dict[str, Any], postgres: Postgres) -> dict[str, str]:

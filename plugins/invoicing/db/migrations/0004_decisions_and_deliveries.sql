@@ -24,8 +24,8 @@ CREATE TABLE invoicing.decision (
 );
 CREATE UNIQUE INDEX decision_one_current_a_tenant ON invoicing.decision (cycle_id, tenant_id)
     WHERE superseded_at IS NULL AND cycle_id IS NOT NULL;
-CREATE UNIQUE INDEX decision_one_a_single_invoice ON invoicing.decision (invoice_id)
-    WHERE invoice_id IS NOT NULL;
+CREATE UNIQUE INDEX decision_one_current_a_single_invoice ON invoicing.decision (invoice_id)
+    WHERE superseded_at IS NULL AND invoice_id IS NOT NULL;
 
 CREATE TABLE invoicing.delivery (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -56,6 +56,8 @@ CREATE TABLE invoicing.delivery (
     last_reply text,
     -- A person asked for it to be sent (again), or the doubt policy did: `send_new_invoices` takes it up.
     on_request boolean NOT NULL DEFAULT false,
+    -- A person settled its doubt as failed: no run takes it up again, only a person does.
+    given_up boolean NOT NULL DEFAULT false,
     -- How often the doubt policy sent it again: each may have been a duplicate.
     doubt_resends integer NOT NULL DEFAULT 0,
     actor text NOT NULL,
@@ -137,6 +139,10 @@ BEGIN
         ('in_doubt', 'sent'), ('in_doubt', 'pending'), ('in_doubt', 'failed'),
         ('failed', 'pending'), ('failed', 'cancelled'),
         ('held', 'pending'), ('held', 'cancelled')
+    ) AND NOT (
+        -- Evidence that came late: an attempt is known to have been accepted, so nothing is left to be sent.
+        (OLD.state, NEW.state) IN (('pending', 'sent'), ('failed', 'sent')) AND EXISTS (
+            SELECT FROM invoicing.delivery_attempt AS a WHERE a.delivery_id = OLD.id AND a.verdict = 'accepted')
     ) THEN
         RAISE EXCEPTION 'delivery % cannot go from % to %', OLD.id, OLD.state, NEW.state
             USING ERRCODE = 'check_violation', CONSTRAINT = 'delivery_transition_allowed';

@@ -66,6 +66,11 @@ GROUP BY 1;
 -- name: delivery_counts
 SELECT state, count(*) AS deliveries FROM invoicing.delivery WHERE cycle_id = %(cycle_id)s GROUP BY state;
 
+-- name: first_delivery_counts
+-- What a monthly run answers for; a resend is its own run's.
+SELECT state, count(*) AS deliveries FROM invoicing.delivery
+WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' GROUP BY state;
+
 -- name: unissued
 SELECT l.code AS lease, t.code AS tenant, u.total, u.currency
 FROM invoicing.unissued_invoice AS u
@@ -81,7 +86,7 @@ WITH standing AS (
     SELECT id, number, tenant_id FROM invoicing.invoice
     WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND state = 'issued'
 ), current_decision AS (
-    SELECT tenant_id, reason FROM invoicing.decision WHERE cycle_id = %(cycle_id)s AND superseded_at IS NULL
+    SELECT tenant_id, reason, invoice_count FROM invoicing.decision WHERE cycle_id = %(cycle_id)s AND superseded_at IS NULL
 ), live AS (
     SELECT di.invoice_id, d.tenant_id, d.id, d.state FROM invoicing.delivery AS d
     JOIN invoicing.delivery_invoice AS di ON di.delivery_id = d.id
@@ -95,6 +100,11 @@ UNION ALL
 SELECT 'tenant ' || t.code || ' has a decision and no invoice'
 FROM current_decision AS c JOIN invoicing.tenant AS t ON t.id = c.tenant_id
 WHERE NOT EXISTS (SELECT FROM standing AS s WHERE s.tenant_id = c.tenant_id)
+UNION ALL
+SELECT 'tenant ' || t.code || ' was decided on with ' || c.invoice_count || ' of its ' || count(*) || ' invoices'
+FROM current_decision AS c JOIN invoicing.tenant AS t ON t.id = c.tenant_id
+JOIN standing AS s ON s.tenant_id = c.tenant_id
+GROUP BY t.code, c.invoice_count HAVING count(*) > c.invoice_count
 UNION ALL
 SELECT 'invoice ' || s.number || ' is to be sent and is in no delivery'
 FROM standing AS s JOIN current_decision AS c ON c.tenant_id = s.tenant_id AND c.reason IS NULL

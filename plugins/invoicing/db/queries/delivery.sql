@@ -35,7 +35,8 @@ WHERE t.id = d.tenant_id AND d.tenant_id = ANY(%(tenant_ids)s)
 UPDATE invoicing.delivery AS d
 SET state = 'pending', to_addresses = t.emails, cc_addresses = t.cc_emails, actor = %(actor)s, reason = %(reason)s
 FROM invoicing.tenant AS t
-WHERE t.id = d.tenant_id AND d.state = 'failed' AND d.id = ANY(%(ids)s) AND cardinality(t.emails) > 0;
+WHERE t.id = d.tenant_id AND d.state = 'failed' AND NOT d.given_up AND d.id = ANY(%(ids)s)
+  AND cardinality(t.emails) > 0;
 
 -- name: failed_of_tenants
 SELECT id FROM invoicing.delivery
@@ -77,6 +78,14 @@ WITH due AS (
 SELECT due.id, t.code, t.name FROM due JOIN invoicing.tenant AS t ON t.id = due.tenant_id
 ORDER BY t.code, due.id;
 
+-- name: waiting_for_nobody
+-- What `send_new_invoices` is to do and no run of it has taken up: it was not told, or its telling was lost.
+SELECT (SELECT count(*) FROM invoicing.invoice AS i
+        WHERE i.origin = 'single' AND i.state = 'issued' AND NOT EXISTS (
+            SELECT FROM invoicing.decision AS d WHERE d.invoice_id = i.id AND d.superseded_at IS NULL))
+     + (SELECT count(*) FROM invoicing.delivery
+        WHERE (cycle_id IS NULL OR on_request) AND state = 'pending' AND run_id IS NULL) AS waiting;
+
 -- name: counts_of_run
 SELECT state, count(*) AS deliveries FROM invoicing.delivery WHERE run_id = %(run_id)s GROUP BY state;
 
@@ -99,6 +108,16 @@ SET state = 'in_doubt', lease_until = NULL, actor = %(actor)s,
 WHERE state = 'transmitting' AND id = ANY(%(ids)s) AND (lease_until < now() OR claimed_by = %(owner)s)
 RETURNING id;
 
+-- name: adopt_acceptances
+-- An attempt whose acceptance became known late, when the delivery had already been put back or given up:
+-- there is nothing left to be sent.
+UPDATE invoicing.delivery AS d
+SET state = 'sent', last_reply = a.reply, actor = %(actor)s, reason = 'an earlier attempt was accepted after all'
+FROM invoicing.delivery_attempt AS a
+WHERE a.delivery_id = d.id AND a.verdict = 'accepted' AND d.state IN ('pending', 'failed', 'in_doubt')
+  AND (%(ids)s::bigint[] IS NULL OR d.id = ANY(%(ids)s))
+RETURNING d.id;
+
 -- name: claim
 -- Leases one delivery to one worker. A claim alone has sent nothing: one whose lease is over, or that an
 -- earlier try of the same task instance left behind, is taken over; its worker's token no longer counts.
@@ -120,6 +139,8 @@ SELECT lease_token FROM claimed;
 WITH marked AS (
     UPDATE invoicing.delivery SET state = 'transmitting', lease_until = now() + %(lease)s
     WHERE id = %(id)s AND lease_token = %(token)s AND state = 'claimed'
+      AND NOT EXISTS (
+          SELECT FROM invoicing.delivery_attempt AS a WHERE a.delivery_id = %(id)s AND a.verdict = 'accepted')
     RETURNING id, lease_token
 ), attempt AS (
     UPDATE invoicing.delivery_attempt AS a
@@ -146,7 +167,8 @@ SELECT id FROM settled;
 -- name: resolve
 -- A person's word on a doubt; it counts once.
 UPDATE invoicing.delivery
-SET state = %(state)s, on_request = on_request OR %(state)s = 'pending', actor = %(actor)s, reason = %(reason)s
+SET state = %(state)s, on_request = on_request OR %(state)s = 'pending', given_up = %(state)s = 'failed',
+    run_id = CASE WHEN %(state)s <> 'pending' THEN run_id END, actor = %(actor)s, reason = %(reason)s
 WHERE id = %(id)s AND state = 'in_doubt'
 RETURNING id;
 
@@ -154,6 +176,18 @@ RETURNING id;
 SELECT d.*, t.code AS tenant_code, t.emails, t.cc_emails, t.language AS tenant_language
 FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
 WHERE d.id = ANY(%(ids)s) ORDER BY d.id FOR UPDATE OF d;
+
+-- name: lock_family
+-- All deliveries of the same invoices: the first, and every one that sent them again.
+SELECT id, state FROM invoicing.delivery
+WHERE coalesce(resend_of, id) IN (SELECT coalesce(resend_of, id) FROM invoicing.delivery WHERE id = ANY(%(ids)s))
+ORDER BY id FOR UPDATE;
+
+-- name: unfinished_of_family
+SELECT id, state FROM invoicing.delivery
+WHERE coalesce(resend_of, id) = (SELECT coalesce(resend_of, id) FROM invoicing.delivery WHERE id = %(id)s)
+  AND id <> %(id)s AND state NOT IN ('sent', 'failed', 'cancelled')
+ORDER BY id LIMIT 1;
 
 -- name: add_resend
 WITH added AS (
@@ -175,8 +209,8 @@ SELECT id, invoice_id FROM invoices;
 
 -- name: request_failed
 UPDATE invoicing.delivery AS d
-SET state = 'pending', on_request = true, to_addresses = t.emails, cc_addresses = t.cc_emails,
-    actor = %(actor)s, reason = %(reason)s
+SET state = 'pending', on_request = true, given_up = false, run_id = NULL, to_addresses = t.emails,
+    cc_addresses = t.cc_emails, actor = %(actor)s, reason = %(reason)s
 FROM invoicing.tenant AS t WHERE t.id = d.tenant_id AND d.id = %(id)s AND d.state = 'failed';
 
 -- name: free_claims
@@ -193,11 +227,15 @@ WHERE state = 'transmitting' AND lease_until < now()
 RETURNING id;
 
 -- name: release_doubts
--- The agency chose at-least-once: what is in doubt for long enough goes out again, under the same Message-ID.
+-- The agency chose at-least-once: what is in doubt for long enough goes out again, under the same Message-ID, a
+-- few times at the most. Doubts older than the choice are not meant by it.
 UPDATE invoicing.delivery
-SET state = 'pending', on_request = true, doubt_resends = doubt_resends + 1, actor = %(actor)s,
+SET state = 'pending', on_request = true, run_id = NULL, doubt_resends = doubt_resends + 1, actor = %(actor)s,
     reason = 'in doubt for longer than the policy allows'
-WHERE state = 'in_doubt' AND updated_at < now() - %(after)s
+WHERE state = 'in_doubt' AND updated_at < now() - %(after)s AND doubt_resends < %(most)s
+  AND updated_at > (
+      SELECT coalesce(max(created_at), '-infinity') FROM invoicing.settings_version
+      WHERE settings ->> 'doubt_policy' IS DISTINCT FROM 'resend_after')
 RETURNING id;
 
 -- name: lock_slots

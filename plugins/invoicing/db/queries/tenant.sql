@@ -1,3 +1,6 @@
+-- name: tenant_codes
+SELECT code FROM invoicing.tenant;
+
 -- name: tenants_found
 -- One page of the tenants that fit. The patterns are in lower case and without accents, like what they are looked for in.
 WITH found AS (
