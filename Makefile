@@ -46,5 +46,6 @@ lock: setup-test ## Resolve requirements*.txt anew into constraints.txt
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
 		requirements-dev.txt -o constraints.txt
 
-bench: setup ## Measure a month of 10,000 leases; writes var/bench.json
+bench: setup-test ## Measure a month of 10,000 leases, and the pages over it; writes var/bench.json
 	$(PY) tests/bench/bench_cycle.py
+	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests/web $(PY) tests/web/bench_pages.py --json var/bench-pages.json
