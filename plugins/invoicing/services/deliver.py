@@ -15,7 +15,6 @@ from psycopg.rows import DictRow
 
 from invoicing.db.connection import Database, connect, dsn_of
 from invoicing.db.statements import load
-from invoicing.domain.address import invalid_addresses, to_envelope
 from invoicing.domain.delivery import Batch, DeliveryState
 from invoicing.domain.errors import (
     InputError,
@@ -23,14 +22,13 @@ from invoicing.domain.errors import (
     TemporaryFailureError,
     WorkFailedError,
 )
-from invoicing.domain.settings import Settings
-from invoicing.mail.message import Attachment, Mailbox, OutgoingMail, UnsafeMessageError, build
+from invoicing.mail.message import UnsafeMessageError
 from invoicing.mail.transmission import Outcome, Phase, Relay, RelayUnavailableError, Verdict
 from invoicing.rendering.errors import RenderFailedError
-from invoicing.rendering.mail import MailRenderer
 from invoicing.services import documents
 from invoicing.services import settings as settings_service
 from invoicing.services.archive import Archive
+from invoicing.services.compose import NO_SENDER, Composer
 from invoicing.services.journal import Journal, Settlement
 
 log = logging.getLogger(__name__)
@@ -41,10 +39,6 @@ _SQL = load("delivery")
 _LEASE = datetime.timedelta(minutes=20)
 # A mark that took longer to come back counts as failed: what is left of its lease must outlive the transmission.
 _LONGEST_MARK_SECONDS = 60.0
-_NO_SENDER = (
-    "there is no sender's address: bin/invoicing settings set from_email=…, "
-    "or give the connection invoicing_smtp a from_email"
-)
 _LONGEST_SLOT_WAIT_SECONDS = 5.0
 # How long a worker waits for the database to come back and take an outcome, which is in the journal by then.
 _SETTLE_SECONDS = 20.0
@@ -73,15 +67,6 @@ class Worker:
     owner: str
     execution: str
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """A message ready to be transmitted."""
-
-    sender: str
-    recipients: tuple[str, ...]
-    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +132,7 @@ def check_relay(db: Database, relay: Relay, *, sender: str | None) -> None:
     """
     settings = settings_service.current_settings(db).settings
     if not (settings.from_email or sender):
-        raise InputError(_NO_SENDER)
+        raise InputError(NO_SENDER)
     relay.check()
 
 
@@ -439,70 +424,3 @@ def _write_settlement(db: Database, settlement: Settlement) -> bool:
             settlement.verdict,
         )
     return settled is not None
-
-
-class Composer:
-    """Builds the messages of a batch; what several deliveries share is loaded and started once."""
-
-    def __init__(self, db: Database, archive: Archive, stack: ExitStack, sender: str | None) -> None:
-        self.db = db
-        self._archive = archive
-        self._stack = stack
-        self._sender = sender
-        self._settings: dict[int, Settings] = {}
-        self._renderers: dict[tuple[int, int], MailRenderer] = {}
-
-    def settings(self, delivery: DictRow) -> Settings:
-        """The settings that the delivery was made with."""
-        version = delivery["settings_version_id"]
-        if version not in self._settings:
-            self._settings[version] = settings_service.settings_version(self.db, version).settings
-        return self._settings[version]
-
-    def compose(self, delivery: DictRow) -> Mail:
-        """The message of ``delivery``: the same bytes each time, as long as its content is frozen.
-
-        Raises:
-            DocumentDamagedError, RenderFailedError, UnsafeMessageError, InputError: It cannot be sent as
-                it is; the message says what to mend.
-        """
-        settings = self.settings(delivery)
-        from_address = settings.from_email or self._sender
-        if not from_address:
-            raise InputError(_NO_SENDER)
-        problems = invalid_addresses((*delivery["to_addresses"], *delivery["cc_addresses"]))
-        if problems:
-            raise InputError(f"invalid address {problems[0].address!r}: {problems[0].reason}")
-        invoice_ids = [
-            row["invoice_id"]
-            for row in self.db.execute(_SQL["invoice_ids_of_delivery"], {"id": delivery["id"]})
-        ]
-        kept = documents.fetch(self.db, self._archive, invoice_ids)
-        invoices = documents.load_invoices(self.db, invoice_ids)
-        content = self._renderer(delivery, settings).render(
-            documents.mail_document(invoices, language=delivery["language"], settings=settings)
-        )
-        payload = build(
-            OutgoingMail(
-                message_id=delivery["message_id"],
-                date=delivery["message_date"],
-                sender=Mailbox(settings.from_name or settings.agency_name, from_address),
-                reply_to=settings.reply_to,
-                to=tuple(delivery["to_addresses"]),
-                cc=tuple(delivery["cc_addresses"]),
-                subject=content.subject,
-                text=content.text,
-                html=content.html,
-                attachments=tuple(Attachment(each.filename, each.content) for each in kept),
-                delivery_id=str(delivery["id"]),
-            )
-        )
-        recipients = (*delivery["to_addresses"], *delivery["cc_addresses"])
-        return Mail(to_envelope(from_address), tuple(to_envelope(address) for address in recipients), payload)
-
-    def _renderer(self, delivery: DictRow, settings: Settings) -> MailRenderer:
-        key = (delivery["template_version_id"], delivery["settings_version_id"])
-        if key not in self._renderers:
-            template = settings_service.template_version(self.db, delivery["template_version_id"]).template
-            self._renderers[key] = self._stack.enter_context(MailRenderer(template, settings.subject))
-        return self._renderers[key]

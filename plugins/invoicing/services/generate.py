@@ -95,11 +95,17 @@ def draft_period(db: Database, period: Period) -> list[tuple[DictRow, InvoiceDra
     leases = invoices.leases_to_invoice(db, period)
     taxes = invoices.tax_table(db, period.first_day)
     charges = invoices.charges_due(db, [lease["id"] for lease in leases], period)
-    drafts = [(row, _draft(row, charges.get(row["id"], []), period, taxes)) for row in leases]
+    drafts = [(row, draft_lease(row, charges.get(row["id"], []), period, taxes)) for row in leases]
     return [(row, draft) for row, draft in drafts if draft is not None]
 
 
-def _draft(row: DictRow, charges: list[DictRow], period: Period, taxes: TaxTable) -> InvoiceDraft | None:
+def draft_lease(row: DictRow, charges: list[DictRow], period: Period, taxes: TaxTable) -> InvoiceDraft | None:
+    """Work out the invoice of one lease.
+
+    Args:
+        row: The lease, and its tenant's ``withholding_agent``.
+        charges: Those of the lease that are due in ``period``.
+    """
     lease = Lease(
         code=row["code"],
         property=row["property"],

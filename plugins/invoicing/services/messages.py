@@ -12,7 +12,7 @@ from invoicing.db.connection import Database
 from invoicing.db.statements import load
 from invoicing.domain.errors import NotFoundError
 from invoicing.services.archive import Archive
-from invoicing.services.deliver import Composer
+from invoicing.services.compose import Composer
 
 _SQL = load("delivery")
 

@@ -17,8 +17,7 @@ from invoicing.db.statements import load
 from invoicing.domain.address import problem as address_problem
 from invoicing.domain.address import to_envelope
 from invoicing.domain.errors import InputError, NotFoundError, TemporaryFailureError
-from invoicing.domain.invoice import InvoiceDraft, draft_lease_invoice
-from invoicing.domain.lease import Charge, Lease
+from invoicing.domain.invoice import InvoiceDraft
 from invoicing.domain.period import Period
 from invoicing.domain.settings import DEFAULT_SUBJECT, Settings
 from invoicing.mail.message import Attachment, Mailbox, OutgoingMail, build
@@ -29,7 +28,7 @@ from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.rendering.mail import MailContent, MailRenderer
 from invoicing.rendering.sample import sample_invoice, sample_mail
 from invoicing.rendering.templates import Template
-from invoicing.services import clock, documents, select
+from invoicing.services import clock, documents, generate, select
 from invoicing.services import settings as settings_service
 
 _SQL = load("template")
@@ -202,22 +201,8 @@ def _simulated(db: Database, tenant: DictRow, period: Period, settings: Settings
     taxes = invoices.tax_table(db, period.first_day)
     made = []
     for position, row in enumerate(leases, start=1):
-        lease = Lease(
-            code=row["code"],
-            property=row["property"],
-            city=row["city"],
-            use=row["use"],
-            start_date=row["start_date"],
-            end_date=row["end_date"],
-            rent=row["rent"],
-            currency=row["currency"],
-            withholding_agent=tenant["withholding_agent"],
-            charges=tuple(
-                Charge(each["concept"], each["description"], each["amount"], each["tax"], each["prorated"])
-                for each in charges.get(row["id"], [])
-            ),
-        )
-        draft = draft_lease_invoice(lease, period, taxes)
+        withheld = {**row, "withholding_agent": tenant["withholding_agent"]}
+        draft = generate.draft_lease(withheld, charges.get(row["id"], []), period, taxes)
         if draft is not None and draft.total > 0:
             number = f"{settings.invoice_prefix}{'0' * 3}{position}"
             made.append(_document(number, row, draft, tenant, period, settings))

@@ -2,7 +2,6 @@
 
 import datetime
 import hashlib
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from invoicing.db.statements import load
 from invoicing.domain import address
 from invoicing.domain.address import AddressProblem
 from invoicing.domain.errors import InputError, NotFoundError
-from invoicing.services import clock
+from invoicing.services import clock, searching
 
 _SQL = load("tenant")
 
@@ -301,23 +300,12 @@ def _ids_with_invalid_address(db: Database) -> list[int]:
 
 def _parameters(db: Database, which: TenantFilter) -> dict[str, Any]:
     return {
-        "patterns": [f"%{_escaped(word)}%" for word in _plain(which.search).split()],
+        "patterns": searching.patterns(which.search),
         "auto_send": which.auto_send,
         "only_multiple": which.only_multiple,
         "without_address": which.problem == "no_email",
         "ids": _ids_with_invalid_address(db) if which.problem == "invalid_email" else None,
     }
-
-
-def _plain(text: str) -> str:
-    """Lower case, without accents."""
-    decomposed = unicodedata.normalize("NFD", text.lower())
-    return "".join(character for character in decomposed if not unicodedata.combining(character))
-
-
-def _escaped(word: str) -> str:
-    """``word`` for LIKE, meaning itself."""
-    return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _by_delivery(rows: Iterable[DictRow]) -> defaultdict[int, list[DictRow]]:
