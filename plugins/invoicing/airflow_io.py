@@ -25,7 +25,7 @@ from invoicing.mail.transmission import Relay, RelayMisconfiguredError
 from invoicing.services import clock
 from invoicing.services.archive import Archive
 from invoicing.services.deliver import Worker
-from invoicing.services.journal import Journal
+from invoicing.services.journal import Journal, wait_for_disk
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,13 @@ class ObjectStorageArchive:
 
     def fetch(self, uri: str) -> bytes:
         """The bytes at ``uri``."""
-        content = ObjectStoragePath(uri).read_bytes()
+        try:
+            content = ObjectStoragePath(uri).read_bytes()
+        except OSError:
+            raise
+        except Exception as error:
+            # Each store has errors of its own; one document that cannot be read must not stop its batch.
+            raise OSError(f"{type(error).__name__}: {error}") from error
         assert isinstance(content, bytes)
         return content
 
@@ -172,6 +178,7 @@ def _store_locally(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+        wait_for_disk(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 

@@ -519,7 +519,7 @@ def test_a_clock_set_back_does_not_stop_the_limit_for_a_day(ledger: Ledger, rela
         "INSERT INTO invoicing.transmission_slot (taken_at, ended_at)"
         " VALUES (now() + interval '1 day', now() + interval '1 day')"
     )
-    worker = ledger.start(relay.port)
+    worker = ledger.start(relay.port, _LONGEST_SLOT_WAIT_SECONDS=0.1)
     wait_until(
         lambda: ledger.db.execute(
             "SELECT 1 FROM invoicing.transmission_slot WHERE ended_at <= clock_timestamp()"

@@ -34,6 +34,7 @@ StartProxy = Callable[[tuple[str, int] | Path], Proxy]
 LOGIN = ("agencia", "secreto-de-verdad")
 LARGE_BYTES = 5_000_000
 IMPATIENT_SECONDS = 0.6
+QUICK_SLOTS = {"_LONGEST_SLOT_WAIT_SECONDS": 0.1}
 
 BEFORE_THE_MESSAGE = [
     (Step.CONNECT, "banner"),
@@ -134,10 +135,13 @@ def test_a_policy_of_sending_doubt_again_counts_what_it_does(ledger: Ledger, rel
     ledger.send(relay.port)
     assert ledger.sweep()["released"] == 0  # not yet
 
-    # A minute goes by; the trigger would set the instant anew.
-    ledger.db.execute("ALTER TABLE invoicing.delivery DISABLE TRIGGER delivery_is_guarded")
-    ledger.db.execute("UPDATE invoicing.delivery SET updated_at = now() - interval '61 seconds'")
-    ledger.db.execute("ALTER TABLE invoicing.delivery ENABLE TRIGGER delivery_is_guarded")
+    # A minute goes by, for the doubt and for the policy that is older; triggers would not have that.
+    ledger.db.execute("ALTER TABLE invoicing.delivery DISABLE TRIGGER USER")
+    ledger.db.execute("ALTER TABLE invoicing.settings_version DISABLE TRIGGER USER")
+    ledger.db.execute("UPDATE invoicing.delivery SET updated_at = updated_at - interval '61 seconds'")
+    ledger.db.execute("UPDATE invoicing.settings_version SET created_at = created_at - interval '61 seconds'")
+    ledger.db.execute("ALTER TABLE invoicing.delivery ENABLE TRIGGER USER")
+    ledger.db.execute("ALTER TABLE invoicing.settings_version ENABLE TRIGGER USER")
     assert ledger.sweep()["released"] == 1
     assert ledger.send(relay.port).ended == "done"
 
@@ -407,17 +411,17 @@ def test_a_network_cut_at_the_dot_leaves_doubt(
 def test_no_minute_sees_more_than_its_limit(ledger: Ledger, relay: FaultyRelay) -> None:
     """Four workers and a minute that is over in no time: what is taken, used and given back adds up."""
     ledger.make(tenants=12, per_minute_limit=5)
-    workers = [ledger.start(relay.port, owner=f"task {number}") for number in range(4)]
+    workers = [ledger.start(relay.port, owner=f"task {number}", **QUICK_SLOTS) for number in range(4)]
     relay.wait_for(Step.DOT, 5, timeout_seconds=30)
     with pytest.raises(TimeoutError):
-        relay.wait_for(Step.MAIL, 6, timeout_seconds=1.5)
+        relay.wait_for(Step.MAIL, 6, timeout_seconds=1.0)
     assert relay.accepted == 5
 
     # The minute is over for the first five.
     ledger.db.execute("UPDATE invoicing.transmission_slot SET ended_at = ended_at - interval '61 seconds'")
     relay.wait_for(Step.DOT, 10, timeout_seconds=30)
     with pytest.raises(TimeoutError):
-        relay.wait_for(Step.MAIL, 11, timeout_seconds=1.5)
+        relay.wait_for(Step.MAIL, 11, timeout_seconds=1.0)
     assert relay.accepted == 10
     ledger.db.execute("UPDATE invoicing.transmission_slot SET ended_at = ended_at - interval '61 seconds'")
     for worker in workers:
@@ -437,9 +441,9 @@ def test_workers_take_turns_at_the_limit(ledger: Ledger, relay: FaultyRelay) -> 
         other.execute(statements["lock_slots"])
         taken = other.execute(statements["take_slot"]).fetchone()
         assert taken is not None
-        worker = ledger.start(relay.port)
+        worker = ledger.start(relay.port, **QUICK_SLOTS)
         with pytest.raises(TimeoutError):
-            relay.wait_for(Step.MAIL, timeout_seconds=2.5)
+            relay.wait_for(Step.MAIL, timeout_seconds=1.5)
     with pytest.raises(TimeoutError):
         relay.wait_for(Step.MAIL, timeout_seconds=0.5)
     ledger.db.execute(statements["return_slot"], taken)

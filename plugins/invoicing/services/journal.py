@@ -48,7 +48,7 @@ class Journal:
         """Write ``settlement`` and wait until the disk has it."""
         if not self.folder.is_dir():
             self.folder.mkdir(parents=True, exist_ok=True)
-            _wait_for_disk(self.folder.parent)
+            wait_for_disk(self.folder.parent)
         path = self._path(settlement)
         draft = path.with_suffix(".tmp")
         with draft.open("w", encoding="utf-8") as file:
@@ -56,7 +56,7 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         draft.rename(path)
-        _wait_for_disk(self.folder)
+        wait_for_disk(self.folder)
 
     def settlements(self) -> Iterator[Settlement]:
         """What is kept; a file that cannot be read is reported and left for a person."""
@@ -76,7 +76,7 @@ class Journal:
         return self.folder / f"{settlement.delivery_id}-{settlement.token}.json"
 
 
-def _wait_for_disk(folder: Path) -> None:
+def wait_for_disk(folder: Path) -> None:
     """Return when the disk has the folder's entries."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
