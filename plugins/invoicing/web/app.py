@@ -56,6 +56,6 @@ def create_app(outside: Outside) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     def start(request: Request) -> RedirectResponse:
-        return RedirectResponse(f"{request.scope.get('root_path', '')}/tenants")
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/cycles")
 
     return app
