@@ -128,7 +128,7 @@ def in_ascii(address: str) -> str:
     return f"{local}@{domain.encode('idna').decode()}"
 
 
-def test_repeating_and_clearing_sends_nothing_twice(agency: Stack, api: AirflowApi) -> None:
+def test_repeating_clearing_and_backfilling_sends_nothing_twice(agency: Stack, api: AirflowApi) -> None:
     before = [str(message["Message-ID"]) for message in agency.mailbox()]
     invoices = agency.json("cycle", "invoices", PERIOD)
 
@@ -137,6 +137,22 @@ def test_repeating_and_clearing_sends_nothing_twice(agency: Stack, api: AirflowA
     api.clear(DAG, first.run_id)
     wait_until(lambda: api.dag_run(DAG, first.run_id).is_over)
 
+    # A backfill over the month that was sent.
+    year, month = PERIOD.split("-")
+    backfill = {
+        "dag_id": DAG,
+        "from_date": f"{year}-{int(month) - 1:02}-15T00:00:00Z",
+        "to_date": f"{year}-{month}-15T00:00:00Z",
+        "reprocess_behavior": "completed",
+    }
+    api._change("POST", "/backfills", backfill)
+    filled = wait_until(
+        lambda: next(
+            (run for run in api.dag_runs(DAG) if run.run_id.startswith("backfill") and run.is_over), None
+        )
+    )
+
+    assert (filled.partition_key, filled.state) == (PERIOD, "success")
     assert api.dag_run(DAG, first.run_id).state == "success"
     assert [str(message["Message-ID"]) for message in agency.mailbox()] == before
     assert agency.json("cycle", "invoices", PERIOD) == invoices

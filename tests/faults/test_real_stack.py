@@ -273,6 +273,7 @@ def test_one_run_with_everything_going_wrong_ends_as_it_must_and_converges(pipel
     pipeline.check(period)
 
 
+@pytest.mark.long
 def test_five_runs_at_once_and_a_clear_of_everything_send_one_message_each(pipeline: Pipeline) -> None:
     period = "2026-12"
     before = pipeline.accepted.total()
@@ -284,6 +285,7 @@ def test_five_runs_at_once_and_a_clear_of_everything_send_one_message_each(pipel
     pipeline.check(period)
 
 
+@pytest.mark.long
 def test_a_wrong_password_fails_the_check_and_costs_no_delivery_an_attempt(pipeline: Pipeline) -> None:
     period = "2027-01"
     pipeline.relay.script(
