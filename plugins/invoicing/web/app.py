@@ -9,6 +9,7 @@ from starlette.staticfiles import StaticFiles
 from invoicing.web import api, ledger_api, template_api
 from invoicing.web.database import Pool
 from invoicing.web.errors import install_handlers, refuse
+from invoicing.web.forms import lead_to
 from invoicing.web.outside import Outside
 from invoicing.web.pages import automation, cycles, deliveries, runs, templates, tenants
 from invoicing.web.security import Doorkeeper, FormTokens, SecurityHeaders, require_form_token
@@ -56,6 +57,6 @@ def create_app(outside: Outside) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     def start(request: Request) -> RedirectResponse:
-        return RedirectResponse(f"{request.scope.get('root_path', '')}/cycles")
+        return lead_to(request, "/cycles")
 
     return app

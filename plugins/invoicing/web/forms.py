@@ -57,6 +57,11 @@ async def _submitted(request: Request) -> Submitted:
 SubmittedDep = Annotated[Submitted, Depends(_submitted)]
 
 
+def lead_to(request: Request, path: str) -> RedirectResponse:
+    """Where what was asked for is shown: ``path`` of this app."""
+    return RedirectResponse(f"{request.scope.get('root_path', '')}{path}")
+
+
 def see_other(request: Request, path: str) -> RedirectResponse:
     """After a change: show ``path`` of this app, so that a reload repeats nothing."""
     return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", status_code=303)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from invoicing.services import cycle_pages
 from invoicing.web.database import DatabaseDep
-from invoicing.web.forms import see_other
+from invoicing.web.forms import lead_to
 from invoicing.web.templating import PagesDep
 
 router = APIRouter(prefix="/runs")
@@ -20,8 +20,8 @@ def show(request: Request, db: DatabaseDep, pages: PagesDep, dag_id: str, run_id
     if run is None:
         return pages.respond(request, "run_without_cycle.html", dag_id=dag_id, run_id=run_id)
     if run["period"] is None:
-        return see_other(request, f"/cycles/singles?run={run['id']}")
-    return see_other(request, f"/cycles/{run['period']}")
+        return lead_to(request, f"/cycles/singles?run={run['id']}")
+    return lead_to(request, f"/cycles/{run['period']}")
 
 
 @router.get("/{dag_id}/{run_id}/tasks/{task_id}/{map_index}")
@@ -37,5 +37,5 @@ def show_task(
     owner = f"{dag_id}/{run_id}/{task_id}/{map_index}".replace("\0", "")
     found, total = cycle_pages.find_other_deliveries(db, owner=owner, limit=1)
     if total == 1:
-        return see_other(request, f"/deliveries/{found[0]['delivery_id']}")
-    return see_other(request, f"/cycles/singles?{urlencode({'task': owner})}")
+        return lead_to(request, f"/deliveries/{found[0]['delivery_id']}")
+    return lead_to(request, f"/cycles/singles?{urlencode({'task': owner})}")
