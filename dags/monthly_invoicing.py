@@ -5,18 +5,18 @@ from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, Param, TriggerRule, dag, task
 
-from invoicing.airflow_io import (
+from invoicing.on_airflow.connections import open_database
+from invoicing.on_airflow.notice import notify_operator
+from invoicing.on_airflow.tasks import (
     DAG_DEFAULTS,
     TIMEZONE,
     MappedBatch,
     batches_to_xcom,
     current_dag_run,
     current_period,
-    deliver_batches,
-    notify_operator,
-    open_database,
     task_errors,
 )
+from invoicing.on_airflow.wiring import deliver_batches
 
 
 @dag(
@@ -61,7 +61,7 @@ def monthly_invoicing() -> None:
     @task
     def open_cycle() -> int:
         """Open the period's cycle and take the snapshot of settings and template that this run uses."""
-        from invoicing.services import cycles
+        from invoicing.services.billing import runs as cycles
 
         dag_id, dag_run_id = current_dag_run()
         with task_errors(), open_database() as db:
@@ -70,7 +70,7 @@ def monthly_invoicing() -> None:
     @task
     def generate_invoices(cycle_run: int) -> dict[str, Any]:
         """Issue one invoice for every lease active in the period that has none yet, all in one transaction."""
-        from invoicing.services import generate
+        from invoicing.services.billing import generate
 
         with task_errors(), open_database() as db:
             return generate.generate_invoices(db, cycle_run)
@@ -78,7 +78,7 @@ def monthly_invoicing() -> None:
     @task
     def count_invoices(cycle_run: int) -> dict[str, Any]:
         """Count the period's invoices per tenant: the rules ask for more than one."""
-        from invoicing.services import count
+        from invoicing.services.billing import count
 
         with task_errors(), open_database() as db:
             return count.count_invoices(db, cycle_run)
@@ -86,7 +86,7 @@ def monthly_invoicing() -> None:
     @task.branch
     def choose_path(cycle_run: int) -> str:
         """The global rule: with sending off, nobody is written to."""
-        from invoicing.services import cycles
+        from invoicing.services.billing import runs as cycles
 
         with task_errors(), open_database() as db:
             return "sending_disabled" if cycles.is_sending_disabled(db, cycle_run) else "select_recipients"
@@ -94,7 +94,7 @@ def monthly_invoicing() -> None:
     @task
     def sending_disabled(cycle_run: int) -> None:
         """Keep the decision, tenant by tenant, that nobody is written to, and why."""
-        from invoicing.services import select
+        from invoicing.services.delivery import select
 
         with task_errors(), open_database() as db:
             select.select_recipients(db, cycle_run)
@@ -102,7 +102,7 @@ def monthly_invoicing() -> None:
     @task
     def select_recipients(cycle_run: int) -> list[MappedBatch]:
         """Apply the rules to every tenant; keep each decision with its trace; make the deliveries that are due."""
-        from invoicing.services import select
+        from invoicing.services.delivery import select
 
         with task_errors(), open_database() as db:
             return batches_to_xcom(select.select_recipients(db, cycle_run))
@@ -110,7 +110,7 @@ def monthly_invoicing() -> None:
     @task(trigger_rule=TriggerRule.ALL_DONE, retries=0, on_failure_callback=notify_operator)
     def close_cycle(cycle_run: int) -> dict[str, Any]:
         """Whatever happened: check that the cycle balances and that all that was due is sent; fail otherwise."""
-        from invoicing.services import cycles
+        from invoicing.services.billing import runs as cycles
 
         with task_errors(), open_database() as db:
             return cycles.close_run(db, cycle_run)

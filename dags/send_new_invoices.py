@@ -2,20 +2,18 @@
 
 from typing import Any
 
-from airflow.sdk import Asset, TriggerRule, dag, task
+from airflow.sdk import TriggerRule, dag, task
 
-from invoicing.airflow_io import (
+from invoicing.on_airflow.connections import open_database
+from invoicing.on_airflow.notice import notify_operator
+from invoicing.on_airflow.tasks import (
     DAG_DEFAULTS,
     MappedBatch,
     batches_to_xcom,
     current_dag_run,
-    deliver_batches,
-    notify_operator,
-    open_database,
     task_errors,
 )
-
-INVOICES = Asset("invoices")
+from invoicing.on_airflow.wiring import INVOICES, deliver_batches
 
 
 @dag(
@@ -44,7 +42,7 @@ def send_new_invoices() -> None:
     @task
     def open_run() -> int:
         """Take the snapshot of settings and template that this run uses."""
-        from invoicing.services import cycles
+        from invoicing.services.billing import runs as cycles
 
         dag_id, dag_run_id = current_dag_run()
         with task_errors(), open_database() as db:
@@ -53,7 +51,7 @@ def send_new_invoices() -> None:
     @task
     def select_new_invoices(cycle_run: int) -> list[MappedBatch]:
         """Decide on each invoice that is new, keep the decision, and make the deliveries that are due."""
-        from invoicing.services import select
+        from invoicing.services.delivery import select
 
         with task_errors(), open_database() as db:
             return batches_to_xcom(select.select_new_invoices(db, cycle_run))
@@ -61,7 +59,7 @@ def send_new_invoices() -> None:
     @task(trigger_rule=TriggerRule.ALL_DONE, retries=0, on_failure_callback=notify_operator)
     def close_run(cycle_run: int) -> dict[str, Any]:
         """Whatever happened: check that all that was due is sent; fail otherwise."""
-        from invoicing.services import cycles
+        from invoicing.services.billing import runs as cycles
 
         with task_errors(), open_database() as db:
             return cycles.close_run(db, cycle_run)

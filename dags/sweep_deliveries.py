@@ -1,8 +1,11 @@
 """Every few minutes: tidy up after workers that died. Wiring only."""
 
-from airflow.sdk import Asset, dag, task
+from airflow.sdk import dag, task
 
-from invoicing.airflow_io import DAG_DEFAULTS, open_database, open_journal, task_errors
+from invoicing.on_airflow.connections import open_database
+from invoicing.on_airflow.storage import open_journal
+from invoicing.on_airflow.tasks import DAG_DEFAULTS, task_errors
+from invoicing.on_airflow.wiring import INVOICES
 
 
 @dag(
@@ -28,7 +31,7 @@ def sweep_deliveries() -> None:
     @task
     def sweep() -> dict[str, int]:
         """Settle from the journal, free, doubt; returns how many of each."""
-        from invoicing.services import sweep
+        from invoicing.services.delivery import sweep
 
         with task_errors(), open_database() as db:
             return sweep.sweep_deliveries(db, open_journal())
@@ -38,7 +41,7 @@ def sweep_deliveries() -> None:
         """Is there something that `send_new_invoices` has not taken up?"""
         return counts["waiting"] > 0
 
-    @task(outlets=[Asset("invoices")])
+    @task(outlets=[INVOICES])
     def announce() -> None:
         """Tell `send_new_invoices`."""
 

@@ -21,21 +21,20 @@ class _AppOnDemand:
 
     @staticmethod
     def _create() -> Any:
-        from invoicing import airflow_io
-        from invoicing.web import airflow_auth
+        from invoicing.on_airflow import announcement, connections, gate, storage
         from invoicing.web.app import create_app
         from invoicing.web.outside import Outside
 
         return create_app(
             Outside(
-                gate=airflow_auth.AirflowGate(),
-                secret=airflow_auth.secret_key(),
-                public_url=airflow_auth.public_url(),
-                find_dsn=airflow_auth.database_dsn,
-                open_archive=airflow_io.open_archive,
-                open_relay=airflow_io.open_relay,
-                relay_sender=airflow_io.relay_sender,
-                announce=airflow_auth.announce_invoices,
+                gate=gate.AirflowGate(),
+                secret=gate.secret_key(),
+                public_url=gate.public_url(),
+                find_dsn=gate.database_dsn,
+                open_archive=storage.open_archive,
+                open_relay=connections.open_relay,
+                relay_sender=connections.relay_sender,
+                announce=announcement.announce_invoices,
             )
         )
 

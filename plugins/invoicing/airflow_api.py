@@ -30,7 +30,7 @@ class DagRun:
     """One run of a DAG."""
 
     dag_id: str
-    run_id: str
+    dag_run_id: str
     state: str
     partition_key: str | None
     started_at: datetime | None
@@ -132,9 +132,9 @@ class AirflowApi:
         answer = self._change("POST", f"/dags/{_part(dag_id)}/dagRuns", body)
         return str(answer["dag_run_id"])
 
-    def dag_run(self, dag_id: str, run_id: str) -> DagRun:
+    def dag_run(self, dag_id: str, dag_run_id: str) -> DagRun:
         """A run as it is now."""
-        return _dag_run(self._get(_run_path(dag_id, run_id)))
+        return _dag_run(self._get(_run_path(dag_id, dag_run_id)))
 
     def dag_runs(self, dag_id: str, *, partition_key: str | None = None) -> list[DagRun]:
         """The runs of a DAG, the latest first; of one partition key where it is given."""
@@ -144,9 +144,9 @@ class AirflowApi:
         )
         return [run for run in runs if partition_key is None or run.partition_key == partition_key]
 
-    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
+    def task_instances(self, dag_id: str, dag_run_id: str) -> list[TaskInstance]:
         """All task instances of a run."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances"
+        path = f"{_run_path(dag_id, dag_run_id)}/taskInstances"
         return [
             TaskInstance(
                 task_id=row["task_id"],
@@ -161,14 +161,14 @@ class AirflowApi:
         ]
 
     def clear(
-        self, dag_id: str, run_id: str, *, only_failed: bool = False, task_ids: list[str] | None = None
+        self, dag_id: str, dag_run_id: str, *, only_failed: bool = False, task_ids: list[str] | None = None
     ) -> None:
         """Have tasks of a run done again: all, those that failed, or those named."""
         if task_ids is None:
             body: dict[str, Any] = {"dry_run": False, "only_failed": only_failed}
-            self._change("POST", f"{_run_path(dag_id, run_id)}/clear", body)
+            self._change("POST", f"{_run_path(dag_id, dag_run_id)}/clear", body)
             return
-        body = {"dry_run": False, "only_failed": only_failed, "dag_run_id": run_id, "task_ids": task_ids}
+        body = {"dry_run": False, "only_failed": only_failed, "dag_run_id": dag_run_id, "task_ids": task_ids}
         self._change("POST", f"/dags/{_part(dag_id)}/clearTaskInstances", body)
 
     def emit_asset_event(self, asset_name: str) -> None:
@@ -291,8 +291,8 @@ def _part(name: str) -> str:
     return quote(name, safe="")
 
 
-def _run_path(dag_id: str, run_id: str) -> str:
-    return f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}"
+def _run_path(dag_id: str, dag_run_id: str) -> str:
+    return f"/dags/{_part(dag_id)}/dagRuns/{_part(dag_run_id)}"
 
 
 def _instant(text: str | None) -> datetime | None:
@@ -302,7 +302,7 @@ def _instant(text: str | None) -> datetime | None:
 def _dag_run(row: dict[str, Any]) -> DagRun:
     return DagRun(
         dag_id=row["dag_id"],
-        run_id=row["dag_run_id"],
+        dag_run_id=row["dag_run_id"],
         state=row["state"],
         partition_key=row["partition_key"],
         started_at=_instant(row["start_date"]),

@@ -20,12 +20,15 @@ from invoicing import stack
 from invoicing.airflow_api import AirflowApi
 from invoicing.db.connection import Database, connect, dsn_from_airflow_connection
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError
+from invoicing.domain.names import INVOICES_ASSET, MONTHLY_DAG
 from invoicing.domain.period import Period
-from invoicing.services import clock, import_files, report, resolution, simulate, single_invoices, tenants
-from invoicing.services import settings as settings_service
+from invoicing.services.agency import clock, tenants
+from invoicing.services.agency import imports as import_files
+from invoicing.services.agency import settings as settings_service
+from invoicing.services.billing import single_invoices
+from invoicing.services.delivery import resolution
+from invoicing.services.views import report, simulate
 
-DAG_ID = "monthly_invoicing"
-ASSET = "invoices"
 DEMO_FOLDER = Path(__file__).parents[2] / "include" / "demo"
 _POLL_SECONDS = 1.0
 
@@ -304,12 +307,12 @@ def run(
     """Trigger the monthly DAG for a period."""
     month = Period.parse(period)
     with _airflow() as api:
-        run_id = api.trigger(DAG_ID, partition_key=str(month))
-        _report(f"triggered {run_id}")
-        state = _follow(api, run_id) if wait else None
+        dag_run_id = api.trigger(MONTHLY_DAG, partition_key=str(month))
+        _report(f"triggered {dag_run_id}")
+        state = _follow(api, dag_run_id) if wait else None
     if state is None:
         if as_json:
-            _print_json({"dag_run_id": run_id})
+            _print_json({"dag_run_id": dag_run_id})
         return
     with _database() as db:
         try:
@@ -317,17 +320,17 @@ def run(
         except InputError:
             shown = {}
     if as_json:
-        _print_json({"dag_run_id": run_id, "state": state, "cycle": shown})
+        _print_json({"dag_run_id": dag_run_id, "state": state, "cycle": shown})
     elif shown:
         _show_cycle(shown)
     if state != "success":
         raise PermanentFailureError(
-            f"run {run_id} {state}: its red tasks say why, at {api.url}/dags/{DAG_ID}/runs/{run_id}; "
+            f"run {dag_run_id} {state}: its red tasks say why, at {api.url}/dags/{MONTHLY_DAG}/runs/{dag_run_id}; "
             "mend the cause, then clear them"
         )
 
 
-def _follow(api: AirflowApi, run_id: str) -> str:
+def _follow(api: AirflowApi, dag_run_id: str) -> str:
     """Show a run's progress until it is over; returns its state."""
     done_states = {"success", "failed", "skipped", "upstream_failed", "removed"}
     progress = Progress(
@@ -342,8 +345,8 @@ def _follow(api: AirflowApi, run_id: str) -> str:
         bar = progress.add_task("waiting", total=None)
         said = ""
         while True:
-            state = api.dag_run(DAG_ID, run_id)
-            tasks = api.task_instances(DAG_ID, run_id)
+            state = api.dag_run(MONTHLY_DAG, dag_run_id)
+            tasks = api.task_instances(MONTHLY_DAG, dag_run_id)
             done = sum(task.state in done_states for task in tasks)
             running = sorted({task.task_id for task in tasks if task.state in ("running", "up_for_retry")})
             doing = ", ".join(running) or state.state
@@ -504,7 +507,7 @@ def _tell_airflow(done: str) -> None:
     """Have `send_new_invoices` look. A doubled event does no harm, a lost one is made up for by the next."""
     try:
         with _airflow() as api:
-            api.emit_asset_event(ASSET)
+            api.emit_asset_event(INVOICES_ASSET)
     except InvoicingError as error:
         raise PermanentFailureError(
             f"{done}, but Airflow was not told ({error}); sweep_deliveries tells it within five minutes of running"

@@ -29,21 +29,14 @@ from invoicing.domain.period import Period
 from invoicing.mail.conversation import BoundedSMTP
 from invoicing.mail.transmission import Relay
 from invoicing.rendering.invoice import InvoiceRenderer
-from invoicing.services import (
-    count,
-    cycles,
-    deliver,
-    documents,
-    generate,
-    render,
-    report,
-    select,
-    settings,
-    simulate,
-)
-from invoicing.services.deliver import Worker
-from invoicing.services.import_files import import_folder
-from invoicing.services.journal import Journal
+from invoicing.services.agency import settings
+from invoicing.services.agency.imports import import_folder
+from invoicing.services.billing import count, generate
+from invoicing.services.billing import runs as cycles
+from invoicing.services.delivery import deliver, documents, render, select
+from invoicing.services.delivery.deliver import Worker
+from invoicing.services.delivery.journal import Journal
+from invoicing.services.views import report, simulate
 
 ROOT = Path(__file__).parents[2]
 PERIOD = Period(2026, 11)

@@ -7,7 +7,10 @@ from typing import Any
 from invoicing.db.connection import Database
 from invoicing.domain.delivery import Batch
 from invoicing.domain.period import Period
-from invoicing.services import count, cycles, generate, select, settings
+from invoicing.services.agency import settings
+from invoicing.services.billing import count, generate
+from invoicing.services.billing import runs as cycles
+from invoicing.services.delivery import select
 
 NOVEMBER = Period(2026, 11)
 

@@ -4,7 +4,7 @@ import pytest
 from agency import Agency
 
 from invoicing.db.connection import Database
-from invoicing.services.journal import Journal
+from invoicing.services.delivery.journal import Journal
 
 
 @pytest.fixture

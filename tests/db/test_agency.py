@@ -10,8 +10,11 @@ import pytest
 from invoicing.db.connection import Database
 from invoicing.db.statements import load
 from invoicing.domain.period import Period
-from invoicing.services import count, cycles, generate, select, settings
-from invoicing.services.import_files import import_folder
+from invoicing.services.agency import settings
+from invoicing.services.agency.imports import import_folder
+from invoicing.services.billing import count, generate
+from invoicing.services.billing import runs as cycles
+from invoicing.services.delivery import select
 
 AGENCY = Path(__file__).parents[1] / "data" / "agency"
 EXPECTED: dict[str, Any] = json.loads((AGENCY / "expected.json").read_text())

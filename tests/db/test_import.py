@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from invoicing.db import imports
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import ImportRejectedError, InputError, TemporaryFailureError
-from invoicing.services.import_files import ImportSummary, import_folder
+from invoicing.services.agency import merge as imports
+from invoicing.services.agency.imports import ImportSummary, import_folder
 
 AGENCY = Path(__file__).parent.parent / "data" / "agency"
 

@@ -8,7 +8,10 @@ from agency import NOVEMBER, Agency
 
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import PermanentFailureError
-from invoicing.services import cycles, generate, select, simulate
+from invoicing.services.billing import generate
+from invoicing.services.billing import runs as cycles
+from invoicing.services.delivery import select
+from invoicing.services.views import simulate
 
 SENT = ("claimed", "transmitting", "sent")
 

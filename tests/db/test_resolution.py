@@ -7,8 +7,9 @@ from agency import Agency
 
 from invoicing.db.connection import connect
 from invoicing.domain.errors import InputError, NotFoundError
-from invoicing.services import cycles, resolution, select, sweep
-from invoicing.services.journal import Journal, Settlement
+from invoicing.services.billing import runs as cycles
+from invoicing.services.delivery import resolution, select, sweep
+from invoicing.services.delivery.journal import Journal, Settlement
 
 SENT = ("claimed", "transmitting", "sent")
 DOUBT = ("claimed", "transmitting", "in_doubt")

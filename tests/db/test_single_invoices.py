@@ -6,7 +6,9 @@ import pytest
 from agency import Agency
 
 from invoicing.domain.errors import ImportRejectedError, InputError
-from invoicing.services import cycles, select, single_invoices
+from invoicing.services.billing import runs as cycles
+from invoicing.services.billing import single_invoices
+from invoicing.services.delivery import select
 
 HEADER = "invoice_ref,tenant_code,lease_code,description,amount,tax\n"
 

@@ -22,7 +22,7 @@ from ledger import HERE, Ledger, Server, WorkerProcess
 
 from invoicing.db.connection import connect
 from invoicing.domain.errors import InvoicingError
-from invoicing.services import resolution, sweep
+from invoicing.services.delivery import resolution, sweep
 
 _DEAD = "the worker %went silent while it transmitted"
 

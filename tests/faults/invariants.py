@@ -16,7 +16,7 @@ from psycopg.rows import DictRow
 
 from invoicing.db.connection import Database
 from invoicing.domain.period import Period
-from invoicing.services import report
+from invoicing.services.views import report
 
 _HELD = ("claimed", "transmitting")
 

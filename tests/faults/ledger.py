@@ -32,9 +32,12 @@ from psycopg.conninfo import make_conninfo
 from invoicing.db.connection import Database, connect
 from invoicing.db.migrate import migrate
 from invoicing.domain.period import Period
-from invoicing.services import count, cycles, generate, settings, sweep
-from invoicing.services import select as selection
-from invoicing.services.journal import Journal
+from invoicing.services.agency import settings
+from invoicing.services.billing import count, generate
+from invoicing.services.billing import runs as cycles
+from invoicing.services.delivery import select as selection
+from invoicing.services.delivery import sweep
+from invoicing.services.delivery.journal import Journal
 from invoicing.stack import postgres as stack_postgres
 
 HERE = Path(__file__).parent

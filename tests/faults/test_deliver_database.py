@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from relay import FaultyRelay, Session, Step, accept, drop_connection, on, reply, wait, wait_for
 
 from invoicing.db.connection import connect
-from invoicing.services import resolution
+from invoicing.services.delivery import resolution
 
 pytestmark = pytest.mark.faults
 
@@ -179,7 +179,7 @@ def test_a_journal_survives_the_machine(ledger: Ledger, relay: FaultyRelay, tmp_
     """The file, then its name, then the folder's own name reach the disk, in this order, before the worker goes on."""
     trace = tmp_path / "trace"
     program = (
-        "from pathlib import Path; from invoicing.services.journal import *; import os, sys;"
+        "from pathlib import Path; from invoicing.services.delivery.journal import *; import os, sys;"
         f" Journal(Path({str(tmp_path / 'deep' / 'journal')!r})).keep("
         "Settlement(1, 1, 'accepted', 'acceptance', 250, 'ok', None, 'me'))"
     )
@@ -410,10 +410,10 @@ def test_a_disk_full_while_a_document_is_written_leaves_no_half_of_it(tmp_path: 
     program = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
-        "from invoicing.airflow_io import _store_locally\n"
+        "from invoicing.services.delivery.archive import FolderArchive\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        f"_store_locally(Path({str(target)!r}), b'%PDF' + bytes(200_000))\n"
+        f"FolderArchive(Path({str(tmp_path / 'archive')!r})).store('2026-11/FV-1.pdf', b'%PDF' + bytes(200_000))\n"
     )
     plugins = Path(__file__).parents[2] / "plugins"
     environ = {**os.environ, "PYTHONPATH": str(plugins), "AIRFLOW_HOME": str(tmp_path / "airflow")}

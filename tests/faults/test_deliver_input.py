@@ -12,7 +12,7 @@ from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import PermanentFailureError
 from invoicing.rendering.assignment import Limits
 from invoicing.rendering.invoice import InvoiceRenderer
-from invoicing.services import render
+from invoicing.services.delivery import render
 
 pytestmark = pytest.mark.faults
 

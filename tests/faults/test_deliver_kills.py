@@ -9,7 +9,8 @@ from ledger import Ledger, wait_until
 from relay import FaultyRelay, Step, accept, hang, on, reply, wait, wait_for
 
 from invoicing.db.connection import connect
-from invoicing.services import resolution, templates
+from invoicing.services.agency import templates
+from invoicing.services.delivery import resolution
 
 pytestmark = pytest.mark.faults
 

@@ -24,7 +24,7 @@ from relay import (
 
 from invoicing.db.connection import connect
 from invoicing.db.statements import load
-from invoicing.services import resolution
+from invoicing.services.delivery import resolution
 
 pytestmark = pytest.mark.faults
 

@@ -26,10 +26,11 @@ from invoicing.domain.errors import (
     PermanentFailureError,
     TemporaryFailureError,
 )
+from invoicing.domain.task_address import TaskAddress
 from invoicing.mail.conversation import BoundedSMTP
 from invoicing.mail.transmission import Relay
-from invoicing.services import deliver, sweep
-from invoicing.services.journal import Journal
+from invoicing.services.delivery import deliver, sweep
+from invoicing.services.delivery.journal import Journal
 
 
 class FolderArchive:
@@ -93,7 +94,11 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
                     FolderArchive(),
                     journal,
                     Batch("test", tuple(request["ids"])),
-                    deliver.Worker(request["owner"], request["execution"], request["name"]),
+                    deliver.Worker(
+                        TaskAddress("faults", "run", request["owner"], -1),
+                        request["execution"],
+                        request["name"],
+                    ),
                 )
     except PermanentFailureError as error:
         return {"ended": "permanent", "message": str(error)}

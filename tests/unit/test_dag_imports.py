@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 DAGS = sorted((Path(__file__).resolve().parents[2] / "dags").glob("*.py"))
-ALLOWED = ("airflow.sdk", "invoicing.airflow_io", "invoicing.services", "invoicing.domain.errors")
+ALLOWED = ("airflow.sdk", "invoicing.on_airflow", "invoicing.services", "invoicing.domain.errors")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from invoicing.domain.errors import ImportRejectedError, InputError
 from invoicing.domain.period import Period
-from invoicing.services.import_files import SingleInvoiceRequest, read_single_invoices
-from invoicing.services.input_files import InputFile, RowModel, read_file, reject_if_any
-from invoicing.services.input_rows import ChargeRow, InputRow, LeaseRow, TaxRateRow, TenantRow
+from invoicing.services.agency.imports import SingleInvoiceRequest, read_single_invoices
+from invoicing.services.agency.input_files import InputFile, RowModel, read_file, reject_if_any
+from invoicing.services.agency.input_rows import ChargeRow, InputRow, LeaseRow, TaxRateRow, TenantRow
 
 TENANTS = (
     "tenant_code,document_type,document_number,name,emails,cc_emails,language,city,withholding_agent,"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from invoicing.airflow_io import _OurClientHook
 from invoicing.mail.transmission import RelayMisconfiguredError
+from invoicing.on_airflow.connections import _OurClientHook
 
 
 def hook(monkeypatch: pytest.MonkeyPatch, connection: str) -> _OurClientHook:

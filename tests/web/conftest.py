@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from visiting import App, open_app
 
 from invoicing.db.connection import Database, connect
-from invoicing.services.import_files import import_folder
+from invoicing.services.agency.imports import import_folder
 
 DATA = Path(__file__).parents[1] / "data" / "agency"
 # Where the stack's handle is.

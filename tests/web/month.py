@@ -15,12 +15,15 @@ from invoicing.db.connection import Database
 from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import PermanentFailureError, TemporaryFailureError
 from invoicing.domain.period import Period
+from invoicing.domain.task_address import TaskAddress
 from invoicing.mail.conversation import BoundedSMTP
 from invoicing.mail.transmission import Relay
-from invoicing.services import count, cycles, deliver, generate, render, select
-from invoicing.services.deliver import Worker
-from invoicing.services.journal import Journal
-from invoicing.services.settings import change_settings
+from invoicing.services.agency.settings import change_settings
+from invoicing.services.billing import count, generate
+from invoicing.services.billing import runs as cycles
+from invoicing.services.delivery import deliver, render, select
+from invoicing.services.delivery.deliver import Worker
+from invoicing.services.delivery.journal import Journal
 
 NOVEMBER = Period(2026, 11)
 RUN = "manual__2026-11-01T06:00:00+00:00"
@@ -137,8 +140,8 @@ class Month:
         if everything:
             render.render_batch(self.db, self.archive, run_id, Batch("all", everything))
         for index, batch in enumerate(batches):
-            owner = f"{run}/send_invoices/{index}"
-            worker = Worker(owner, f"{owner}/0", f"{owner} try 1")
+            address = TaskAddress(*run.split("/", 1), "send_invoices", index)
+            worker = Worker(address, f"{address}/0", f"{address} try 1")
             # What the ledger says of a failure is what the tests look at.
             with suppress(PermanentFailureError, TemporaryFailureError), self.connect() as relay:
                 deliver.send_batch(self.db, relay, self.archive, self.journal, batch, worker)

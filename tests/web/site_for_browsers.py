@@ -14,9 +14,11 @@ from visiting import App, free_port
 from invoicing.db.connection import Database
 from invoicing.domain.errors import PermanentFailureError
 from invoicing.domain.period import Period
-from invoicing.services import count, cycles, generate, select
-from invoicing.services.import_files import import_folder
-from invoicing.services.settings import change_settings
+from invoicing.services.agency.imports import import_folder
+from invoicing.services.agency.settings import change_settings
+from invoicing.services.billing import count, generate
+from invoicing.services.billing import runs as cycles
+from invoicing.services.delivery import select
 
 # Debian's; where it is another one, what is first on the PATH.
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"

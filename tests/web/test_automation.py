@@ -10,8 +10,8 @@ import pytest
 from visiting import App, Browser, open_app
 
 from invoicing.db.connection import Database
-from invoicing.services.settings import change_settings, current_settings, settings_history
-from invoicing.web.settings_form import LABELS
+from invoicing.services.agency.settings import change_settings, current_settings, settings_history
+from invoicing.web.html.settings_form import LABELS
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -16,10 +16,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from visiting import Browser
 
 from invoicing.db.connection import Database, connect
-from invoicing.services import cycle_pages, report
-from invoicing.services.settings import current_settings
-from invoicing.web.chart import months_chart
-from invoicing.web.spreadsheet import safe_cell
+from invoicing.domain.task_address import TaskAddress
+from invoicing.services.agency.settings import current_settings
+from invoicing.services.views import cycles as cycle_pages
+from invoicing.services.views import report
+from invoicing.web.html.chart import months_chart
+from invoicing.web.html.spreadsheet import safe_cell
 
 HERE = "/cycles/2026-11"
 ROOT = Path(__file__).resolve().parents[2]
@@ -378,7 +380,7 @@ def test_a_viewer_reads_everything_and_is_offered_nothing(kept_month: Month):
 
 
 def test_single_invoices_have_a_page(month: Month, page: Browser, tmp_path: Path):
-    from invoicing.services.single_invoices import create_from_file
+    from invoicing.services.billing.single_invoices import create_from_file
 
     file = tmp_path / "singles.csv"
     file.write_text(
@@ -491,13 +493,14 @@ def test_the_chart_shows_every_month_and_never_hides_trouble():
 
 
 def test_a_task_instance_is_read_from_what_a_delivery_remembers():
-    found = cycle_pages.task_instance("dag/a/b c/send_invoices/12 try 3")
+    found = TaskAddress.parse("dag/a/b c/send_invoices/12 try 3")
     assert found is not None
-    assert (found.dag_id, found.run_id, found.task_id, found.map_index) == (
+    assert (found.dag_id, found.dag_run_id, found.task_id, found.map_index) == (
         "dag",
         "a/b c",
         "send_invoices",
         12,
     )
+    assert str(found) == "dag/a/b c/send_invoices/12"
     for nothing in (None, "", "ana", "a/b", "sweep", "user a/b/c/d"):
-        assert cycle_pages.task_instance(nothing) is None
+        assert TaskAddress.parse(nothing) is None

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Mount
 from visiting import EDITOR, CookieGate
 
 from invoicing.db.connection import connect
-from invoicing.services.import_files import import_folder
+from invoicing.services.agency.imports import import_folder
 from invoicing.web.app import create_app
 from invoicing.web.outside import Outside
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from invoicing.web.airflow_places import run_place, task_place
+from invoicing.web.html.airflow_places import run_place, task_place
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 from visiting import App, open_app
 
 from invoicing.db.connection import Database, connect
-from invoicing.services.settings import change_settings
+from invoicing.services.agency.settings import change_settings
 
 MOST_SECONDS = 0.3
 PAGES = (
@@ -86,7 +86,7 @@ def test_every_page_answers_within_300_ms(large: App, capsys: pytest.CaptureFixt
 
 
 def test_the_first_search_for_invalid_addresses_of_a_process_is_bearable(large: App):
-    from invoicing.services import tenants
+    from invoicing.services.agency import tenants
 
     tenants._problem.cache_clear()
     begun = time.perf_counter()

@@ -16,9 +16,9 @@ from visiting import App, Browser, open_app
 from invoicing.db.connection import Database
 from invoicing.domain.errors import InputError
 from invoicing.rendering.templates import PARTS, load_shipped
-from invoicing.services import templates
-from invoicing.services.settings import change_settings, current_template
-from invoicing.web.template_problems import field_of, spoken
+from invoicing.services.agency import templates
+from invoicing.services.agency.settings import change_settings, current_template
+from invoicing.web.html.template_problems import field_of, spoken
 
 HERE = "/templates/default"
 BOMB = (

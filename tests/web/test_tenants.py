@@ -12,8 +12,8 @@ from visiting import App, Browser
 from invoicing.db.connection import Database
 from invoicing.domain import address
 from invoicing.domain.errors import InputError, NotFoundError
-from invoicing.services import tenants
-from invoicing.services.tenants import TenantFilter
+from invoicing.services.agency import tenants
+from invoicing.services.agency.tenants import TenantFilter
 
 
 def codes_on(page: str) -> list[str]:

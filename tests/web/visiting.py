@@ -12,8 +12,8 @@ from httpx import Response
 from starlette.testclient import TestClient
 
 from invoicing.web.app import create_app
+from invoicing.web.door.visitor import NotLoggedInError, Visitor
 from invoicing.web.outside import Outside
-from invoicing.web.visitor import NotLoggedInError, Visitor
 
 EDITOR = Visitor("ana", "ana", may_change=True)
 VIEWER = Visitor("luis", "luis", may_change=False)

@@ -6,14 +6,16 @@ from fastapi import Depends, FastAPI, Request
 from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
-from invoicing.web import api, ledger_api, template_api
+from invoicing.web.api import agency as api
+from invoicing.web.api import ledger as ledger_api
+from invoicing.web.api import templates as template_api
 from invoicing.web.database import Pool
+from invoicing.web.door.doorkeeper import Doorkeeper, FormTokens, SecurityHeaders, require_form_token
 from invoicing.web.errors import install_handlers, refuse
-from invoicing.web.forms import lead_to
+from invoicing.web.html.forms import lead_to
+from invoicing.web.html.templating import STATIC_FOLDER, Pages
 from invoicing.web.outside import Outside
 from invoicing.web.pages import automation, cycles, deliveries, runs, templates, tenants
-from invoicing.web.security import Doorkeeper, FormTokens, SecurityHeaders, require_form_token
-from invoicing.web.templating import STATIC_FOLDER, Pages
 
 PAGES = (
     automation.router,

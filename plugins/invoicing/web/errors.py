@@ -9,9 +9,9 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import JSONResponse, Response
 
 from invoicing.domain.errors import InputError, InvoicingError, NotFoundError
-from invoicing.web.i18n import Translator, chosen_language
-from invoicing.web.security import BodyTooLargeError, FormTokenError
-from invoicing.web.templating import Pages
+from invoicing.web.door.doorkeeper import BodyTooLargeError, FormTokenError
+from invoicing.web.html.i18n import Translator, chosen_language
+from invoicing.web.html.templating import Pages
 
 log = logging.getLogger(__name__)
 

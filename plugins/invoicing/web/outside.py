@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from invoicing.domain.errors import WorkFailedError
 from invoicing.mail.transmission import Relay
-from invoicing.services.archive import Archive
-from invoicing.web.visitor import Gate
+from invoicing.services.delivery.archive import Archive
+from invoicing.web.door.visitor import Gate
 
 
 def _tell_nobody() -> None:

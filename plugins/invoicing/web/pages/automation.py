@@ -10,14 +10,19 @@ from invoicing.domain.errors import InputError
 from invoicing.domain.settings import Settings
 from invoicing.rendering.sample import variables
 from invoicing.rendering.templates import SUBJECT
-from invoicing.services.settings import change_settings, current_settings, settings_version, template_names
-from invoicing.services.settings_history import differences, settings_changes
+from invoicing.services.agency.settings import (
+    change_settings,
+    current_settings,
+    settings_version,
+    template_names,
+)
+from invoicing.services.views.settings_history import differences, settings_changes
 from invoicing.web.database import DatabaseDep
-from invoicing.web.forms import Submitted, SubmittedDep, see_other
-from invoicing.web.i18n import Text
-from invoicing.web.settings_form import LABELS, VALUES, LogoError, find_problems, logo_uri
-from invoicing.web.templating import PagesDep
-from invoicing.web.visitor import VisitorDep
+from invoicing.web.door.visitor import VisitorDep
+from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
+from invoicing.web.html.i18n import Text
+from invoicing.web.html.settings_form import LABELS, VALUES, LogoError, find_problems, logo_uri
+from invoicing.web.html.templating import PagesDep
 
 router = APIRouter(prefix="/automation")
 

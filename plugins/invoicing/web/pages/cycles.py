@@ -12,15 +12,15 @@ from starlette.responses import Response
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
 from invoicing.rendering.formats import LOCALES
-from invoicing.services import cycle_pages
-from invoicing.services.cycle_pages import OUTCOMES, SORTS, STATES, TenantQuery, task_instance
-from invoicing.web.chart import months_chart
+from invoicing.services.views import cycles as cycle_pages
+from invoicing.services.views.cycles import OUTCOMES, SORTS, STATES, TenantQuery
 from invoicing.web.database import DatabaseDep
-from invoicing.web.i18n import TranslatorDep
-from invoicing.web.spreadsheet import csv_response
-from invoicing.web.table import TablePage, TableQuery
-from invoicing.web.templating import PagesDep
-from invoicing.web.trace import explain, steps
+from invoicing.web.html.chart import months_chart
+from invoicing.web.html.i18n import TranslatorDep
+from invoicing.web.html.spreadsheet import csv_response
+from invoicing.web.html.table import TablePage, TableQuery
+from invoicing.web.html.templating import PagesDep
+from invoicing.web.html.trace import explain, steps
 
 router = APIRouter(prefix="/cycles")
 
@@ -82,7 +82,6 @@ def show_singles(request: Request, db: DatabaseDep, pages: PagesDep) -> Response
         kind=kind,
         run=run,
         task=task,
-        task_instance=task_instance,
         explain=explain,
     )
 
@@ -192,7 +191,6 @@ def tenant_page(
         tenant=tenant,
         steps=steps(tenant["trace"] or ()),
         explain=explain,
-        task_instance=task_instance,
         **{"acted": request.query_params.get("done", ""), "problem": None, **context},
     )
 
@@ -207,7 +205,6 @@ def _overview(db: DatabaseDep, month: Period) -> dict[str, Any]:
         "progress": progress,
         "duration": _duration,
         "decimal": Decimal,
-        "task_instance": task_instance,
         "now": datetime.datetime.now(datetime.UTC),
     }
 

@@ -11,18 +11,18 @@ from invoicing.domain.errors import InputError, InvoicingError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.pictures import draw_pages
-from invoicing.services import cycle_pages, documents, resolution
-from invoicing.services.cycle_pages import task_instance
-from invoicing.services.documents import DocumentDamagedError, KeptDocument
-from invoicing.services.messages import BuiltMessage, build_message
+from invoicing.services.delivery import documents, resolution
+from invoicing.services.delivery.documents import DocumentDamagedError, KeptDocument
+from invoicing.services.views import cycles as cycle_pages
+from invoicing.services.views.messages import BuiltMessage, build_message
 from invoicing.web.announcement import announce
 from invoicing.web.database import DatabaseDep
-from invoicing.web.forms import SubmittedDep, see_other
-from invoicing.web.frames import html_frame, pdf_response, pictures_frame, problem_frame, text_frame
-from invoicing.web.i18n import Text, TranslatorDep
+from invoicing.web.door.visitor import VisitorDep
+from invoicing.web.html.forms import SubmittedDep, see_other
+from invoicing.web.html.frames import html_frame, pdf_response, pictures_frame, problem_frame, text_frame
+from invoicing.web.html.i18n import Text, TranslatorDep
+from invoicing.web.html.templating import PagesDep
 from invoicing.web.pages.cycles import tenant_page
-from invoicing.web.templating import PagesDep
-from invoicing.web.visitor import VisitorDep
 
 router = APIRouter()
 
@@ -209,7 +209,6 @@ def _page(
         "delivery.html",
         status,
         delivery=cycle_pages.show_delivery(db, delivery_id),
-        task_instance=task_instance,
         **{"acted": request.query_params.get("done", ""), "problem": None, **context},
     )
 

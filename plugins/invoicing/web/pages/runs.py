@@ -5,36 +5,36 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from invoicing.services import cycle_pages
+from invoicing.services.views import cycles as cycle_pages
 from invoicing.web.database import DatabaseDep
-from invoicing.web.forms import lead_to
-from invoicing.web.templating import PagesDep
+from invoicing.web.html.forms import lead_to
+from invoicing.web.html.templating import PagesDep
 
 router = APIRouter(prefix="/runs")
 
 
-@router.get("/{dag_id}/{run_id}")
-def show(request: Request, db: DatabaseDep, pages: PagesDep, dag_id: str, run_id: str) -> Response:
+@router.get("/{dag_id}/{dag_run_id}")
+def show(request: Request, db: DatabaseDep, pages: PagesDep, dag_id: str, dag_run_id: str) -> Response:
     """The run's cycle, or what it sent outside of the months; a page that says so where there is neither."""
-    run = cycle_pages.run_of(db, dag_id, run_id)
+    run = cycle_pages.run_of(db, dag_id, dag_run_id)
     if run is None:
-        return pages.respond(request, "run_without_cycle.html", dag_id=dag_id, run_id=run_id)
+        return pages.respond(request, "run_without_cycle.html", dag_id=dag_id, dag_run_id=dag_run_id)
     if run["period"] is None:
         return lead_to(request, f"/cycles/singles?run={run['id']}")
     return lead_to(request, f"/cycles/{run['period']}")
 
 
-@router.get("/{dag_id}/{run_id}/tasks/{task_id}/{map_index}")
+@router.get("/{dag_id}/{dag_run_id}/tasks/{task_id}/{map_index}")
 def show_task(
     request: Request,
     db: DatabaseDep,
     dag_id: str,
-    run_id: str,
+    dag_run_id: str,
     task_id: str,
     map_index: str,
 ) -> Response:
     """The delivery that the task instance had last; their list where they are several, or none."""
-    owner = f"{dag_id}/{run_id}/{task_id}/{map_index}".replace("\0", "")
+    owner = f"{dag_id}/{dag_run_id}/{task_id}/{map_index}".replace("\0", "")
     found, total = cycle_pages.find_other_deliveries(db, owner=owner, limit=1)
     if total == 1:
         return lead_to(request, f"/deliveries/{found[0]['delivery_id']}")

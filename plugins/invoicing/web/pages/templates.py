@@ -15,21 +15,23 @@ from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.pictures import draw_pages
 from invoicing.rendering.sample import variables
 from invoicing.rendering.templates import INVOICE_CSS, INVOICE_HTML, MAIL_HTML, MAIL_TEXT, PARTS, Template
-from invoicing.services import documents, preview, templates
-from invoicing.services import settings as settings_service
-from invoicing.services.settings import TemplateVersion
-from invoicing.services.templates import (
+from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency import templates
+from invoicing.services.agency.settings import TemplateVersion
+from invoicing.services.agency.templates import (
     TemplateFaultyError,
     TemplateNameError,
     TemplateOvertakenError,
 )
+from invoicing.services.delivery import documents
+from invoicing.services.views import preview
 from invoicing.web.database import DatabaseDep
-from invoicing.web.forms import Submitted, SubmittedDep, see_other
-from invoicing.web.frames import html_frame, pdf_response, pictures_frame, problem_frame, text_frame
-from invoicing.web.i18n import Text, Translator, TranslatorDep
-from invoicing.web.template_problems import Complaint, field_of, in_words, spoken
-from invoicing.web.templating import PagesDep
-from invoicing.web.visitor import VisitorDep
+from invoicing.web.door.visitor import VisitorDep
+from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
+from invoicing.web.html.frames import html_frame, pdf_response, pictures_frame, problem_frame, text_frame
+from invoicing.web.html.i18n import Text, Translator, TranslatorDep
+from invoicing.web.html.template_problems import Complaint, field_of, in_words, spoken
+from invoicing.web.html.templating import PagesDep
 
 router = APIRouter(prefix="/templates")
 

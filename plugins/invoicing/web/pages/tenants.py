@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from invoicing.domain.errors import InputError, NotFoundError
-from invoicing.services import tenants
-from invoicing.services.tenants import (
+from invoicing.services.agency import tenants
+from invoicing.services.agency.tenants import (
     AddressRefusedError,
     ChangedMeanwhileError,
     Switch,
@@ -20,11 +20,11 @@ from invoicing.services.tenants import (
     split_addresses,
 )
 from invoicing.web.database import DatabaseDep
-from invoicing.web.forms import Submitted, SubmittedDep, see_other
-from invoicing.web.i18n import Text
-from invoicing.web.table import TablePage, TableQuery
-from invoicing.web.templating import PagesDep
-from invoicing.web.visitor import VisitorDep
+from invoicing.web.door.visitor import VisitorDep
+from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
+from invoicing.web.html.i18n import Text
+from invoicing.web.html.table import TablePage, TableQuery
+from invoicing.web.html.templating import PagesDep
 
 router = APIRouter(prefix="/tenants")
 

@@ -1,0 +1,14 @@
+"""Names that Airflow, the command line and the pages share: each is written here and nowhere else."""
+
+MONTHLY_DAG = "monthly_invoicing"
+SINGLE_INVOICES_DAG = "send_new_invoices"
+SWEEP_DAG = "sweep_deliveries"
+
+INVOICES_ASSET = "invoices"
+"""An event of it starts `SINGLE_INVOICES_DAG`."""
+
+DATABASE_CONNECTION = "invoicing_db"
+RELAY_CONNECTION = "invoicing_smtp"
+
+SENDING_POOL = "smtp"
+RENDERING_POOL = "render"

@@ -1,0 +1,1 @@
+"""All that knows Airflow: what its tasks, connections, storage and users are to us, as plain values of ours."""

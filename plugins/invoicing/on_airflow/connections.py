@@ -1,0 +1,115 @@
+"""The business database and the mail relay, by their Airflow connections."""
+
+import logging
+import smtplib
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.providers.smtp.hooks.smtp import SmtpHook
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from invoicing.db.connection import Database, connect, dsn_from_parts
+from invoicing.domain.address import problem
+from invoicing.domain.errors import PermanentFailureError
+from invoicing.domain.names import DATABASE_CONNECTION, RELAY_CONNECTION
+from invoicing.mail.conversation import BoundedSMTP, BoundedSMTPS
+from invoicing.mail.transmission import Relay, RelayMisconfiguredError
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_database() -> Iterator[Database]:
+    """The business database, by the Airflow connection ``invoicing_db``."""
+    found = _connection(DATABASE_CONNECTION)
+    dsn = dsn_from_parts(
+        found.host, found.port, found.login, found.password, found.schema, found.extra_dejson
+    )
+    with connect(dsn) as db:
+        yield db
+
+
+def _connection(name: str) -> Connection:
+    try:
+        return BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        raise PermanentFailureError(
+            f"there is no Airflow connection {name}: add it in Airflow, or set AIRFLOW_CONN_{name.upper()}"
+        ) from None
+
+
+class _OurClientHook(SmtpHook):
+    """The provider's connection handling and authentication, around a client that keeps its deadlines."""
+
+    def _build_client(self) -> smtplib.SMTP:
+        client = BoundedSMTPS if self.use_ssl else BoundedSMTP
+        return client(**self._build_client_kwargs(is_async=False))
+
+    @property
+    def use_ssl(self) -> bool:
+        """TLS from the first byte, unless the extra ``disable_ssl`` says otherwise."""
+        return not self._flag("disable_ssl")
+
+    @property
+    def smtp_starttls(self) -> bool:
+        """STARTTLS, unless the extra ``disable_tls`` says otherwise."""
+        return not self._flag("disable_tls")
+
+    def _flag(self, name: str) -> bool:
+        # The provider takes any text for true, "false" too, as a connection given as a URI has it: a password
+        # would go in clear text.
+        value = str(self.conn.extra_dejson.get(name, "")).strip().lower()
+        if value in ("true", "yes", "1", "on"):
+            return True
+        if value in ("false", "no", "0", "off", "none", ""):
+            return False
+        raise RelayMisconfiguredError(
+            f"the connection invoicing_smtp: extra {name} is {value!r}, neither true nor false"
+        )
+
+    @property
+    def smtp_retry_limit(self) -> int:
+        """None: Airflow retries the task; six connections in a row would hold a worker for minutes."""
+        return 0
+
+
+@contextmanager
+def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
+    """The mail relay, by the Airflow connection ``invoicing_smtp``; connected when it is first used."""
+    found = _connection(RELAY_CONNECTION)
+
+    def connect_client() -> smtplib.SMTP:
+        # A hook of its own for each: one keeps its client, and an OAuth2 token that may be over by now.
+        client = _OurClientHook(smtp_conn_id=RELAY_CONNECTION).get_conn()._smtp_client  # noqa: SLF001
+        if not isinstance(client, smtplib.SMTP):
+            raise RelayMisconfiguredError("the connection invoicing_smtp gave no SMTP client")
+        return client
+
+    with Relay(
+        connect_client,
+        host=found.host or "",
+        port=found.port or 0,
+        messages_per_connection=messages_per_connection,
+        acceptance_timeout_seconds=float(found.extra_dejson.get("acceptance_timeout", 600)),
+    ) as relay:
+        yield relay
+
+
+def relay_sender() -> str:
+    """Who sends where the settings name nobody: the connection's from-address, else its login.
+
+    Else ``invoicing@`` this host, as mail of a Unix machine does: it works with a relay of one's own and is
+    refused, loudly, by one that checks its senders.
+    """
+    found = _connection(RELAY_CONNECTION)
+    for address in (found.extra_dejson.get("from_email"), found.login):
+        if address and problem(str(address)) is None:
+            return str(address)
+    host = socket.getfqdn()
+    sender = f"invoicing@{host if '.' in host else f'{host}.localdomain'}"
+    if problem(sender) is not None:
+        sender = "invoicing@localhost.localdomain"
+    log.warning("no sender is set, mail goes out as %s: bin/invoicing settings set from_email=…", sender)
+    return sender

@@ -1,0 +1,79 @@
+"""What several DAGs wire alike."""
+
+from typing import Any
+
+from airflow.sdk import Asset, TriggerRule, task
+
+from invoicing.domain.delivery import merge_for_rendering
+from invoicing.domain.names import INVOICES_ASSET, RENDERING_POOL, SENDING_POOL
+from invoicing.on_airflow.connections import open_database, open_relay, relay_sender
+from invoicing.on_airflow.storage import open_archive, open_journal
+from invoicing.on_airflow.tasks import (
+    MappedBatch,
+    batches_from_xcom,
+    batches_to_xcom,
+    current_worker,
+    mapped_batch,
+    task_errors,
+)
+
+INVOICES = Asset(INVOICES_ASSET)
+
+
+def deliver_batches(batches: Any, cycle_run: Any) -> Any:
+    """Wire what every DAG that sends has in common: render, check the relay, send.
+
+    Args:
+        batches: Output of the task that selected them: a list of `MappedBatch`.
+        cycle_run: Output of the task that opened the run: its id.
+
+    Returns:
+        The last task, to be followed by the one that closes the run.
+    """
+
+    @task
+    def plan_rendering(batches: list[MappedBatch]) -> list[MappedBatch]:
+        """Share out the documents to be rendered: one rendering process serves some twenty tenants."""
+        return batches_to_xcom(merge_for_rendering(batches_from_xcom(batches)))
+
+    @task(pool=RENDERING_POOL, map_index_template="{{ label }}")
+    def render_invoices(batch: MappedBatch, cycle_run: int) -> int:
+        """Render the PDFs that the batch's deliveries lack, and keep them in the archive."""
+        from invoicing.services.delivery import render
+
+        with task_errors(), open_database() as db:
+            return render.render_batch(db, open_archive(), cycle_run, mapped_batch(batch))
+
+    # A document that could not be rendered costs its own tenant the mail; the others go on.
+    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+    def check_mail_server(batches: list[MappedBatch]) -> None:
+        """Connect and log in once: what is wrong with the set-up must not cost any delivery an attempt."""
+        from invoicing.services.delivery import deliver
+
+        if batches:
+            with task_errors(), open_database() as db, open_relay() as relay:
+                deliver.check_relay(db, relay, sender=relay_sender())
+
+    @task(pool=SENDING_POOL, retries=5, map_index_template="{{ label }}")
+    def send_invoices(batch: MappedBatch, cycle_run: int) -> dict[str, int]:
+        """Send what is still to be sent in the batch. Safe to repeat: the ledger knows what was accepted."""
+        from invoicing.services.billing import runs as cycles
+        from invoicing.services.delivery import deliver
+
+        with task_errors(), open_database() as db:
+            settings = cycles.load_run(db, cycle_run).settings.settings
+            with open_relay(settings.messages_per_connection) as relay:
+                return deliver.send_batch(
+                    db,
+                    relay,
+                    open_archive(),
+                    open_journal(),
+                    mapped_batch(batch),
+                    current_worker(),
+                    sender=relay_sender(),
+                )
+
+    rendered = render_invoices.partial(cycle_run=cycle_run).expand(batch=plan_rendering(batches))
+    sent = send_invoices.partial(cycle_run=cycle_run).expand(batch=batches)
+    rendered >> check_mail_server(batches) >> sent
+    return sent

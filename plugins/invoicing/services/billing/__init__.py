@@ -1,0 +1,1 @@
+"""Issue and decide: runs, generate, count, decide, single invoices."""

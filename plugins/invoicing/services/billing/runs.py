@@ -1,0 +1,153 @@
+"""A month's cycle: opened by a DAG run, closed when it balances."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+import invoicing
+from invoicing.db.connection import Database
+from invoicing.db.statements import load
+from invoicing.domain.errors import NotFoundError, PermanentFailureError
+from invoicing.domain.period import Period
+from invoicing.services.agency import settings as settings_service
+
+_SQL = load("cycle")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One DAG run's work, with the snapshot it took when it opened.
+
+    Args:
+        cycle_id: None, as is ``period``, for a run that sends single invoices.
+    """
+
+    id: int
+    cycle_id: int | None
+    period: Period | None
+    dag_id: str
+    dag_run_id: str
+    settings: settings_service.SettingsVersion
+    template: settings_service.TemplateVersion
+
+
+def open_run(db: Database, *, dag_id: str, dag_run_id: str, period: Period | None) -> int:
+    """Open the cycle of ``period`` and take the snapshot of settings and template that the run will use.
+
+    Args:
+        period: None for a run that sends single invoices.
+
+    Returns:
+        The run's id; the same one when the DAG run is repeated.
+    """
+    snapshot = settings_service.current_settings(db)
+    template = settings_service.current_template(db, snapshot.settings.template)
+    with db.transaction():
+        cycle_id = None
+        if period is not None:
+            row = db.execute(_SQL["open_cycle"], {"period": str(period)}).fetchone()
+            assert row is not None
+            cycle_id = row["id"]
+        row = db.execute(
+            _SQL["open_run"],
+            {
+                "cycle_id": cycle_id,
+                "dag_id": dag_id,
+                "dag_run_id": dag_run_id,
+                "settings_version_id": snapshot.id,
+                "template_version_id": template.id,
+                "code_version": code_version(),
+            },
+        ).fetchone()
+        assert row is not None
+    return int(row["id"])
+
+
+def load_run(db: Database, run_id: int | None) -> Run:
+    """The run with its snapshot; raises `NotFoundError`, also for the None of a run that never opened."""
+    if run_id is None:
+        raise NotFoundError("the run was never opened: its first task failed, see that one's log")
+    row = db.execute(_SQL["run"], {"run_id": run_id}).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no run {run_id} in the business database: clear the task open_cycle")
+    return Run(
+        id=row["id"],
+        cycle_id=row["cycle_id"],
+        period=Period.parse(row["period"]) if row["period"] else None,
+        dag_id=row["dag_id"],
+        dag_run_id=row["dag_run_id"],
+        settings=settings_service.settings_version(db, row["settings_version_id"]),
+        template=settings_service.template_version(db, row["template_version_id"]),
+    )
+
+
+def lock(db: Database, run: Run) -> None:
+    """Take turns with other runs of the same cycle until the caller's transaction ends."""
+    if run.cycle_id is None:
+        db.execute(_SQL["lock_single_invoices"])
+    else:
+        db.execute(_SQL["lock_cycle"], {"cycle_id": run.cycle_id})
+
+
+def mark(db: Database, run: Run, stage: str, counts: dict[str, Any]) -> None:
+    """Keep that ``stage`` (``generated``, ``counted``, ``decided``) is done, and its counts."""
+    db.execute(_SQL["analyze"])
+    db.execute(_SQL[f"mark_{stage}"], {"run_id": run.id, "counts": Jsonb(counts)})
+
+
+def is_sending_disabled(db: Database, run_id: int) -> bool:
+    """The global rule, of the run's snapshot."""
+    return not load_run(db, run_id).settings.settings.auto_send
+
+
+def close_run(db: Database, run_id: int) -> dict[str, Any]:
+    """End the run: check that the cycle balances and that every delivery due was sent.
+
+    Returns:
+        Counts of decisions and deliveries.
+
+    Raises:
+        PermanentFailureError: What is missing or wrong, in words. The run is kept as failed.
+    """
+    run = load_run(db, run_id)
+    row = db.execute(_SQL["run"], {"run_id": run_id}).fetchone()
+    assert row is not None
+    faults = [
+        f"the run never got as far as {stage}"
+        for stage in ("generated", "counted", "decided")
+        if row[f"{stage}_at"] is None and (run.cycle_id is not None or stage == "decided")
+    ]
+    states = delivery_counts(db, run)
+    faults += imbalances(db, run.cycle_id) if run.cycle_id is not None else []
+    faults += [
+        f"{states[state]} {'delivery is' if states[state] == 1 else 'deliveries are'} {state}"
+        for state in ("failed", "in_doubt", "pending", "claimed", "transmitting")
+        if states.get(state)
+    ]
+    with db.transaction():
+        db.execute(_SQL["end_run"], {"run_id": run_id, "state": "failed" if faults else "success"})
+        if run.cycle_id is not None and not faults:
+            db.execute(_SQL["close_cycle"], {"cycle_id": run.cycle_id})
+    if faults:
+        raise PermanentFailureError("the run has failed: " + "; ".join(faults))
+    return {"deliveries": states}
+
+
+def delivery_counts(db: Database, run: Run) -> dict[str, int]:
+    """Deliveries by state: of the run's cycle; of the run itself where it belongs to none."""
+    statement = load("delivery")["counts_of_run"] if run.cycle_id is None else _SQL["first_delivery_counts"]
+    parameters = {"cycle_id": run.cycle_id, "run_id": run.id}
+    return {row["state"]: row["deliveries"] for row in db.execute(statement, parameters)}
+
+
+def imbalances(db: Database, cycle_id: int) -> list[str]:
+    """Why the cycle does not balance; empty where it does. At most 50 faults are named."""
+    return [row["fault"] for row in db.execute(_SQL["imbalances"], {"cycle_id": cycle_id})]
+
+
+def code_version() -> str:
+    """The version of the code, and the revision it was built from where the deployment tells."""
+    revision = os.environ.get("INVOICING_REVISION", "")
+    return f"{invoicing.__version__}+{revision}" if revision else invoicing.__version__

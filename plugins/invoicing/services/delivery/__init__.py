@@ -1,0 +1,1 @@
+"""Render and send: documents, archive, compose, deliver, ledger, journal, sweep, a person's resolution."""

@@ -1,0 +1,153 @@
+"""What a person decides about deliveries: settle a doubt, send again. Always with a reason, always audited."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from psycopg.rows import DictRow
+
+from invoicing.db import audit
+from invoicing.db.connection import Database
+from invoicing.db.statements import load
+from invoicing.domain.address import invalid_addresses
+from invoicing.domain.delivery import DeliveryState
+from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.services.agency import settings as settings_service
+from invoicing.services.delivery import select
+
+_SQL = load("delivery")
+
+Verdict = Literal["sent", "failed", "retry"]
+_STATE_OF: dict[str, DeliveryState] = {
+    "sent": DeliveryState.SENT,
+    "failed": DeliveryState.FAILED,
+    "retry": DeliveryState.PENDING,
+}
+
+
+def resolve(db: Database, delivery_id: int, verdict: str, *, reason: str, actor: str) -> None:
+    """Settle a delivery that is in doubt.
+
+    Args:
+        verdict: ``sent`` (the relay's log shows it was accepted), ``failed`` (it was not, and no run shall
+            send it: only `resend` does), or ``retry`` (it was not: send it, under the same Message-ID).
+        reason: What the person knows, for the audit.
+        actor: Who.
+
+    Raises:
+        InputError: The delivery is not in doubt (any more), the verdict is unknown, or the reason empty.
+    """
+    reason = _given(reason)
+    if verdict not in _STATE_OF:
+        raise InputError(f"{verdict!r} settles nothing; known are {', '.join(_STATE_OF)}")
+    with db.transaction():
+        before = _locked(db, [delivery_id])[delivery_id]
+        settled = db.execute(
+            _SQL["resolve"],
+            {"id": delivery_id, "state": _STATE_OF[verdict], "actor": actor, "reason": reason},
+        ).fetchone()
+        if settled is None:
+            raise InputError(
+                f"delivery {delivery_id} is {before['state']}, not in doubt: nothing was changed"
+            )
+        audit.record(
+            db,
+            actor=actor,
+            action="delivery_resolved",
+            subject=f"delivery {delivery_id}",
+            details={"as": verdict, "reason": reason},
+        )
+
+
+def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str) -> list[int]:
+    """Send invoices again: all of ``delivery_ids`` or, if one cannot be, none.
+
+    What was sent becomes a new delivery of the same invoices, with a Message-ID of its own, to the tenant's
+    addresses of today. What failed was never accepted: it is taken up again as it is.
+
+    Returns:
+        The deliveries that will be sent now, in the order of ``delivery_ids``.
+
+    Raises:
+        InputError: One is unknown, under way, in doubt or cancelled; its tenant has no valid address; or the
+            reason is empty.
+    """
+    reason = _given(reason)
+    delivery_ids = list(dict.fromkeys(delivery_ids))
+    snapshot = settings_service.current_settings(db)
+    template = settings_service.current_template(db, snapshot.settings.template)
+    with db.transaction():
+        db.execute(_SQL["lock_family"], {"ids": list(delivery_ids)})
+        locked = _locked(db, delivery_ids)
+        for row in locked.values():
+            _check_resendable(row)
+            _check_family(db, row["id"])
+        ids = []
+        for delivery_id in delivery_ids:
+            if locked[delivery_id]["state"] == DeliveryState.FAILED:
+                db.execute(_SQL["request_failed"], {"id": delivery_id, "actor": actor, "reason": reason})
+                ids.append(delivery_id)
+                continue
+            added = db.execute(
+                _SQL["add_resend"],
+                {
+                    "id": delivery_id,
+                    "message_id": select.message_id(snapshot.settings),
+                    "settings_version_id": snapshot.id,
+                    "template_version_id": template.id,
+                    "actor": actor,
+                    "reason": reason,
+                },
+            ).fetchall()
+            select.add_invoices(db, [(row["id"], row["invoice_id"]) for row in added], purpose="resend")
+            ids.append(added[0]["id"])
+        audit.record(
+            db,
+            actor=actor,
+            action="deliveries_resent",
+            subject=f"deliveries {', '.join(map(str, delivery_ids))}",
+            details={"reason": reason, "deliveries": ids},
+        )
+    return ids
+
+
+def _locked(db: Database, ids: Sequence[int]) -> dict[int, DictRow]:
+    rows = {row["id"]: row for row in db.execute(_SQL["lock_deliveries"], {"ids": list(ids)})}
+    unknown = [str(id_) for id_ in ids if id_ not in rows]
+    if unknown:
+        raise NotFoundError(f"there is no delivery {', '.join(unknown)}: nothing was changed")
+    return rows
+
+
+def _check_resendable(row: DictRow) -> None:
+    state = DeliveryState(row["state"])
+    if state is DeliveryState.IN_DOUBT:
+        raise InputError(
+            f"delivery {row['id']} is in doubt: settle it first, with deliveries resolve {row['id']} "
+            "--as sent|failed|retry; nothing was changed"
+        )
+    if state not in (DeliveryState.SENT, DeliveryState.FAILED):
+        raise InputError(
+            f"delivery {row['id']} is {state}: only what was sent or failed is sent again; nothing was changed"
+        )
+    problems = invalid_addresses((*row["emails"], *row["cc_emails"]))
+    if not row["emails"] or problems:
+        why = f"{problems[0].address!r}: {problems[0].reason}" if problems else "no address"
+        raise InputError(
+            f"delivery {row['id']}: tenant {row['tenant_code']} cannot get mail ({why}); nothing was changed"
+        )
+
+
+def _check_family(db: Database, delivery_id: int) -> None:
+    other = db.execute(_SQL["unfinished_of_family"], {"id": delivery_id}).fetchone()
+    if other is not None:
+        raise InputError(
+            f"delivery {other['id']} of the same invoices is {other['state']}: wait for it, or settle it, "
+            "before they are sent again; nothing was changed"
+        )
+
+
+def _given(reason: str) -> str:
+    reason = reason.strip()
+    if not reason:
+        raise InputError("give a reason: it is kept with what you decide")
+    return reason

@@ -1,0 +1,1 @@
+"""What people look at: cycles, reports, messages, previews, simulation. Nothing here changes anything."""

@@ -1,0 +1,70 @@
+"""The message of a delivery as the relay got it, or would get it: built again, for a person to look at."""
+
+import email
+import email.policy
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from email.message import EmailMessage
+
+from invoicing.db.connection import Database
+from invoicing.db.statements import load
+from invoicing.domain.errors import NotFoundError
+from invoicing.services.delivery.archive import Archive
+from invoicing.services.delivery.compose import Composer
+
+_SQL = load("delivery")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltMessage:
+    """A delivery's message.
+
+    Args:
+        headers: Name and decoded value, in their order.
+        attachments: File names.
+        is_as_transmitted: Whether its bytes are those of the last transmission, by their SHA-256; None where
+            nothing was transmitted.
+    """
+
+    headers: Sequence[tuple[str, str]]
+    text: str
+    html: str
+    attachments: Sequence[str]
+    payload: bytes
+    is_as_transmitted: bool | None
+
+
+def build_message(db: Database, archive: Archive, delivery_id: int, *, sender: str | None) -> BuiltMessage:
+    """Build a delivery's message again, from the versions and documents that it keeps.
+
+    Args:
+        sender: The connection's own from-address, for settings that name none.
+
+    Raises:
+        NotFoundError: There is no such delivery.
+        DocumentDamagedError, RenderFailedError, UnsafeMessageError, InputError: It cannot be built; the
+            message says why.
+    """
+    row = db.execute(_SQL["delivery"], {"id": min(delivery_id, 2**62)}).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no delivery {delivery_id}")
+    with ExitStack() as stack:
+        payload = Composer(db, archive, stack, sender).compose(row).payload
+    message = email.message_from_bytes(payload, _class=EmailMessage, policy=email.policy.default)
+    attempts = db.execute(_SQL["attempts"], {"id": row["id"]}).fetchall()
+    transmitted = [each["payload_sha256"] for each in attempts if each["payload_sha256"]]
+    return BuiltMessage(
+        headers=[(name, str(value)) for name, value in message.items() if name.lower() != "content-type"],
+        text=_body(message, "plain"),
+        html=_body(message, "html"),
+        attachments=[part.get_filename() or "" for part in message.iter_attachments()],
+        payload=payload,
+        is_as_transmitted=transmitted[-1] == hashlib.sha256(payload).hexdigest() if transmitted else None,
+    )
+
+
+def _body(message: EmailMessage, subtype: str) -> str:
+    part = message.get_body((subtype,))
+    return "" if part is None else str(part.get_content())

@@ -1,0 +1,1 @@
+"""The JSON API: thin, over the services that the pages and the command line use."""

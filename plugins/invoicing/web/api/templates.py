@@ -1,0 +1,204 @@
+"""The JSON API of templates."""
+
+import datetime
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse
+
+from invoicing.rendering.templates import PARTS
+from invoicing.services.agency import templates
+from invoicing.services.agency.settings import TemplateVersion
+from invoicing.services.agency.templates import TemplateFaultyError, TemplateOvertakenError
+from invoicing.web.database import DatabaseDep
+from invoicing.web.door.visitor import VisitorDep
+from invoicing.web.html.i18n import Translator
+from invoicing.web.html.template_problems import in_words
+
+router = APIRouter()
+
+
+class Parts(BaseModel):
+    """The text of every part."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    mail_html: str = Field(alias="mail.html")
+    mail_txt: str = Field(alias="mail.txt")
+    invoice_html: str = Field(alias="invoice.html")
+    invoice_css: str = Field(alias="invoice.css")
+
+    def by_name(self) -> dict[str, str]:
+        """Part to text."""
+        given = self.model_dump(by_alias=True)
+        return {
+            part: given[part].replace("\r\n", "\n").replace("\0", "\N{REPLACEMENT CHARACTER}")
+            for part in PARTS
+        }
+
+
+class Draft(BaseModel):
+    """A text that is not saved yet."""
+
+    parts: Parts
+    language: Literal["es", "en"] = Field("en", description="Of the messages")
+
+
+class NewTemplate(BaseModel):
+    """A template to be made out of another one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(max_length=200)
+    source: str = Field("default", max_length=200)
+
+
+class NewVersion(BaseModel):
+    """A version to be saved."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parts: Parts
+    seen_version: int = Field(description="The version that was read; a newer one is not overwritten")
+
+
+class Restoration(BaseModel):
+    """An earlier version to be brought back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seen_version: int = Field(description="The version in force that was read")
+
+
+class TemplateAnswer(BaseModel):
+    """A version of a template."""
+
+    name: str
+    version: int
+    actor: str
+    created_at: datetime.datetime
+    parts: dict[str, str]
+
+
+class ProblemAnswer(BaseModel):
+    """Something wrong with a template; ``line`` is counted from 1."""
+
+    part: str
+    line: int | None
+    message: str
+    is_warning: bool
+
+
+class CheckAnswer(BaseModel):
+    """What a check found; without an error among it the text can be saved."""
+
+    problems: list[ProblemAnswer]
+
+
+@router.get("/templates")
+def get_templates(db: DatabaseDep) -> list[dict[str, Any]]:
+    """Every template, its version in force, and whether the settings use it."""
+    return [
+        {
+            "name": each.name,
+            "shipped": each.is_shipped,
+            "version": each.version,
+            "versions": each.versions,
+            "actor": each.actor or None,
+            "created_at": each.created_at,
+            "in_use": each.in_use,
+        }
+        for each in templates.list_templates(db)
+    ]
+
+
+@router.post("/templates", status_code=201)
+def post_template(db: DatabaseDep, visitor: VisitorDep, new: NewTemplate) -> TemplateAnswer:
+    """Make a template out of another one."""
+    return _answer(templates.create_template(db, new.name, new.source, actor=visitor.actor))
+
+
+@router.get("/templates/{name}")
+def get_template(db: DatabaseDep, name: str) -> TemplateAnswer:
+    """The version in force."""
+    return _answer(templates.show_template(db, name))
+
+
+@router.put("/templates/{name}", response_model=TemplateAnswer)
+def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersion) -> Any:
+    """Save a new version; no change makes none."""
+    try:
+        return _answer(
+            templates.save_template(
+                db, name, new.parts.by_name(), seen_version=new.seen_version, actor=visitor.actor
+            )
+        )
+    except TemplateFaultyError as error:
+        return _faulty(error)
+    except TemplateOvertakenError as error:
+        return JSONResponse({"detail": str(error)}, status_code=409)
+
+
+@router.post("/templates/{name}/check")
+def post_check(db: DatabaseDep, name: str, draft: Draft) -> CheckAnswer:
+    """What is wrong with a text, by part and line. Changes nothing; takes about a second."""
+    t = Translator(draft.language)
+    found = templates.check_parts(draft.parts.by_name(), templates.show_template(db, name))
+    return CheckAnswer(
+        problems=[
+            ProblemAnswer(
+                part=each.part, line=each.line, message=t.text(each.text), is_warning=each.is_warning
+            )
+            for each in in_words(found)
+        ]
+    )
+
+
+@router.get("/templates/{name}/versions")
+def get_versions(db: DatabaseDep, name: str) -> list[dict[str, Any]]:
+    """Who saved which version and when, newest first; ``cycles``: of the latest that used it."""
+    templates.show_template(db, name)
+    return [
+        {
+            "version": each.version,
+            "actor": each.actor,
+            "created_at": each.created_at,
+            "cycles": list(each.periods),
+        }
+        for each in templates.versions_of(db, name)
+    ]
+
+
+@router.get("/templates/{name}/versions/{version}")
+def get_version(db: DatabaseDep, name: str, version: int) -> TemplateAnswer:
+    """An earlier version."""
+    return _answer(templates.show_version(db, name, version))
+
+
+@router.post("/templates/{name}/versions/{version}/restore", response_model=TemplateAnswer)
+def post_restore(db: DatabaseDep, visitor: VisitorDep, name: str, version: int, order: Restoration) -> Any:
+    """Save an earlier version's text as the newest."""
+    try:
+        return _answer(
+            templates.restore_version(db, name, version, seen_version=order.seen_version, actor=visitor.actor)
+        )
+    except TemplateFaultyError as error:
+        return _faulty(error)
+    except TemplateOvertakenError as error:
+        return JSONResponse({"detail": str(error)}, status_code=409)
+
+
+def _answer(version: TemplateVersion) -> TemplateAnswer:
+    return TemplateAnswer(
+        name=version.template.name,
+        version=version.template.version,
+        actor=version.actor,
+        created_at=version.created_at,
+        parts=dict(version.template.parts),
+    )
+
+
+def _faulty(error: TemplateFaultyError) -> JSONResponse:
+    errors = [{"field": each.part, "line": each.line, "message": each.message} for each in error.problems]
+    return JSONResponse({"detail": str(error), "errors": errors}, status_code=422)

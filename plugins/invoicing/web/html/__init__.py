@@ -1,0 +1,1 @@
+"""How pages become HTML: templating, forms, tables, frames, languages."""

@@ -1,0 +1,136 @@
+"""Pages as HTML: Jinja2 over ``include/templates/pages``, everything escaped."""
+
+import datetime
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import jinja2
+from babel.dates import format_date, format_datetime
+from babel.numbers import format_decimal
+from fastapi import Depends, Request
+from starlette.responses import HTMLResponse
+
+from invoicing.domain.period import Period
+from invoicing.domain.task_address import TaskAddress
+from invoicing.rendering import formats
+from invoicing.services.agency import clock
+from invoicing.web.door.doorkeeper import FormTokens
+from invoicing.web.door.visitor import Visitor
+from invoicing.web.html.airflow_places import run_place, task_place
+from invoicing.web.html.i18n import COOKIE, Translator, chosen_language
+
+FOLDER = Path(__file__).parents[4] / "include" / "templates" / "pages"
+STATIC_FOLDER = FOLDER / "static"
+
+_LOCALES = {"es": "es_CO", "en": "en_US"}
+_YEAR_SECONDS = 365 * 24 * 3600
+
+
+class Pages:
+    """Renders the pages' templates."""
+
+    def __init__(self) -> None:
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(FOLDER),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "when": _when,
+            "day": _day,
+            "month": _month,
+            "number": _number,
+            "money": _money,
+        }
+        self._environment.filters |= {"run_place": run_place, "task_place": task_place}
+        self._environment.filters["path_part"] = lambda text: quote(str(text), safe="")
+        self._environment.filters["as_json"] = lambda value: json.dumps(
+            value, ensure_ascii=False, default=str
+        )
+        self._environment.globals["asset"] = _asset
+        self._environment.globals["task_address"] = TaskAddress.parse
+
+    def respond(self, request: Request, name: str, status: int = 200, **context: Any) -> HTMLResponse:
+        """The page ``name`` in the visitor's language.
+
+        Every template has: ``t`` (`Translator`), ``language``, ``visitor`` (None where nobody is logged in),
+        ``may_change``, ``root`` and ``airflow`` (addresses of this app and of Airflow, without a slash at the
+        end), ``path`` (below ``root``), ``query`` (of the address), ``csrf_token``.
+        """
+        language = chosen_language(request)
+        visitor: Visitor | None = getattr(request.state, "visitor", None)
+        root: str = request.scope.get("root_path", "")
+        tokens: FormTokens = request.app.state.form_tokens
+        html = self._environment.get_template(name).render(
+            {
+                "t": Translator(language),
+                "language": language,
+                "visitor": visitor,
+                "may_change": visitor is not None and visitor.may_change,
+                "root": root,
+                "airflow": root.removesuffix("/invoicing"),
+                "path": request.url.path.removeprefix(root),
+                "query": request.query_params,
+                "language_address": lambda other: f"?{request.url.include_query_params(lang=other).query}",
+                "csrf_token": tokens.issue(visitor) if visitor else "",
+                **context,
+            }
+        )
+        answer = HTMLResponse(html, status_code=status)
+        if request.query_params.get("lang") == language:
+            answer.set_cookie(
+                COOKIE, language, max_age=_YEAR_SECONDS, path=root or "/", samesite="lax", httponly=True
+            )
+        return answer
+
+
+def _pages(request: Request) -> Pages:
+    pages = request.app.state.pages
+    assert isinstance(pages, Pages)
+    return pages
+
+
+PagesDep = Annotated[Pages, Depends(_pages)]
+
+
+@cache
+def _asset(name: str) -> str:
+    """A static file's path below ``root``; it changes with the content, so that browsers may keep it."""
+    content = (STATIC_FOLDER / name).read_bytes()
+    return f"/static/{name}?v={hashlib.sha256(content).hexdigest()[:12]}"
+
+
+@jinja2.pass_context
+def _when(context: jinja2.runtime.Context, instant: datetime.datetime | None) -> str:
+    """An instant in the agency's time zone."""
+    if instant is None:
+        return "–"
+    local = instant.astimezone(clock.zone())
+    return format_datetime(local, "d MMM y, HH:mm:ss", locale=_LOCALES[context["language"]])
+
+
+@jinja2.pass_context
+def _day(context: jinja2.runtime.Context, day: datetime.date | None) -> str:
+    return "–" if day is None else format_date(day, "d MMM y", locale=_LOCALES[context["language"]])
+
+
+@jinja2.pass_context
+def _month(context: jinja2.runtime.Context, period: str | Period) -> str:
+    return formats.month_name(Period.parse(str(period)), context["language"])
+
+
+@jinja2.pass_context
+def _number(context: jinja2.runtime.Context, number: Any) -> str:
+    text: str = format_decimal(number, locale=_LOCALES[context["language"]])
+    return text
+
+
+@jinja2.pass_context
+def _money(context: jinja2.runtime.Context, amount: Any, currency: str) -> str:
+    return formats.money(amount, currency, context["language"])
