@@ -1,18 +1,55 @@
-"""SQL lives in ``queries/*.sql``; each statement has a name."""
+"""SQL lives beside its only owner: ``X.sql`` beside ``X.py``, each statement with a name."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
+
+from psycopg.rows import class_row
+
+from invoicing.db.connection import Database
 
 QUERIES = Path(__file__).parent / "queries"
+
+Row = TypeVar("Row")
+
+
+@cache
+def beside(module_file: str) -> dict[str, bytes]:
+    """The statements of a module, by their ``-- name:``.
+
+    Args:
+        module_file: The module's ``__file__``.
+    """
+    return _read(Path(module_file).with_suffix(".sql"))
 
 
 @cache
 def load(noun: str) -> dict[str, bytes]:
     """Statements of ``queries/<noun>.sql`` by their ``-- name:``."""
-    text = (QUERIES / f"{noun}.sql").read_text(encoding="utf-8")
-    head, *rest = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    return _read(QUERIES / f"{noun}.sql")
+
+
+def fetch_all(
+    db: Database, kind: type[Row], statement: bytes, parameters: Mapping[str, Any] | None = None
+) -> list[Row]:
+    """Run ``statement``; its rows as values of ``kind``, a dataclass with a field a column."""
+    with db.cursor(row_factory=class_row(kind)) as cursor:
+        return cursor.execute(statement, parameters).fetchall()
+
+
+def fetch_one(
+    db: Database, kind: type[Row], statement: bytes, parameters: Mapping[str, Any] | None = None
+) -> Row | None:
+    """Run ``statement``; its first row as a value of ``kind``, None where there is none."""
+    with db.cursor(row_factory=class_row(kind)) as cursor:
+        return cursor.execute(statement, parameters).fetchone()
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    head, *rest = re.split(r"^-- name: (\w+)\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     names = rest[::2]
     if head.strip() or len(set(names)) != len(names):
-        raise AssertionError(f"{noun}.sql: text before the first name, or a name given twice")
+        raise AssertionError(f"{path.name}: text before the first name, or a name given twice")
     return dict(zip(names, (sql.encode() for sql in rest[1::2]), strict=True))

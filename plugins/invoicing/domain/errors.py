@@ -1,14 +1,49 @@
 """Every error that the project raises on purpose.
 
-`InvoicingError` has two branches. `InputError` says that the call, a setting or a file is wrong and the caller
-must change it: `ImportRejectedError` for files, with every bad row, and `NotFoundError` for what was asked for
-by name. `WorkFailedError` says that the work could not be done: `TemporaryFailureError` where repeating it
-later, by itself, may help, and `PermanentFailureError` where it does not until a person has acted.
+Each is a code and its values; the words, in either language, are in `invoicing.words.failures` and belong to whoever
+shows it. ``str`` gives the English ones, for logs.
+
+    InvoicingError
+    ├── InputError                  the call, a setting or a file is wrong; nothing was changed
+    │   ├── NotFoundError           what was asked for by its name does not exist
+    │   ├── StaleEditError          somebody else changed it in the meantime
+    │   └── ImportRejectedError     input files, with every bad row
+    └── WorkFailedError             the work could not be done, or not all of it
+        ├── TemporaryFailureError   repeating it later, by itself, may help
+        └── PermanentFailureError   a person has to act first
 """
+
+from collections.abc import Mapping, Sequence
+
+from invoicing.words import Language
+from invoicing.words.failures import FAILURES, tell
 
 
 class InvoicingError(Exception):
-    """Base of all errors raised on purpose; the message says what is wrong and what to do."""
+    """Base of all errors raised on purpose.
+
+    Args:
+        code: What went wrong: a key of `FAILURES`.
+        values: What its words speak of, by name. ``field``: the field of a form, or of a JSON body, that is wrong.
+    """
+
+    field: str | None = None
+
+    def __init__(self, code: str, /, **values: object) -> None:
+        self.code = code
+        self.values: Mapping[str, object] = values
+        if "field" in values:
+            self.field = str(values["field"])
+        super().__init__(code)
+
+    def __str__(self) -> str:
+        return self.in_words("en")
+
+    def in_words(self, language: Language) -> str:
+        """The error in words."""
+        if self.code not in FAILURES:  # not yet a code: the words themselves
+            return self.code
+        return tell(self, language)
 
 
 class InputError(InvoicingError):
@@ -19,14 +54,18 @@ class NotFoundError(InputError):
     """What was asked for by its name or number does not exist."""
 
 
+class StaleEditError(InputError):
+    """Somebody else, or an import, changed what the person had before them. Nothing was changed."""
+
+
 class ImportRejectedError(InputError):
     """Input files were rejected whole.
 
     Args:
-        problems: One line a bad row: file, line, column, value, why.
+        problems: One a bad row: file, line, column, value, why.
     """
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: Sequence[str]) -> None:
         self.problems = problems
         listing = "\n".join(f"  {problem}" for problem in problems)
         super().__init__(f"nothing was imported; {len(problems)} problem(s) to mend:\n{listing}")

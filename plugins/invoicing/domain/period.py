@@ -32,7 +32,7 @@ class Period:
         """Read ``YYYY-MM``; raises `InputError` for anything else."""
         match = re.fullmatch(r"([0-9]{4})-([0-9]{2})", text)
         if match is None:
-            raise InputError(f"period {text!r} is not of the form YYYY-MM, for example 2026-11")
+            raise InputError("period_malformed", text=text)
         return cls(int(match[1]), int(match[2]))
 
     @classmethod

@@ -13,8 +13,8 @@ from invoicing.domain.errors import InputError
 from invoicing.domain.settings import Settings
 from invoicing.rendering.validation import validate_subject
 from invoicing.services.agency.settings import current_template, template_names
-from invoicing.web.html.i18n import Text
 from invoicing.web.html.template_problems import spoken
+from invoicing.words import Text
 
 LABELS: Mapping[str, Text] = {
     "auto_send": ("Habilitar envío automático", "Enable automatic sending"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from invoicing.rendering.validation import Problem
-from invoicing.web.html.i18n import Text
+from invoicing.words import Text
 
 _SPANISH: Sequence[tuple[str, str]] = (
     (r"unknown variable '(.+)'; known are (.*)", "no existe la variable «{0}»; existen {1}"),

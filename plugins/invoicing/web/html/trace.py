@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from invoicing.web.html.i18n import Text
+from invoicing.words import Text
 
 _NO_MAIL: Text = (" → sin correo", " → no mail")
 

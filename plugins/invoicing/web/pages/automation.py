@@ -20,9 +20,9 @@ from invoicing.services.views.settings_history import differences, settings_chan
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
-from invoicing.web.html.i18n import Text
 from invoicing.web.html.settings_form import LABELS, VALUES, LogoError, find_problems, logo_uri
 from invoicing.web.html.templating import PagesDep
+from invoicing.words import Text
 
 router = APIRouter(prefix="/automation")
 

@@ -20,9 +20,10 @@ from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import SubmittedDep, see_other
 from invoicing.web.html.frames import html_frame, pdf_response, pictures_frame, problem_frame, text_frame
-from invoicing.web.html.i18n import Text, TranslatorDep
+from invoicing.web.html.i18n import TranslatorDep
 from invoicing.web.html.templating import PagesDep
 from invoicing.web.pages.cycles import tenant_page
+from invoicing.words import Text
 
 router = APIRouter()
 

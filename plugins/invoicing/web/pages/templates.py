@@ -29,9 +29,10 @@ from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
 from invoicing.web.html.frames import html_frame, pdf_response, pictures_frame, problem_frame, text_frame
-from invoicing.web.html.i18n import Text, Translator, TranslatorDep
+from invoicing.web.html.i18n import Translator, TranslatorDep
 from invoicing.web.html.template_problems import Complaint, field_of, in_words, spoken
 from invoicing.web.html.templating import PagesDep
+from invoicing.words import Text
 
 router = APIRouter(prefix="/templates")
 

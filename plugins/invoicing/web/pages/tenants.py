@@ -22,9 +22,9 @@ from invoicing.services.agency.tenants import (
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
-from invoicing.web.html.i18n import Text
 from invoicing.web.html.table import TablePage, TableQuery
 from invoicing.web.html.templating import PagesDep
+from invoicing.words import Text
 
 router = APIRouter(prefix="/tenants")
 
@@ -143,14 +143,14 @@ def save(
             f"«{error.problem.address}» no es una dirección de correo: corríjala o quítela.",
             f"“{error.problem.address}” is not an e-mail address: mend it or take it away. {error.problem.reason}",
         )
-        return _page(request, pages, before, typed, status=422, problems={error.field: wrong})
+        return _page(request, pages, before, typed, status=422, problems={str(error.field): wrong})
     except TooManyAddressesError as error:
         most = tenants.MOST_ADDRESSES
         many: Text = (
             f"Son demasiadas: máximo {most} direcciones.",
             f"They are too many: at most {most} addresses.",
         )
-        return _page(request, pages, before, typed, status=422, problems={error.field: many})
+        return _page(request, pages, before, typed, status=422, problems={str(error.field): many})
     except NotFoundError:
         raise
     except InputError as error:

@@ -1,0 +1,45 @@
+"""The ledger in words: reasons of decisions, states, verdicts of attempts."""
+
+from collections.abc import Mapping
+
+from invoicing.words import Text
+
+REASONS: Mapping[str, Text] = {
+    "sending_disabled": ("El envío automático está apagado", "Automatic sending is off"),
+    "tenant_disabled": ("El tercero tiene el envío apagado", "The tenant's own switch is off"),
+    "global_only_multiple": (
+        "La agencia solo envía a quien tiene varias facturas",
+        "The agency writes only to tenants with several invoices",
+    ),
+    "tenant_only_multiple": (
+        "El tercero solo recibe si tiene varias facturas",
+        "The tenant wants mail only for several invoices",
+    ),
+    "no_email": ("Sin dirección de correo", "No e-mail address"),
+    "invalid_email": ("Dirección de correo no válida", "Invalid e-mail address"),
+}
+
+STATES: Mapping[str, Text] = {
+    "pending": ("Por enviar", "To send"),
+    "claimed": ("Tomado", "Claimed"),
+    "transmitting": ("Transmitiendo", "Transmitting"),
+    "sent": ("Enviado", "Sent"),
+    "failed": ("Fallido", "Failed"),
+    "in_doubt": ("En duda", "In doubt"),
+    "held": ("Retenido", "Held"),
+    "cancelled": ("Cancelado", "Cancelled"),
+    "open": ("Abierto", "Open"),
+    "closed": ("Cerrado", "Closed"),
+    "running": ("En curso", "Running"),
+    "success": ("Terminado", "Finished"),
+    "issued": ("Emitida", "Issued"),
+    "void": ("Anulada", "Void"),
+}
+
+VERDICTS: Mapping[str, Text] = {
+    "accepted": ("Aceptado", "Accepted"),
+    "refused_temporarily": ("Rechazado por ahora", "Refused for now"),
+    "refused_permanently": ("Rechazado", "Refused"),
+    "not_sent": ("No salió", "Not sent"),
+    "in_doubt": ("En duda", "In doubt"),
+}
