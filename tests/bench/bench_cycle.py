@@ -34,8 +34,8 @@ from invoicing.services.agency.imports import import_folder
 from invoicing.services.billing import count, generate
 from invoicing.services.billing import runs as cycles
 from invoicing.services.delivery import deliver, documents, render, select
-from invoicing.services.delivery.deliver import Worker
 from invoicing.services.delivery.journal import Journal
+from invoicing.services.delivery.ledger import Worker
 from invoicing.services.views import report, simulate
 
 ROOT = Path(__file__).parents[2]

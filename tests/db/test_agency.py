@@ -14,7 +14,7 @@ from invoicing.services.agency import settings
 from invoicing.services.agency.imports import import_folder
 from invoicing.services.billing import count, generate
 from invoicing.services.billing import runs as cycles
-from invoicing.services.delivery import select
+from invoicing.services.delivery import closing, select
 
 AGENCY = Path(__file__).parents[1] / "data" / "agency"
 EXPECTED: dict[str, Any] = json.loads((AGENCY / "expected.json").read_text())
@@ -64,7 +64,7 @@ def test_the_agency_gives_the_expected_cycle(db: Database, variant: str) -> None
         tenant: {**mail, "invoices": sorted(mail["invoices"])} for tenant, mail in expected["mails"].items()
     }
     assert sum((row["total"] for row in invoices), Decimal(0)) == Decimal(expected["totals"]["total"])
-    assert cycles.imbalances(db, cycle_id) == []
+    assert closing.imbalances(db, cycle_id) == []
 
 
 def test_a_second_run_changes_nothing(db: Database) -> None:

@@ -18,7 +18,7 @@ from invoicing.services.agency.imports import import_folder
 from invoicing.services.agency.settings import change_settings
 from invoicing.services.billing import count, generate
 from invoicing.services.billing import runs as cycles
-from invoicing.services.delivery import select
+from invoicing.services.delivery import closing, select
 
 # Debian's; where it is another one, what is first on the PATH.
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -62,7 +62,7 @@ def populate(db: Database) -> None:
         for state in ("claimed", "transmitting", "sent"):
             _move(db, delivery_id, state, "250 2.0.0 Ok: queued as 4FzQ1p")
     with contextlib.suppress(PermanentFailureError):  # the run ends as failed: that is what is to be seen
-        cycles.close_run(db, run_id)
+        closing.close_run(db, run_id)
 
 
 def _move(db: Database, delivery_id: int, state: str, reply: str | None) -> None:
@@ -70,15 +70,15 @@ def _move(db: Database, delivery_id: int, state: str, reply: str | None) -> None
     db.execute(
         "UPDATE invoicing.delivery SET state = %(state)s, actor = 'worker',"
         " claimed_by = 'monthly_invoicing/manual__1/send_invoices/0',"
-        " lease_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END,"
-        " attempts = attempts + (%(state)s = 'claimed')::int, lease_token = lease_token + (%(state)s = 'claimed')::int,"
+        " claim_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END,"
+        " attempts = attempts + (%(state)s = 'claimed')::int, claim_token = claim_token + (%(state)s = 'claimed')::int,"
         " last_reply = CASE WHEN %(state)s IN ('sent', 'failed') THEN %(reply)s END WHERE id = %(id)s",
         {"id": delivery_id, "state": state, "reply": reply},
     )
     if state == "claimed":
         db.execute(
-            "INSERT INTO invoicing.delivery_attempt (delivery_id, lease_token, claimed_by, host)"
-            " SELECT id, lease_token, claimed_by, 'mail.example' FROM invoicing.delivery WHERE id = %s",
+            "INSERT INTO invoicing.delivery_attempt (delivery_id, claim_token, claimed_by, host)"
+            " SELECT id, claim_token, claimed_by, 'mail.example' FROM invoicing.delivery WHERE id = %s",
             [delivery_id],
         )
     if state in ("sent", "failed"):

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class DeliveryState(StrEnum):
-    """State of a delivery (contract, section 5); the database's trigger holds the same transitions."""
+    """State of a delivery (docs/contract.md, section 5); the database's trigger holds the same transitions."""
 
     PENDING = "pending"
     CLAIMED = "claimed"
@@ -15,6 +15,11 @@ class DeliveryState(StrEnum):
     IN_DOUBT = "in_doubt"
     HELD = "held"
     CANCELLED = "cancelled"
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing is left for a worker to do."""
+        return self in (DeliveryState.SENT, DeliveryState.CANCELLED, DeliveryState.HELD)
 
 
 @dataclass(frozen=True, slots=True)

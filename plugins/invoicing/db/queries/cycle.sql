@@ -36,12 +36,6 @@ UPDATE invoicing.cycle_run SET counted_at = now(), counts = counts || %(counts)s
 -- name: mark_decided
 UPDATE invoicing.cycle_run SET decided_at = now(), counts = counts || %(counts)s WHERE id = %(run_id)s;
 
--- name: end_run
-UPDATE invoicing.cycle_run SET state = %(state)s, ended_at = now() WHERE id = %(run_id)s;
-
--- name: close_cycle
-UPDATE invoicing.billing_cycle SET state = 'closed', closed_at = now() WHERE id = %(cycle_id)s;
-
 -- name: cycle_of_period
 SELECT id, period, state, opened_at, closed_at FROM invoicing.billing_cycle WHERE period = %(period)s;
 
@@ -66,57 +60,12 @@ GROUP BY 1;
 -- name: delivery_counts
 SELECT state, count(*) AS deliveries FROM invoicing.delivery WHERE cycle_id = %(cycle_id)s GROUP BY state;
 
--- name: first_delivery_counts
--- What a monthly run answers for; a resend is its own run's.
-SELECT state, count(*) AS deliveries FROM invoicing.delivery
-WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' GROUP BY state;
-
 -- name: unissued
 SELECT l.code AS lease, t.code AS tenant, u.total, u.currency
 FROM invoicing.unissued_invoice AS u
 JOIN invoicing.lease AS l ON l.id = u.lease_id
 JOIN invoicing.tenant AS t ON t.id = l.tenant_id
 WHERE u.cycle_id = %(cycle_id)s ORDER BY l.code;
-
--- name: imbalances
--- What keeps a cycle from balancing (contract, section 5), one row a fault: none means that tenants with
--- invoices = decisions, that every invoice due to be sent is in exactly one live first delivery, and that no
--- tenant who gets no mail has one that was not sent already.
-WITH standing AS (
-    SELECT id, number, tenant_id FROM invoicing.invoice
-    WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND state = 'issued'
-), current_decision AS (
-    SELECT tenant_id, reason, invoice_count FROM invoicing.decision WHERE cycle_id = %(cycle_id)s AND superseded_at IS NULL
-), live AS (
-    SELECT di.invoice_id, d.tenant_id, d.id, d.state FROM invoicing.delivery AS d
-    JOIN invoicing.delivery_invoice AS di ON di.delivery_id = d.id
-    WHERE d.cycle_id = %(cycle_id)s AND d.purpose = 'initial' AND di.live
-)
-SELECT 'tenant ' || t.code || ' has invoices and no decision' AS fault
-FROM (SELECT DISTINCT tenant_id FROM standing) AS s
-JOIN invoicing.tenant AS t ON t.id = s.tenant_id
-WHERE NOT EXISTS (SELECT FROM current_decision AS c WHERE c.tenant_id = s.tenant_id)
-UNION ALL
-SELECT 'tenant ' || t.code || ' has a decision and no invoice'
-FROM current_decision AS c JOIN invoicing.tenant AS t ON t.id = c.tenant_id
-WHERE NOT EXISTS (SELECT FROM standing AS s WHERE s.tenant_id = c.tenant_id)
-UNION ALL
-SELECT 'tenant ' || t.code || ' was decided on with ' || c.invoice_count || ' of its ' || count(*) || ' invoices'
-FROM current_decision AS c JOIN invoicing.tenant AS t ON t.id = c.tenant_id
-JOIN standing AS s ON s.tenant_id = c.tenant_id
-GROUP BY t.code, c.invoice_count HAVING count(*) > c.invoice_count
-UNION ALL
-SELECT 'invoice ' || s.number || ' is to be sent and is in no delivery'
-FROM standing AS s JOIN current_decision AS c ON c.tenant_id = s.tenant_id AND c.reason IS NULL
-WHERE NOT EXISTS (SELECT FROM live WHERE live.invoice_id = s.id)
-UNION ALL
-SELECT DISTINCT 'delivery ' || live.id || ' is ' || live.state || ' though its tenant gets no mail'
-FROM live JOIN current_decision AS c ON c.tenant_id = live.tenant_id AND c.reason IS NOT NULL
-WHERE live.state IN ('pending', 'failed', 'held')
-UNION ALL
-SELECT DISTINCT 'delivery ' || live.id || ' carries an invoice that does not stand'
-FROM live WHERE live.state NOT IN ('sent', 'in_doubt') AND NOT EXISTS (SELECT FROM standing AS s WHERE s.id = live.invoice_id)
-LIMIT 50;
 
 -- name: unissued_clear
 DELETE FROM invoicing.unissued_invoice WHERE cycle_id = %(cycle_id)s;

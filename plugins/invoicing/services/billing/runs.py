@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 import invoicing
 from invoicing.db.connection import Database
 from invoicing.db.statements import load
-from invoicing.domain.errors import NotFoundError, PermanentFailureError
+from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.agency import settings as settings_service
 
@@ -100,51 +100,6 @@ def mark(db: Database, run: Run, stage: str, counts: dict[str, Any]) -> None:
 def is_sending_disabled(db: Database, run_id: int) -> bool:
     """The global rule, of the run's snapshot."""
     return not load_run(db, run_id).settings.settings.auto_send
-
-
-def close_run(db: Database, run_id: int) -> dict[str, Any]:
-    """End the run: check that the cycle balances and that every delivery due was sent.
-
-    Returns:
-        Counts of decisions and deliveries.
-
-    Raises:
-        PermanentFailureError: What is missing or wrong, in words. The run is kept as failed.
-    """
-    run = load_run(db, run_id)
-    row = db.execute(_SQL["run"], {"run_id": run_id}).fetchone()
-    assert row is not None
-    faults = [
-        f"the run never got as far as {stage}"
-        for stage in ("generated", "counted", "decided")
-        if row[f"{stage}_at"] is None and (run.cycle_id is not None or stage == "decided")
-    ]
-    states = delivery_counts(db, run)
-    faults += imbalances(db, run.cycle_id) if run.cycle_id is not None else []
-    faults += [
-        f"{states[state]} {'delivery is' if states[state] == 1 else 'deliveries are'} {state}"
-        for state in ("failed", "in_doubt", "pending", "claimed", "transmitting")
-        if states.get(state)
-    ]
-    with db.transaction():
-        db.execute(_SQL["end_run"], {"run_id": run_id, "state": "failed" if faults else "success"})
-        if run.cycle_id is not None and not faults:
-            db.execute(_SQL["close_cycle"], {"cycle_id": run.cycle_id})
-    if faults:
-        raise PermanentFailureError("the run has failed: " + "; ".join(faults))
-    return {"deliveries": states}
-
-
-def delivery_counts(db: Database, run: Run) -> dict[str, int]:
-    """Deliveries by state: of the run's cycle; of the run itself where it belongs to none."""
-    statement = load("delivery")["counts_of_run"] if run.cycle_id is None else _SQL["first_delivery_counts"]
-    parameters = {"cycle_id": run.cycle_id, "run_id": run.id}
-    return {row["state"]: row["deliveries"] for row in db.execute(statement, parameters)}
-
-
-def imbalances(db: Database, cycle_id: int) -> list[str]:
-    """Why the cycle does not balance; empty where it does. At most 50 faults are named."""
-    return [row["fault"] for row in db.execute(_SQL["imbalances"], {"cycle_id": cycle_id})]
 
 
 def code_version() -> str:

@@ -17,6 +17,7 @@ from invoicing.domain.settings import Settings
 from invoicing.services.billing import count
 from invoicing.services.billing import runs as cycles
 from invoicing.services.billing.runs import Run
+from invoicing.services.delivery.ledger import reopen_failed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,7 +190,7 @@ def _reopen_failed(db: Database, run: Run, to_send: "pd.DataFrame") -> None:
     tenant_ids = [int(tenant_id) for tenant_id in to_send["tenant_id"]]
     failed = db.execute(_DELIVERY["failed_of_tenants"], {"cycle_id": run.cycle_id, "tenant_ids": tenant_ids})
     ids = [row["id"] for row in failed]
-    _run_statement(db, "reopen_failed", run, ids=ids, reason="another run tries again")
+    reopen_failed(db, ids, actor=f"{run.dag_id}/{run.dag_run_id}", reason="another run tries again")
 
 
 def _prepare(db: Database, run: Run, to_send: "pd.DataFrame") -> None:

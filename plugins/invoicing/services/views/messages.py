@@ -13,6 +13,7 @@ from invoicing.db.statements import load
 from invoicing.domain.errors import NotFoundError
 from invoicing.services.delivery.archive import Archive
 from invoicing.services.delivery.compose import Composer
+from invoicing.services.delivery.ledger import find_delivery
 
 _SQL = load("delivery")
 
@@ -47,13 +48,13 @@ def build_message(db: Database, archive: Archive, delivery_id: int, *, sender: s
         DocumentDamagedError, RenderFailedError, UnsafeMessageError, InputError: It cannot be built; the
             message says why.
     """
-    row = db.execute(_SQL["delivery"], {"id": min(delivery_id, 2**62)}).fetchone()
-    if row is None:
+    delivery = find_delivery(db, min(delivery_id, 2**62))
+    if delivery is None:
         raise NotFoundError(f"there is no delivery {delivery_id}")
     with ExitStack() as stack:
-        payload = Composer(db, archive, stack, sender).compose(row).payload
+        payload = Composer(archive, stack, sender).compose(db, delivery).payload
     message = email.message_from_bytes(payload, _class=EmailMessage, policy=email.policy.default)
-    attempts = db.execute(_SQL["attempts"], {"id": row["id"]}).fetchall()
+    attempts = db.execute(_SQL["attempts"], {"id": delivery.id}).fetchall()
     transmitted = [each["payload_sha256"] for each in attempts if each["payload_sha256"]]
     return BuiltMessage(
         headers=[(name, str(value)) for name, value in message.items() if name.lower() != "content-type"],

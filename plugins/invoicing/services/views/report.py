@@ -11,7 +11,8 @@ from invoicing.db.statements import load
 from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
-from invoicing.services.billing import runs as cycles
+from invoicing.services.delivery import closing
+from invoicing.words.failures import tell
 
 _CYCLE = load("cycle")
 
@@ -34,7 +35,7 @@ def show_cycle(db: Database, period: Period) -> Json:
         for row in db.execute(_CYCLE["delivery_counts"], {"cycle_id": cycle["id"]})
     }
     unissued = db.execute(_CYCLE["unissued"], {"cycle_id": cycle["id"]}).fetchall()
-    faults = cycles.imbalances(db, cycle["id"])
+    faults = [tell(fault) for fault in closing.imbalances(db, cycle["id"])]
     return {
         "period": str(period),
         "state": cycle["state"],

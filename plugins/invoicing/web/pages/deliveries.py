@@ -11,8 +11,8 @@ from invoicing.domain.errors import InputError, InvoicingError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.pictures import draw_pages
-from invoicing.services.delivery import documents, resolution
-from invoicing.services.delivery.documents import DocumentDamagedError, KeptDocument
+from invoicing.services.delivery import archive, resolution
+from invoicing.services.delivery.archive import DocumentDamagedError, KeptDocument
 from invoicing.services.views import cycles as cycle_pages
 from invoicing.services.views.messages import BuiltMessage, build_message
 from invoicing.web.announcement import announce
@@ -267,5 +267,5 @@ def _not_built(t: TranslatorDep, error: InvoicingError) -> str:
 def _kept(request: Request, db: DatabaseDep, invoice: Mapping[str, Any]) -> KeptDocument:
     if not invoice["sha256"]:
         raise NotFoundError(f"invoice {invoice['number']} has no document yet")
-    (kept,) = documents.fetch(db, request.app.state.outside.open_archive(), [invoice["id"]])
+    (kept,) = archive.fetch(db, request.app.state.outside.open_archive(), [invoice["id"]])
     return kept
