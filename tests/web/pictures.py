@@ -151,6 +151,10 @@ def open_page(browser: Browser, site: Site, **options: Any) -> Page:
     return context.new_page()
 
 
+def height_of(page: Page) -> int:
+    return min(LONGEST, int(page.evaluate("document.documentElement.scrollHeight")))
+
+
 def photograph_pages(browser: Browser, site: Site, folder: Path) -> None:
     """One file a page, theme, language and width: ``NAME-SCHEME-LANGUAGE-WIDTH.png``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,7 +168,9 @@ def photograph_pages(browser: Browser, site: Site, folder: Path) -> None:
             for scheme, width in product(("light", "dark"), (1280, 390)):
                 page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 page.set_viewport_size({"width": width, "height": 900})
-                height = min(LONGEST, page.evaluate("document.documentElement.scrollHeight"))
+                # What sticks to the window's edge is to stick to the picture's.
+                page.set_viewport_size({"width": width, "height": height_of(page)})
+                height = height_of(page)
                 page.screenshot(
                     path=folder / f"{name}-{scheme}-{language}-{width}.png",
                     full_page=True,
