@@ -1,4 +1,4 @@
-"""Invoices made outside the monthly job (contract, section 4)."""
+"""Invoices made outside the monthly job (docs/contract.md, section 4)."""
 
 from pathlib import Path
 

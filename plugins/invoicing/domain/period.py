@@ -11,7 +11,7 @@ from invoicing.domain.errors import InputError
 
 @dataclass(frozen=True, slots=True, order=True)
 class Period:
-    """One calendar month, billed in advance (contract, section 5).
+    """One calendar month, billed in advance (docs/contract.md, section 5).
 
     Args:
         year: 2000 to 2199.

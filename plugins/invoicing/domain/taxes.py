@@ -10,7 +10,7 @@ from invoicing.domain.errors import InputError
 
 TaxName = Literal["iva", "retefuente", "reteiva", "reteica"]
 
-# Smallest unit in which an amount of a currency is billed (contract, section 5: 1 for COP).
+# Smallest unit in which an amount of a currency is billed (docs/contract.md, section 5: 1 for COP).
 # The pesos below have cents in ISO 4217 that nobody pays in; the rest are ISO 4217's minor units.
 _ROUNDING_UNIT = {
     "COP": Decimal(1),

@@ -1,4 +1,4 @@
-"""Import an agency's files, all or nothing; read the file of ``invoices create`` (contract, section 4)."""
+"""Import an agency's files, all or nothing; read the file of ``invoices create`` (docs/contract.md, section 4)."""
 
 import datetime
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The columns of each input file and what may stand in them (contract, section 4)."""
+"""The columns of each input file and what may stand in them (docs/contract.md, section 4)."""
 
 import datetime
 import re

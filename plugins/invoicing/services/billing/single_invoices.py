@@ -43,7 +43,7 @@ class SingleInvoices:
 
 
 def create_from_file(db: Database, path: Path, *, actor: str) -> SingleInvoices:
-    """Store the invoices of ``path`` (contract, section 4), issued today; all of them or none.
+    """Store the invoices of ``path`` (docs/contract.md, section 4), issued today; all of them or none.
 
     Raises:
         ImportRejectedError: Every bad row, by line.

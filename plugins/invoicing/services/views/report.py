@@ -1,4 +1,4 @@
-"""What a cycle, its tenants, invoices and deliveries look like now: the JSON of contract section 1."""
+"""What a cycle, its tenants, invoices and deliveries look like now: the JSON of docs/contract.md, section 1."""
 
 from collections import defaultdict
 from decimal import Decimal
