@@ -198,7 +198,8 @@ def import_(
         for name, c in summary.files.items()
     }
     if as_json:
-        _print_json({"files": files, "warnings": list(summary.warnings), "ignored": list(summary.ignored)})
+        warnings = [str(warning) for warning in summary.warnings]
+        _print_json({"files": files, "warnings": warnings, "ignored": list(summary.ignored)})
     else:
         rows = [{"file": name, **counts} for name, counts in files.items()]
         _print_table("imported", rows, ["file", "added", "updated", "unchanged", "removed"])

@@ -16,8 +16,13 @@ from invoicing.words.ledger import STATES
 class Failure(Protocol):
     """Anything with a code and values: an error, or one of the problems that an error lists."""
 
-    code: str
-    values: Mapping[str, object]
+    @property
+    def code(self) -> str:
+        """A key of `FAILURES`."""
+
+    @property
+    def values(self) -> Mapping[str, object]:
+        """What its words speak of, by name."""
 
 
 FAILURES: Mapping[str, Text] = {
@@ -27,7 +32,149 @@ FAILURES: Mapping[str, Text] = {
         "period {text!r} is not of the form YYYY-MM, for example 2026-11",
     ),
     # services.agency
+    "import_rejected": (
+        "no se importó nada; {count} problema(s) por corregir:",
+        "nothing was imported; {count} problem(s) to mend:",
+    ),
+    "import_under_way": (
+        "otra importación lleva más de un minuto: repita esta cuando aquella termine",
+        "another import has been running for more than a minute: repeat this one when it has ended",
+    ),
+    "folder_unreadable": (
+        "no se puede leer la carpeta {folder}: {reason}",
+        "folder {folder} cannot be read: {reason}",
+    ),
+    "folder_without_files": (
+        "la carpeta {folder} no tiene ninguno de los archivos {files}",
+        "folder {folder} has none of the files {files}",
+    ),
+    "file_unreadable": ("no se puede leer {path}: {reason}", "{path} cannot be read: {reason}"),
+    # services.agency: a file and its lines; the place comes before
+    "file_is_utf16": (
+        "el archivo está en UTF-16: guárdelo como CSV UTF-8",
+        "the file is UTF-16: save it as CSV UTF-8",
+    ),
+    "file_empty": (
+        "el archivo está vacío: su primera línea debe nombrar las columnas {columns}",
+        "the file is empty: its first line must name the columns {columns}",
+    ),
+    "columns_without_commas": (
+        "las columnas no están separadas por comas: guarde el archivo como CSV con comas",
+        "the columns are not separated by commas: save the file as CSV with commas",
+    ),
+    "column_twice": ("el encabezado tiene dos veces esta columna", "the header has this column twice"),
+    "column_unknown": (
+        "columna desconocida; las que existen son {known}",
+        "unknown column; known are {known}",
+    ),
+    "column_missing": ("al encabezado le falta esta columna", "the header lacks this column"),
+    "line_not_utf8": (
+        "el byte {byte} de la línea (0x{octet:02x}) no es UTF-8: guarde el archivo como CSV UTF-8",
+        "byte {byte} of the line (0x{octet:02x}) is not UTF-8: save the file as CSV UTF-8",
+    ),
+    "line_too_long": ("tiene más de {most} caracteres", "longer than {most} characters"),
+    "quote_not_closed": (
+        "hay una comilla que no se cierra en su línea",
+        "a quote is not closed on its line",
+    ),
+    "quote_inside_value": (
+        'hay una comilla dentro de un valor: ponga el valor entre comillas y duplique las de adentro ("")',
+        'a quote stands inside a value: put the value in quotes and double the quotes in it ("")',
+    ),
+    "row_of_other_width": (
+        "{values} valores donde el encabezado tiene {columns} columnas",
+        "{values} values where the header has {columns} columns",
+    ),
+    # services.agency: a value of a file
+    "value_repeated": ("ya está en la línea {first}", "line {first} has it already"),
+    "value_empty": ("no puede quedar vacío", "must not be empty"),
+    "value_too_long": ("tiene más de {most} caracteres", "longer than {most} characters"),
+    "value_not_a_choice": ("debe ser {opciones}", "must be {choices}"),
+    "value_refused": ("no es válido: {message}", "{message}"),
+    "contains_line_break": ("contiene un salto de línea", "contains a line break"),
+    "contains_nul": ("contiene un carácter NUL", "contains a NUL character"),
+    "contains_control_character": (
+        "contiene un tabulador u otro carácter de control",
+        "contains a tab or another control character",
+    ),
+    "unseen_character": (
+        "contiene un carácter que no se ve ({text!a})",
+        "contains a character that cannot be seen ({text!a})",
+    ),
+    "not_yes_or_no": ("debe ser 'yes' (sí) o 'no'", "must be 'yes' or 'no'"),
+    "not_yes_no_or_empty": ("debe ser 'yes' (sí), 'no' o vacío", "must be 'yes', 'no' or empty"),
+    "not_a_date": ("no es una fecha (AAAA-MM-DD)", "not a date (YYYY-MM-DD)"),
+    "no_such_day": (
+        "no es una fecha (AAAA-MM-DD): ese día no existe en el calendario",
+        "not a date (YYYY-MM-DD): the calendar has no such day",
+    ),
+    "date_too_early": ("es una fecha anterior a {earliest}", "a date before {earliest}"),
+    "not_a_month": (
+        "no es un mes entre 2000-01 y 2199-12 (AAAA-MM)",
+        "not a month between 2000-01 and 2199-12 (YYYY-MM)",
+    ),
+    "ends_before_start": ("es anterior a {column} ({start})", "before {column} ({start})"),
+    "not_a_number": (
+        "no es un número: cifras, punto antes de los decimales y nada entre los miles",
+        "not a number: digits, a point before decimals, nothing between thousands",
+    ),
+    "too_many_decimals": ("tiene más de {most} decimales", "more than {most} decimals"),
+    "number_too_large": (
+        "está fuera de rango: debe ser menor que {limit:f}",
+        "out of range: must be less than {limit:f}",
+    ),
+    "number_negative": ("no puede ser negativo", "must not be negative"),
+    "not_a_fraction": (
+        "debe ser una fracción, desde 0 y menor que 1 (0.19 es el 19 %)",
+        "must be a fraction, at least 0 and less than 1 (0.19 for 19 %)",
+    ),
+    "not_a_currency": ("debe ser una de {known}", "must be one of {known}"),
+    "city_missing": (
+        "no puede quedar vacío: el reteica lo cobra una ciudad",
+        "must not be empty: reteica is levied by a city",
+    ),
+    "city_unexpected": (
+        "debe quedar vacío: {tax} es igual en todas las ciudades",
+        "must be empty: {tax} is the same in every city",
+    ),
+    "rate_in_force_already": (
+        "la línea {line} tiene una tarifa de {tax} que rige ese día",
+        "line {line} has a rate of {tax} in force on that day",
+    ),
+    "city_rate_in_force_already": (
+        "la línea {line} tiene una tarifa de {tax} de {city} que rige ese día",
+        "line {line} has a rate of {tax} of {city} in force on that day",
+    ),
+    "row_of_unknown_tenant": (
+        "no existe ese tercero: no se ha importado antes ni está en tenants.csv",
+        "unknown tenant, neither imported before nor in tenants.csv",
+    ),
+    "row_of_unknown_lease": (
+        "no existe ese contrato: no se ha importado antes ni está en leases.csv",
+        "unknown lease, neither imported before nor in leases.csv",
+    ),
+    "address_stops_mail": (
+        "no es una dirección de correo válida; mientras no se corrija, al tercero {tenant} no se le envía nada",
+        "{reason}; tenant {tenant} gets no mail until it is mended",
+    ),
+    "maybe_thousands": (
+        "se leyó como un número con tres decimales, no como miles",
+        "read as a number with three decimals, not as thousands",
+    ),
     # services.billing
+    "tenant_unknown": ("no existe el tercero {tenant!r}", "there is no tenant {tenant!r}"),
+    "tenant_has_no_such_lease": (
+        "el tercero {tenant} no tiene el contrato {lease!r}",
+        "tenant {tenant} has no lease {lease!r}",
+    ),
+    "total_not_positive": (
+        "su total es {total}; una factura se emite por más de cero",
+        "its total is {total}; an invoice is for more than nothing",
+    ),
+    "other_line_of_invoice_differs": (
+        "la línea {line} de la misma invoice_ref {reference} tiene {expected!r}",
+        "line {line} of the same invoice_ref {reference} has {expected!r}",
+    ),
     # services.delivery
     # services.views
     # rendering
@@ -37,9 +184,26 @@ FAILURES: Mapping[str, Text] = {
     # web
 }
 
+ROW_PLACES: Mapping[str, Text] = {
+    "line": ("{file} línea {line}", "{file} line {line}"),
+    "column": ("{file} línea {line}, columna {column}", "{file} line {line}, column {column}"),
+    "value": (
+        "{file} línea {line}, columna {column}, valor {value}",
+        "{file} line {line}, column {column}, value {value}",
+    ),
+    "invoice": (
+        "{file} línea {line}, invoice_ref {invoice_ref!r}",
+        "{file} line {line}, invoice_ref {invoice_ref!r}",
+    ),
+    "left_out": ("… y {left_out} más ({count} en total)", "… and {left_out} more ({count} in all)"),
+}
+"""Where in an input file something is wrong."""
+
 
 def tell(failure: Failure, language: Language = "en") -> str:
     """The failure in words."""
+    if failure.code not in FAILURES:  # not yet a code: the words themselves
+        return failure.code
     return _Formatter(language).vformat(choose(FAILURES[failure.code], language), (), failure.values)
 
 

@@ -12,8 +12,7 @@ from invoicing.domain.invoice import InvoiceDraft, draft_lease_invoice
 from invoicing.domain.lease import Charge, Lease
 from invoicing.domain.period import Period
 from invoicing.domain.taxes import TaxTable
-from invoicing.services.agency import clock
-from invoicing.services.agency import merge as imports
+from invoicing.services.agency import clock, merge
 from invoicing.services.billing import issue as invoices
 from invoicing.services.billing import runs as cycles
 
@@ -36,7 +35,7 @@ def generate_invoices(db: Database, run_id: int) -> dict[str, Any]:
     issued_on = clock.today()
     with db.transaction():
         # An import that commits in between would mix two versions of the files in one invoice.
-        imports.keep_out(db)
+        merge.hold_off_imports(db)
         cycles.lock(db, run)
         drafts = draft_period(db, run.period)
         to_issue = [

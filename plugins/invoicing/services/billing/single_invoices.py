@@ -11,15 +11,14 @@ from psycopg.rows import DictRow
 from invoicing.db import audit
 from invoicing.db.connection import Database
 from invoicing.db.statements import load
-from invoicing.domain.errors import ImportRejectedError, InputError, NotFoundError
+from invoicing.domain.errors import ImportRejectedError, InputError, NotFoundError, RowProblem
 from invoicing.domain.invoice import InvoiceDraft, draft_single_invoice
 from invoicing.domain.period import Period
 from invoicing.domain.taxes import TaxTable
-from invoicing.services.agency import clock
-from invoicing.services.agency import merge as imports
+from invoicing.services.agency import clock, merge
 from invoicing.services.agency import settings as settings_service
-from invoicing.services.agency.imports import SingleInvoiceRequest, read_single_invoices
 from invoicing.services.billing import issue as invoices
+from invoicing.services.billing.single_invoice_file import SingleInvoiceRequest, read_single_invoices
 
 _SQL = load("invoice")
 _DECISION = load("decision")
@@ -52,7 +51,7 @@ def create_from_file(db: Database, path: Path, *, actor: str) -> SingleInvoices:
     settings = settings_service.current_settings(db)
     issued_on = clock.today()
     with db.transaction():
-        imports.keep_out(db)
+        merge.hold_off_imports(db)
         # Two files at once take turns: one reference is one invoice.
         db.execute(load("cycle")["lock_single_invoices"])
         known = {
@@ -156,27 +155,31 @@ def _resolve(
 ) -> list[tuple[SingleInvoiceRequest, DictRow, DictRow | None, InvoiceDraft]]:
     tenants = _by_code(db, "tenants_by_code", [request.tenant_code for request in requests])
     leases = _by_code(db, "leases_by_code", [r.lease_code for r in requests if r.lease_code])
-    problems: list[str] = []
+    problems: list[RowProblem] = []
     resolved = []
     for request in requests:
-        where = f"{file} line {request.line}, invoice_ref {request.reference!r}"
         tenant = tenants.get(request.tenant_code)
         lease = leases.get(request.lease_code) if request.lease_code else None
         if tenant is None:
-            problems.append(f"{where}: there is no tenant {request.tenant_code!r}")
+            problems.append(_problem(file, request, "tenant_unknown", tenant=request.tenant_code))
             continue
         if request.lease_code and (lease is None or lease["tenant_id"] != tenant["id"]):
-            problems.append(f"{where}: tenant {tenant['code']} has no lease {request.lease_code!r}")
+            values = {"tenant": tenant["code"], "lease": request.lease_code}
+            problems.append(_problem(file, request, "tenant_has_no_such_lease", **values))
             continue
         currency = lease["currency"] if lease else _HOME_CURRENCY
         draft = draft_single_invoice(request.lease_code, currency, request.items, taxes)
         if draft.total <= 0:
-            problems.append(f"{where}: its total is {draft.total}; an invoice is for more than nothing")
+            problems.append(_problem(file, request, "total_not_positive", total=draft.total))
             continue
         resolved.append((request, tenant, lease, draft))
     if problems:
         raise ImportRejectedError(problems)
     return resolved
+
+
+def _problem(file: str, request: SingleInvoiceRequest, code: str, **values: object) -> RowProblem:
+    return RowProblem(file, request.line, None, None, code, values, request.reference)
 
 
 def _by_code(db: Database, statement: str, codes: list[str]) -> dict[str, DictRow]:
