@@ -49,7 +49,7 @@ FAILURES: Mapping[str, Text] = {
         "folder {folder} has none of the files {files}",
     ),
     "file_unreadable": ("no se puede leer {path}: {reason}", "{path} cannot be read: {reason}"),
-    # services.agency: a file and its lines; the place comes before
+    # services.agency, a file and its lines; the place comes before
     "file_is_utf16": (
         "el archivo está en UTF-16: guárdelo como CSV UTF-8",
         "the file is UTF-16: save it as CSV UTF-8",
@@ -85,7 +85,7 @@ FAILURES: Mapping[str, Text] = {
         "{values} valores donde el encabezado tiene {columns} columnas",
         "{values} values where the header has {columns} columns",
     ),
-    # services.agency: a value of a file
+    # services.agency, a value of a file
     "value_repeated": ("ya está en la línea {first}", "line {first} has it already"),
     "value_empty": ("no puede quedar vacío", "must not be empty"),
     "value_too_long": ("tiene más de {most} caracteres", "longer than {most} characters"),
@@ -160,6 +160,45 @@ FAILURES: Mapping[str, Text] = {
     "maybe_thousands": (
         "se leyó como un número con tres decimales, no como miles",
         "read as a number with three decimals, not as thousands",
+    ),
+    # services.agency, its settings and templates
+    "settings_version_unknown": (
+        "no existe la versión {version} de los ajustes",
+        "there is no settings version {version}",
+    ),
+    "settings_changed_meanwhile": (
+        "no se cambiaron los ajustes: {actor} guardó entretanto la versión {version}; mírela y vuelva a guardar",
+        "settings not changed: {actor} saved version {version} in the meantime; look at it, then save again",
+    ),
+    "subject_refused": ("no se cambiaron los ajustes: {problems}", "settings not changed: {problems}"),
+    "template_not_among": (
+        "no existe la plantilla {template!r}; las que hay son {known}",
+        "there is no template {template!r}; known are {known}",
+    ),
+    "template_unknown": (
+        "no existe la plantilla {template!r}: revise el nombre",
+        "there is no template {template!r}",
+    ),
+    "template_has_no_such_version": (
+        "la plantilla {template!r} no tiene la versión {version}",
+        "template {template!r} has no version {version}",
+    ),
+    "template_version_unknown": (
+        "no existe la versión de plantilla {version}",
+        "there is no template version {version}",
+    ),
+    "template_name_malformed": (
+        "no se admite el nombre {template!r}: use letras minúsculas de la a a la z, cifras, - y _, máximo 40",
+        "template name {template!r}: use small letters a to z, digits, - and _, at most 40",
+    ),
+    "template_name_taken": (
+        "ya existe una plantilla {template!r}: elija otro nombre",
+        "there is a template {template!r} already",
+    ),
+    "template_refused": ("no se guardó la plantilla: {problems}", "template not saved: {problems}"),
+    "template_changed_meanwhile": (
+        "no se guardó la plantilla {template}: {actor} guardó entretanto la versión {version}; mírela y repita",
+        "template {template} not saved: {actor} saved version {version} in the meantime; look at it, then save again",
     ),
     # services.billing
     "tenant_unknown": ("no existe el tercero {tenant!r}", "there is no tenant {tenant!r}"),

@@ -12,6 +12,7 @@ from invoicing.db.statements import load
 from invoicing.domain.errors import NotFoundError, PermanentFailureError
 from invoicing.domain.period import Period
 from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.templates import TemplateVersion, current_template, template_version
 
 _SQL = load("cycle")
 
@@ -30,7 +31,7 @@ class Run:
     dag_id: str
     dag_run_id: str
     settings: settings_service.SettingsVersion
-    template: settings_service.TemplateVersion
+    template: TemplateVersion
 
 
 def open_run(db: Database, *, dag_id: str, dag_run_id: str, period: Period | None) -> int:
@@ -43,7 +44,7 @@ def open_run(db: Database, *, dag_id: str, dag_run_id: str, period: Period | Non
         The run's id; the same one when the DAG run is repeated.
     """
     snapshot = settings_service.current_settings(db)
-    template = settings_service.current_template(db, snapshot.settings.template)
+    template = current_template(db, snapshot.settings.template)
     with db.transaction():
         cycle_id = None
         if period is not None:
@@ -79,7 +80,7 @@ def load_run(db: Database, run_id: int | None) -> Run:
         dag_id=row["dag_id"],
         dag_run_id=row["dag_run_id"],
         settings=settings_service.settings_version(db, row["settings_version_id"]),
-        template=settings_service.template_version(db, row["template_version_id"]),
+        template=template_version(db, row["template_version_id"]),
     )
 
 

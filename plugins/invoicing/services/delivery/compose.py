@@ -13,6 +13,7 @@ from invoicing.domain.settings import Settings
 from invoicing.mail.message import Attachment, Mailbox, OutgoingMail, build
 from invoicing.rendering.mail import MailRenderer
 from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.templates import template_version
 from invoicing.services.delivery import documents
 from invoicing.services.delivery.archive import Archive
 
@@ -94,6 +95,6 @@ class Composer:
     def _renderer(self, delivery: DictRow, settings: Settings) -> MailRenderer:
         key = (delivery["template_version_id"], delivery["settings_version_id"])
         if key not in self._renderers:
-            template = settings_service.template_version(self.db, delivery["template_version_id"]).template
+            template = template_version(self.db, delivery["template_version_id"]).template
             self._renderers[key] = self._stack.enter_context(MailRenderer(template, settings.subject))
         return self._renderers[key]

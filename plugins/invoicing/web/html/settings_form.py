@@ -12,7 +12,7 @@ from invoicing.db.connection import Database
 from invoicing.domain.errors import InputError
 from invoicing.domain.settings import Settings
 from invoicing.rendering.validation import validate_subject
-from invoicing.services.agency.settings import current_template, template_names
+from invoicing.services.agency.templates import current_template, template_names
 from invoicing.web.html.template_problems import spoken
 from invoicing.words import Text
 

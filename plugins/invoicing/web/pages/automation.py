@@ -6,16 +6,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from invoicing.domain.errors import InputError
+from invoicing.domain.errors import InputError, StaleEditError
 from invoicing.domain.settings import Settings
 from invoicing.rendering.sample import variables
 from invoicing.rendering.templates import SUBJECT
-from invoicing.services.agency.settings import (
-    change_settings,
-    current_settings,
-    settings_version,
-    template_names,
-)
+from invoicing.services.agency.settings import change_settings, current_settings, settings_version
+from invoicing.services.agency.templates import template_names
 from invoicing.services.views.settings_history import differences, settings_changes
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
@@ -67,13 +63,12 @@ def save(
         return _form(request, db, pages, typed, seen=seen, status=422, problems=problems)
     try:
         after = change_settings(db, typed, actor=visitor.actor, seen_version=seen)
-    except InputError as error:
+    except StaleEditError:
         now = current_settings(db)
-        if now.id != seen:
-            return _form(request, db, pages, typed, seen=now.id, status=409, overtaken_since=seen)
-        return _form(
-            request, db, pages, typed, seen=seen, status=422, problems={"": (str(error), str(error))}
-        )
+        return _form(request, db, pages, typed, seen=now.id, status=409, overtaken_since=seen)
+    except InputError as error:
+        told = {"": (error.in_words("es"), error.in_words("en"))}
+        return _form(request, db, pages, typed, seen=seen, status=422, problems=told)
     return see_other(request, f"/automation?saved={'same' if after.id == before.id else after.id}")
 
 

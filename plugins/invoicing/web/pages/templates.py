@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.domain.errors import InputError, NotFoundError, StaleEditError
 from invoicing.domain.period import Period
 from invoicing.mail.message import UnsafeMessageError
 from invoicing.mail.transmission import RelayUnavailableError, Verdict
@@ -16,15 +16,12 @@ from invoicing.rendering.pictures import draw_pages
 from invoicing.rendering.sample import variables
 from invoicing.rendering.templates import INVOICE_CSS, INVOICE_HTML, MAIL_HTML, MAIL_TEXT, PARTS, Template
 from invoicing.services.agency import settings as settings_service
-from invoicing.services.agency import templates
-from invoicing.services.agency.settings import TemplateVersion
-from invoicing.services.agency.templates import (
-    TemplateFaultyError,
-    TemplateNameError,
-    TemplateOvertakenError,
-)
+from invoicing.services.agency import template_editing, templates
+from invoicing.services.agency.template_editing import TemplateNameError, TemplateRefusedError
+from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.delivery import documents
 from invoicing.services.views import preview
+from invoicing.services.views.templates import PartDiff, compare_parts, list_templates, versions_of
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
@@ -113,7 +110,7 @@ def create(
     """Make a template out of another one."""
     name = submitted["name"].strip()
     try:
-        templates.create_template(db, name, submitted["source"], actor=visitor.actor)
+        template_editing.create_template(db, name, submitted["source"], actor=visitor.actor)
     except TemplateNameError:
         return _list(request, db, pages, 422, name=name, source=submitted["source"], problem=_OWN_NAME)
     return see_other(request, f"/templates/{name}?created=yes")
@@ -141,12 +138,12 @@ def save(
     seen = submitted.number("seen_version") or 0
     editor = _Editor(request, db, pages, current, Choice.of(submitted))
     try:
-        saved = templates.save_template(db, name, typed, seen_version=seen, actor=visitor.actor)
-    except TemplateFaultyError as error:
+        saved = template_editing.save_template(db, name, typed, seen_version=seen, actor=visitor.actor)
+    except TemplateRefusedError as error:
         return editor.page(typed, 422, seen=seen, complaints=in_words(error.problems))
-    except TemplateOvertakenError as error:
-        editor.current = error.current
-        return editor.page(typed, 409, seen=error.current.template.version, overtaken_since=seen)
+    except StaleEditError:
+        editor.current = templates.show_template(db, name)
+        return editor.page(typed, 409, seen=editor.current.template.version, overtaken_since=seen)
     what = "same" if saved.id == current.id else saved.template.version
     return see_other(request, f"/templates/{name}?saved={what}")
 
@@ -264,7 +261,7 @@ def show_versions(request: Request, db: DatabaseDep, pages: PagesDep, name: str)
         "template_versions.html",
         template_name=name,
         current=current,
-        versions=templates.versions_of(db, name),
+        versions=versions_of(db, name),
     )
 
 
@@ -290,16 +287,16 @@ def restore(
     current = templates.show_template(db, name)
     kept = templates.show_version(db, name, version)
     try:
-        saved = templates.restore_version(
+        saved = template_editing.restore_version(
             db,
             name,
             version,
             seen_version=submitted.number("seen_version") or 0,
             actor=visitor.actor,
         )
-    except TemplateOvertakenError as error:
-        return _version_page(request, db, pages, error.current, kept, 409)
-    except TemplateFaultyError as error:
+    except StaleEditError:
+        return _version_page(request, db, pages, templates.show_template(db, name), kept, 409)
+    except TemplateRefusedError as error:
         return _version_page(request, db, pages, current, kept, 422, in_words(error.problems))
     return see_other(request, f"/templates/{name}?saved={saved.template.version}")
 
@@ -327,10 +324,10 @@ class _Editor:
     ) -> Response:
         """The page with ``parts`` as they are typed."""
         name = self.current.template.name
-        theirs: list[Any] = []
+        theirs: list[PartDiff] = []
         if overtaken_since:
             earlier = templates.show_version(self.db, name, overtaken_since)
-            theirs = templates.differences(earlier.template.parts, self.current.template.parts)
+            theirs = compare_parts(earlier.template.parts, self.current.template.parts)
         settings = settings_service.current_settings(self.db).settings
         return self.pages.respond(
             self.request,
@@ -354,10 +351,10 @@ class _Editor:
             test=test,
             to=to,
             in_use=settings.template == name,
-            versions=templates.versions_of(self.db, name)[:5],
+            versions=versions_of(self.db, name)[:5],
             saved=self.request.query_params.get("saved", ""),
             created="created" in self.request.query_params,
-            longest=templates.MOST_CHARACTERS,
+            longest=template_editing.MOST_CHARACTERS,
         )
 
 
@@ -375,7 +372,7 @@ def _list(
         request,
         "templates.html",
         status,
-        templates=templates.list_templates(db),
+        templates=list_templates(db),
         new_name=name,
         source=source,
         problem=problem,
@@ -400,8 +397,8 @@ def _version_page(
         template_name=name,
         version=kept,
         current=current,
-        from_before=templates.differences(before.template.parts, kept.template.parts) if before else [],
-        to_current=templates.differences(kept.template.parts, current.template.parts),
+        from_before=compare_parts(before.template.parts, kept.template.parts) if before else [],
+        to_current=compare_parts(kept.template.parts, current.template.parts),
         part_names=PARTS,
         part_labels=LABELS,
         complaints=complaints,
