@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from invoicing.db import audit
 from invoicing.db.connection import Database
 from invoicing.db.statements import load
-from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.domain.errors import InputError, NotFoundError, StaleEditError
 from invoicing.domain.settings import Settings
 from invoicing.rendering.templates import SHIPPED_FOLDER, Template, load_shipped, shipped_names
 from invoicing.rendering.validation import validate_subject
@@ -82,7 +82,7 @@ def change_settings(
         db.execute(_SQL["lock_settings"])
         before = current_settings(db)
         if seen_version is not None and seen_version != before.id:
-            raise InputError(
+            raise StaleEditError(
                 f"settings not changed: {before.actor} saved version {before.id} in the meantime; "
                 "look at it, then save again"
             )

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from invoicing.db import audit
 from invoicing.db.connection import Database
 from invoicing.db.statements import load
-from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.domain.errors import InputError, NotFoundError, StaleEditError
 from invoicing.rendering.templates import MAIL_HTML, PARTS, SUBJECT, shipped_names
 from invoicing.rendering.validation import Problem, validate
 from invoicing.services.agency import settings as settings_service
@@ -52,7 +52,7 @@ class TemplateNameError(InputError):
     field = "name"
 
 
-class TemplateOvertakenError(InputError):
+class TemplateOvertakenError(StaleEditError):
     """Somebody else saved a version in the meantime. Nothing was changed.
 
     Args:
