@@ -317,7 +317,7 @@ def run(
         return
     with _database() as db:
         try:
-            shown = report.show_cycle(db, month)
+            shown = report.cycle_report(db, month)
         except InputError:
             shown = {}
     if as_json:
@@ -382,7 +382,7 @@ def simulate_(period: PeriodOption, as_json: AsJson = False) -> None:
 def cycle_show(period: PeriodArgument, as_json: AsJson = False) -> None:
     """Counts and sums of a cycle."""
     with _database() as db:
-        shown = report.show_cycle(db, Period.parse(period))
+        shown = report.cycle_report(db, Period.parse(period))
     if as_json:
         _print_json(shown)
     else:

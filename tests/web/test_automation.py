@@ -299,7 +299,7 @@ def test_the_api_changes_settings_as_the_form_does(editor: Browser, db: Database
     wrong = editor.ask("PATCH", "/settings", {"due_days": 100, "colour": "blue"})
 
     assert changed.json()["settings"]["due_days"] == 10
-    assert stale.status_code == 422
+    assert stale.status_code == 409
     assert "in the meantime" in stale.json()["detail"]
     assert wrong.status_code == 422
     assert {each["field"] for each in wrong.json()["errors"]} == {"due_days", "colour"}

@@ -47,6 +47,22 @@ def fetch_one(
         return cursor.execute(statement, parameters).fetchone()
 
 
+def fetch_page(
+    db: Database, kind: type[Row], statement: bytes, parameters: Mapping[str, Any] | None = None
+) -> tuple[list[Row], int]:
+    """Run ``statement``, which gives one page; its rows as values of ``kind``, and how many rows there are in all.
+
+    Args:
+        statement: Has a column ``total`` beside those of ``kind``, the same on each row.
+
+    Returns:
+        Past the end the total is 0: there is no row that says it.
+    """
+    rows = db.execute(statement, parameters).fetchall()
+    total = rows[0]["total"] if rows else 0
+    return [kind(**{name: row[name] for name in row if name != "total"}) for row in rows], total
+
+
 def _read(path: Path) -> dict[str, bytes]:
     head, *rest = re.split(r"^-- name: (\w+)\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     names = rest[::2]

@@ -1,6 +1,7 @@
 """What goes wrong, as an answer: a page for people, JSON for programs."""
 
 import logging
+from typing import Any
 
 import psycopg
 from fastapi import FastAPI, HTTPException, Request
@@ -8,7 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import JSONResponse, Response
 
-from invoicing.domain.errors import InputError, InvoicingError, NotFoundError
+from invoicing.domain.errors import InputError, InvoicingError, NotFoundError, StaleEditError
+from invoicing.services.agency.template_editing import TemplateRefusedError
 from invoicing.web.door.doorkeeper import BodyTooLargeError, FormTokenError
 from invoicing.web.html.i18n import Translator, chosen_language
 from invoicing.web.html.templating import Pages
@@ -33,18 +35,29 @@ def refuse(request: Request, status: int, es: str, en: str) -> Response:
     return pages.respond(request, "error.html", status, figure=status, message=message)
 
 
+def _status(error: InvoicingError) -> int:
+    if isinstance(error, NotFoundError):
+        return 404
+    if isinstance(error, StaleEditError):
+        return 409
+    return 422 if isinstance(error, InputError) else 503
+
+
+def _errors(error: InvoicingError) -> list[dict[str, Any]]:
+    """What is wrong, field by field, where the error knows."""
+    if isinstance(error, TemplateRefusedError):
+        return [{"field": each.part, "line": each.line, "message": each.message} for each in error.problems]
+    return [{"field": error.field, "message": str(error)}]
+
+
 def install_handlers(app: FastAPI) -> None:
     """Turn every exception into an answer."""
 
     @app.exception_handler(InvoicingError)
     def _(request: Request, error: InvoicingError) -> Response:
-        status = 404 if isinstance(error, NotFoundError) else 422 if isinstance(error, InputError) else 503
-        if wants_json(request) and status == 422:
-            # Errors that know which field is wrong say so.
-            field = getattr(error, "field", None)
-            return JSONResponse(
-                {"detail": str(error), "errors": [{"field": field, "message": str(error)}]}, status_code=422
-            )
+        status = _status(error)
+        if wants_json(request) and status in (409, 422):
+            return JSONResponse({"detail": str(error), "errors": _errors(error)}, status_code=status)
         return refuse(request, status, str(error), str(error))
 
     @app.exception_handler(FormTokenError)

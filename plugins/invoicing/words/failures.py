@@ -201,7 +201,6 @@ FAILURES: Mapping[str, Text] = {
         "template {template} not saved: {actor} saved version {version} in the meantime; look at it, then save again",
     ),
     # services.billing
-    "tenant_unknown": ("no existe el tercero {tenant!r}", "there is no tenant {tenant!r}"),
     "tenant_has_no_such_lease": (
         "el tercero {tenant} no tiene el contrato {lease!r}",
         "tenant {tenant} has no lease {lease!r}",
@@ -216,6 +215,66 @@ FAILURES: Mapping[str, Text] = {
     ),
     # services.delivery
     # services.views
+    "cycle_unknown": (
+        "no existe el ciclo {period}: revise el mes en la lista de ciclos",
+        "there is no cycle {period}",
+    ),
+    "cycle_not_opened": (
+        "todavía no existe el ciclo {period}: lo abre bin/invoicing run --period {period}",
+        "there is no cycle {period} yet: bin/invoicing run --period {period} makes it",
+    ),
+    "tenant_unknown": (
+        "no existe el tercero {tenant!r}: revise el código",
+        "there is no tenant {tenant!r}",
+    ),
+    "tenant_code_with_nul": (
+        "no existe un tercero con un NUL en su código: revise el código",
+        "there is no tenant with a NUL in its code",
+    ),
+    "tenant_not_in_cycle": (
+        "el tercero {tenant} no tiene ninguna factura en el ciclo {period}",
+        "tenant {tenant} has no invoice in cycle {period}",
+    ),
+    "delivery_unknown": (
+        "no existe el envío {delivery}: revise el número",
+        "there is no delivery {delivery}",
+    ),
+    "delivery_state_unknown": (
+        "no existe el estado de envío {state!r}; use uno de estos: {known}",
+        "there is no delivery state {state!r}; known are {known}",
+    ),
+    "invoice_unknown": (
+        "no existe la factura {number!r}: revise el número",
+        "there is no invoice {number!r}",
+    ),
+    "invoice_without_document": (
+        "la factura {number} todavía no tiene documento: se genera antes de enviarla",
+        "invoice {number} has no document yet",
+    ),
+    "run_unknown": (
+        "no existe la ejecución {run!r}: revise el enlace",
+        "there is no run {run!r}",
+    ),
+    "tenant_without_invoice": (
+        "el tercero {tenant} no tiene factura en {period}, ni se le generaría: elija otro mes u otro tercero",
+        "tenant {tenant} has no invoice in {period}, and would have none",
+    ),
+    "previews_busy": (
+        "se están haciendo otras vistas previas: intente de nuevo en un momento",
+        "other previews are being made: try again in a moment",
+    ),
+    "trial_without_address": (
+        "escriba la dirección a la que se envía la prueba",
+        "type the address to send the test to",
+    ),
+    "trial_address_invalid": (
+        "{address!r} no es una dirección de correo: escriba una sola, y válida",
+        "{why}",
+    ),
+    "trial_without_sender": (
+        "no hay dirección de remitente: ponga from_email en los ajustes o en la conexión",
+        "there is no sender's address: set from_email, or from_email in the connection",
+    ),
     # rendering
     # mail
     # db, stack, Airflow's API

@@ -42,41 +42,10 @@ UPDATE invoicing.cycle_run SET state = %(state)s, ended_at = now() WHERE id = %(
 -- name: close_cycle
 UPDATE invoicing.billing_cycle SET state = 'closed', closed_at = now() WHERE id = %(cycle_id)s;
 
--- name: cycle_of_period
-SELECT id, period, state, opened_at, closed_at FROM invoicing.billing_cycle WHERE period = %(period)s;
-
--- name: cycles
-SELECT id, period, state, opened_at, closed_at FROM invoicing.billing_cycle ORDER BY period DESC;
-
--- name: runs_of_cycle
-SELECT id, dag_id, dag_run_id, state, started_at, ended_at, settings_version_id, template_version_id,
-       code_version, counts
-FROM invoicing.cycle_run WHERE cycle_id = %(cycle_id)s ORDER BY started_at;
-
--- name: invoice_sums
-SELECT currency, count(*) AS count, sum(total) AS total FROM invoicing.invoice
-WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND state = 'issued'
-GROUP BY currency ORDER BY count(*) DESC, currency;
-
--- name: decision_counts
-SELECT coalesce(reason, 'send') AS outcome, count(*) AS tenants FROM invoicing.decision
-WHERE cycle_id = %(cycle_id)s AND superseded_at IS NULL
-GROUP BY 1;
-
--- name: delivery_counts
-SELECT state, count(*) AS deliveries FROM invoicing.delivery WHERE cycle_id = %(cycle_id)s GROUP BY state;
-
 -- name: first_delivery_counts
 -- What a monthly run answers for; a resend is its own run's.
 SELECT state, count(*) AS deliveries FROM invoicing.delivery
 WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' GROUP BY state;
-
--- name: unissued
-SELECT l.code AS lease, t.code AS tenant, u.total, u.currency
-FROM invoicing.unissued_invoice AS u
-JOIN invoicing.lease AS l ON l.id = u.lease_id
-JOIN invoicing.tenant AS t ON t.id = l.tenant_id
-WHERE u.cycle_id = %(cycle_id)s ORDER BY l.code;
 
 -- name: imbalances
 -- What keeps a cycle from balancing (contract, section 5), one row a fault: none means that tenants with

@@ -48,12 +48,6 @@ WHERE d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
 -- name: copy_decisions
 COPY invoicing.decision (run_id, cycle_id, tenant_id, invoice_id, invoice_count, reason, trace) FROM STDIN;
 
--- name: decisions_of_cycle
-SELECT t.code AS tenant, t.name, d.invoice_count AS invoices, d.reason, d.trace, d.decided_at, d.tenant_id
-FROM invoicing.decision AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
-WHERE d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
-ORDER BY t.code;
-
 -- name: undecided_single_invoices
 SELECT i.id AS invoice_id, i.period, t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language,
        t.withholding_agent, t.auto_send, t.only_multiple

@@ -45,15 +45,6 @@ FROM STDIN;
 -- name: copy_withholdings
 COPY invoicing.invoice_withholding (invoice_id, tax, rate, base, amount) FROM STDIN;
 
--- name: invoices_of_cycle
-SELECT i.id, i.number, l.code AS lease, t.code AS tenant, i.period, i.subtotal, i.tax, i.withholding, i.total,
-       i.currency, i.issued_on, i.due_on, i.state
-FROM invoicing.invoice AS i
-JOIN invoicing.tenant AS t ON t.id = i.tenant_id
-LEFT JOIN invoicing.lease AS l ON l.id = i.lease_id
-WHERE i.cycle_id = %(cycle_id)s AND i.origin = 'monthly'
-ORDER BY i.series, i.serial;
-
 -- name: invoice_tenants
 -- One row an invoice, for the count.
 SELECT tenant_id, id AS invoice_id FROM invoicing.invoice

@@ -16,7 +16,7 @@ from invoicing.db.connection import Database
 from invoicing.db.statements import load
 from invoicing.domain import address
 from invoicing.domain.address import AddressProblem
-from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.domain.errors import InputError, NotFoundError, StaleEditError
 from invoicing.services.agency import clock, searching
 
 _SQL = load("tenant")
@@ -54,7 +54,7 @@ class TooManyAddressesError(InputError):
         super().__init__(f"{field}: at most {MOST_ADDRESSES} addresses")
 
 
-class ChangedMeanwhileError(InputError):
+class ChangedMeanwhileError(StaleEditError):
     """Somebody else, or an import, changed what the person had before them. Nothing was changed."""
 
 

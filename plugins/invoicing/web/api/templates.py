@@ -5,14 +5,12 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse
 
-from invoicing.domain.errors import StaleEditError
 from invoicing.rendering.templates import PARTS
 from invoicing.services.agency import template_editing, templates
-from invoicing.services.agency.template_editing import TemplateRefusedError
 from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.views.templates import list_templates, versions_of
+from invoicing.web.api.problem import STALE
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.i18n import Translator
@@ -127,19 +125,14 @@ def get_template(db: DatabaseDep, name: str) -> TemplateAnswer:
     return _answer(templates.show_template(db, name))
 
 
-@router.put("/templates/{name}", response_model=TemplateAnswer)
-def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersion) -> Any:
+@router.put("/templates/{name}", responses=STALE)
+def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersion) -> TemplateAnswer:
     """Save a new version; no change makes none."""
-    try:
-        return _answer(
-            template_editing.save_template(
-                db, name, new.parts.by_name(), seen_version=new.seen_version, actor=visitor.actor
-            )
+    return _answer(
+        template_editing.save_template(
+            db, name, new.parts.by_name(), seen_version=new.seen_version, actor=visitor.actor
         )
-    except TemplateRefusedError as error:
-        return _refused(error)
-    except StaleEditError as error:
-        return JSONResponse({"detail": str(error)}, status_code=409)
+    )
 
 
 @router.post("/templates/{name}/check")
@@ -178,19 +171,16 @@ def get_version(db: DatabaseDep, name: str, version: int) -> TemplateAnswer:
     return _answer(templates.show_version(db, name, version))
 
 
-@router.post("/templates/{name}/versions/{version}/restore", response_model=TemplateAnswer)
-def post_restore(db: DatabaseDep, visitor: VisitorDep, name: str, version: int, order: Restoration) -> Any:
+@router.post("/templates/{name}/versions/{version}/restore", responses=STALE)
+def post_restore(
+    db: DatabaseDep, visitor: VisitorDep, name: str, version: int, order: Restoration
+) -> TemplateAnswer:
     """Save an earlier version's text as the newest."""
-    try:
-        return _answer(
-            template_editing.restore_version(
-                db, name, version, seen_version=order.seen_version, actor=visitor.actor
-            )
+    return _answer(
+        template_editing.restore_version(
+            db, name, version, seen_version=order.seen_version, actor=visitor.actor
         )
-    except TemplateRefusedError as error:
-        return _refused(error)
-    except StaleEditError as error:
-        return JSONResponse({"detail": str(error)}, status_code=409)
+    )
 
 
 def _answer(version: TemplateVersion) -> TemplateAnswer:
@@ -201,8 +191,3 @@ def _answer(version: TemplateVersion) -> TemplateAnswer:
         created_at=version.created_at,
         parts=dict(version.template.parts),
     )
-
-
-def _refused(error: TemplateRefusedError) -> JSONResponse:
-    errors = [{"field": each.part, "line": each.line, "message": each.message} for each in error.problems]
-    return JSONResponse({"detail": str(error), "errors": errors}, status_code=422)
