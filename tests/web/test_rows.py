@@ -26,6 +26,9 @@ PAGES = (
     "/deliveries/1",
     "/deliveries/1/message",
     "/invoices/FV-1",
+    "/tenants",
+    "/tenants?problem=no_email",
+    "/tenants/ANA",
     "/templates",
     "/templates/default",
     "/templates/default/versions",
@@ -93,4 +96,11 @@ def test_no_raw_row_reaches_a_template(
             assert page.see(path).status_code == 200, path
 
     assert {template: rows for template, rows in seen.items() if rows} == {}
-    assert {"cycles.html", "cycle_tenant.html", "delivery.html", "issued_invoice.html"} <= set(seen)
+    assert {
+        "cycles.html",
+        "tenants.html",
+        "tenant.html",
+        "cycle_tenant.html",
+        "delivery.html",
+        "issued_invoice.html",
+    } <= set(seen)

@@ -68,11 +68,11 @@ FAILURES: Mapping[str, Text] = {
         "unknown column; known are {known}",
     ),
     "column_missing": ("al encabezado le falta esta columna", "the header lacks this column"),
-    "line_not_utf8": (
+    "row_not_utf8": (
         "el byte {byte} de la línea (0x{octet:02x}) no es UTF-8: guarde el archivo como CSV UTF-8",
         "byte {byte} of the line (0x{octet:02x}) is not UTF-8: save the file as CSV UTF-8",
     ),
-    "line_too_long": ("tiene más de {most} caracteres", "longer than {most} characters"),
+    "row_too_long": ("tiene más de {most} caracteres", "longer than {most} characters"),
     "quote_not_closed": (
         "hay una comilla que no se cierra en su línea",
         "a quote is not closed on its line",
@@ -86,11 +86,11 @@ FAILURES: Mapping[str, Text] = {
         "{values} values where the header has {columns} columns",
     ),
     # services.agency, a value of a file
-    "value_repeated": ("ya está en la línea {first}", "line {first} has it already"),
-    "value_empty": ("no puede quedar vacío", "must not be empty"),
-    "value_too_long": ("tiene más de {most} caracteres", "longer than {most} characters"),
-    "value_not_a_choice": ("debe ser {opciones}", "must be {choices}"),
-    "value_refused": ("no es válido: {message}", "{message}"),
+    "row_value_repeated": ("ya está en la línea {first}", "line {first} has it already"),
+    "row_value_empty": ("no puede quedar vacío", "must not be empty"),
+    "row_value_too_long": ("tiene más de {most} caracteres", "longer than {most} characters"),
+    "row_value_not_a_choice": ("debe ser {opciones}", "must be {choices}"),
+    "row_value_refused": ("no es válido: {message}", "{message}"),
     "contains_line_break": ("contiene un salto de línea", "contains a line break"),
     "contains_nul": ("contiene un carácter NUL", "contains a NUL character"),
     "contains_control_character": (
@@ -199,6 +199,52 @@ FAILURES: Mapping[str, Text] = {
     "template_changed_meanwhile": (
         "no se guardó la plantilla {template}: {actor} guardó entretanto la versión {version}; mírela y repita",
         "template {template} not saved: {actor} saved version {version} in the meantime; look at it, then save again",
+    ),
+    "logo_too_heavy": (
+        "El archivo pesa más de {kilobytes} kB: redúzcalo.",
+        "The file is over {kilobytes} kB: make it smaller.",
+    ),
+    "logo_too_large": (
+        "La imagen mide {width} × {height}: redúzcala a {most} píxeles por lado.",
+        "The picture has {width} × {height} pixels: at most {most} a side.",
+    ),
+    "logo_of_unknown_kind": ("Elija una imagen PNG, JPEG o SVG.", "Choose a PNG, JPEG or SVG picture."),
+    "logo_svg_malformed": (
+        "El SVG no es XML válido: {reason}",
+        "The SVG is not well-formed XML: {reason}",
+    ),
+    "logo_svg_refused": (
+        "El SVG contiene {found}: expórtelo como SVG plano, o use PNG.",
+        "The SVG contains {found}: export it as plain SVG, or use PNG.",
+    ),
+    # services.agency, its tenants
+    "tenant_address_refused": (
+        "{field}: {address!a} no es una dirección de correo: corríjala o quítela",
+        "{field}: {address!a} is not an e-mail address: {reason}",
+    ),
+    "tenant_addresses_too_many": ("{field}: máximo {most} direcciones", "{field}: at most {most} addresses"),
+    "tenant_changed_meanwhile": (
+        "no se cambió el tercero {tenant}: alguien más, o una importación, lo cambió entretanto; mírelo y repita",
+        (
+            "tenant {tenant} not changed: somebody else or an import changed it in the meantime; "
+            "look at it, then save again"
+        ),
+    ),
+    "tenant_not_editable": (
+        "aquí no se puede cambiar {unknown}; sí {editable}",
+        "{unknown} cannot be changed here; {editable} can",
+    ),
+    "language_unknown": (
+        "language: {language!r} no es ni es ni en",
+        "language: {language!r} is neither es nor en",
+    ),
+    "switch_incomplete": (
+        "elija qué cambiar, y a cuáles terceros",
+        "choose what to switch, and the tenants to switch it for",
+    ),
+    "switch_changed_meanwhile": (
+        "no se cambió ningún tercero: entretanto serían otros los que cambian; mírelos de nuevo",
+        "no tenant was changed: which ones would be has changed in the meantime; look at them again",
     ),
     # services.billing
     "tenant_has_no_such_lease": (

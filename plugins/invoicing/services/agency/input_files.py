@@ -80,7 +80,7 @@ class InputFile(Generic[RowModel]):
         for line, value in self.values(column):
             first = first_lines.setdefault(value, line)
             if first != line:
-                self.reject(line, column, value, "value_repeated", first=first)
+                self.reject(line, column, value, "row_value_repeated", first=first)
 
 
 def read_file(path: Path, model: type[RowModel]) -> InputFile[RowModel]:
@@ -165,14 +165,14 @@ def _decode(file: InputFile[RowModel], number: int, raw: bytes) -> str | None:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        file.reject_line(number, "line_not_utf8", byte=error.start + 1, octet=raw[error.start])
+        file.reject_line(number, "row_not_utf8", byte=error.start + 1, octet=raw[error.start])
         return None
 
 
 def _parse(text: str) -> tuple[list[str] | None, str]:
     """Split ``text`` into values; or None, and the code of why not."""
     if len(text) > _LONGEST_LINE:
-        return None, "line_too_long"
+        return None, "row_too_long"
     if '"' in text and not _WELL_QUOTED.fullmatch(text):
         if text.count('"') % 2:
             return None, "quote_not_closed"
@@ -253,10 +253,10 @@ def _why(detail: ErrorDetails) -> tuple[str, Mapping[str, object]]:
             return code, context
         case "literal_error":
             choices: str = context["expected"]
-            return "value_not_a_choice", {"choices": choices, "opciones": choices.replace(" or ", " o ")}
+            return "row_value_not_a_choice", {"choices": choices, "opciones": choices.replace(" or ", " o ")}
         case "string_too_short":
-            return "value_empty", {}
+            return "row_value_empty", {}
         case "string_too_long":
-            return "value_too_long", {"most": context["max_length"]}
+            return "row_value_too_long", {"most": context["max_length"]}
         case _:
-            return "value_refused", {"message": detail["msg"]}
+            return "row_value_refused", {"message": detail["msg"]}

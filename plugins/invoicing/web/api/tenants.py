@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from invoicing.domain.errors import NotFoundError
 from invoicing.services.agency import tenants
-from invoicing.services.agency.tenants import TenantFilter
-from invoicing.services.views.report import money
+from invoicing.services.agency.tenant_filter import TenantFilter
+from invoicing.services.views.tenants import TenantFound, TenantShown, find_tenants, show_tenant
+from invoicing.web.api.amounts import as_json
 from invoicing.web.api.problem import STALE
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
@@ -47,20 +48,21 @@ def get_tenants(
 ) -> dict[str, Any]:
     """Tenants that fit, and how many they are in all."""
     which = TenantFilter(q.replace("\0", " ")[:200], auto_send, only_multiple, problem)
-    rows, total = tenants.find_tenants(db, which, sort=sort, limit=limit, offset=offset)
-    return {"total": total, "tenants": [_tenant(row) for row in rows]}
+    found, total = find_tenants(db, which, sort=sort, limit=limit, offset=offset)
+    return {"total": total, "tenants": [_tenant(each) for each in found]}
 
 
 @router.get("/tenants/{code}")
 def get_tenant(db: DatabaseDep, code: str) -> dict[str, Any]:
     """A tenant with its leases, invoices, decisions, deliveries and changes."""
-    shown = tenants.show_tenant(db, _text(code))
+    shown = show_tenant(db, _text(code))
     return _tenant(shown) | {
-        "withholding_agent": shown["withholding_agent"],
-        **{
-            key: [_plain(row) for row in shown[key]]
-            for key in ("leases", "invoices", "decisions", "deliveries", "changes")
-        },
+        "withholding_agent": shown.withholding_agent,
+        "leases": [as_json(each) for each in shown.leases],
+        "invoices": [as_json(each) for each in shown.invoices],
+        "decisions": [as_json(each) for each in shown.decisions],
+        "deliveries": [as_json(each) for each in shown.deliveries],
+        "changes": [as_json(each) for each in shown.changes],
     }
 
 
@@ -72,27 +74,21 @@ def patch_tenant(db: DatabaseDep, visitor: VisitorDep, code: str, patch: TenantP
     return get_tenant(db, code)
 
 
-def _tenant(row: dict[str, Any]) -> dict[str, Any]:
-    keys = (
-        "code",
-        "name",
-        "document_type",
-        "document_number",
-        "emails",
-        "cc_emails",
-        "language",
-        "city",
-        "auto_send",
-        "only_multiple",
-        "updated_at",
-    )
-    invalid = [{"address": problem.address, "reason": problem.reason} for problem in row["invalid"]]
-    return {key: row[key] for key in keys} | {"invalid_emails": invalid}
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for JSON: amounts as decimal strings."""
-    return {key: money(value) if key in ("rent", "total") else value for key, value in row.items()}
+def _tenant(tenant: TenantFound | TenantShown) -> dict[str, Any]:
+    return {
+        "code": tenant.code,
+        "name": tenant.name,
+        "document_type": tenant.document_type,
+        "document_number": tenant.document_number,
+        "emails": tenant.emails,
+        "cc_emails": tenant.cc_emails,
+        "language": tenant.language,
+        "city": tenant.city,
+        "auto_send": tenant.auto_send,
+        "only_multiple": tenant.only_multiple,
+        "updated_at": tenant.updated_at,
+        "invalid_emails": [{"address": each.address, "reason": each.reason} for each in tenant.invalid],
+    }
 
 
 def _text(code: str) -> str:
