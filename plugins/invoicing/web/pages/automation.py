@@ -10,13 +10,14 @@ from invoicing.domain.errors import InputError, StaleEditError
 from invoicing.domain.settings import Settings
 from invoicing.rendering.sample import variables
 from invoicing.rendering.templates import SUBJECT
+from invoicing.services.agency.logo import LogoError, logo_uri
 from invoicing.services.agency.settings import change_settings, current_settings, settings_version
 from invoicing.services.agency.templates import template_names
 from invoicing.services.views.settings_history import differences, settings_changes
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
-from invoicing.web.html.settings_form import LABELS, VALUES, LogoError, find_problems, logo_uri
+from invoicing.web.html.settings_form import LABELS, VALUES, find_problems
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
 
@@ -54,7 +55,7 @@ def save(
     try:
         typed["agency_logo"] = _logo(submitted, before.settings)
     except LogoError as error:
-        logo_problem["agency_logo"] = error.text
+        logo_problem["agency_logo"] = (error.in_words("es"), error.in_words("en"))
         typed["agency_logo"] = submitted["agency_logo"]
     if seen != before.id:
         return _form(request, db, pages, typed, seen=before.id, status=409, overtaken_since=seen)
