@@ -28,6 +28,7 @@ from invoicing.services.agency import settings as settings_service
 from invoicing.services.billing import single_invoices
 from invoicing.services.delivery import resolution
 from invoicing.services.views import report, simulate
+from invoicing.services.views.single_invoices import list_single_invoices
 
 DEMO_FOLDER = Path(__file__).parents[2] / "include" / "demo"
 _POLL_SECONDS = 1.0
@@ -276,7 +277,7 @@ def invoices_create(
 def invoices_list(as_json: AsJson = False) -> None:
     """One row a single invoice: what was decided on it, and what became of it."""
     with _database() as db:
-        rows = single_invoices.list_single_invoices(db)
+        rows = list_single_invoices(db)
     if as_json:
         _print_json(rows)
     else:

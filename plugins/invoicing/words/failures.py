@@ -247,6 +247,31 @@ FAILURES: Mapping[str, Text] = {
         "no tenant was changed: which ones would be has changed in the meantime; look at them again",
     ),
     # services.billing
+    "run_never_opened": (
+        "la ejecución nunca se abrió: falló su primera tarea, vea el registro de esa",
+        "the run was never opened: its first task failed, see that one's log",
+    ),
+    "run_not_in_database": (
+        "la ejecución {run} no está en la base de datos de facturación: limpie la tarea open_cycle",
+        "there is no run {run} in the business database: clear the task open_cycle",
+    ),
+    "lease_not_billable": ("contrato {lease}: {reason}", "lease {lease}: {reason}"),
+    "reason_missing": (
+        "escriba el motivo: queda con lo que usted decide",
+        "give a reason: it is kept with what you decide",
+    ),
+    "single_invoice_unknown": (
+        "no existe la factura individual {reference!r}: no se cambió nada",
+        "there is no single invoice {reference!r}: nothing was changed",
+    ),
+    "single_invoice_undecided": (
+        "sobre la factura individual {reference!r} no se ha decidido todavía: no se cambió nada",
+        "single invoice {reference!r} was not skipped (not decided on yet): nothing was changed",
+    ),
+    "single_invoice_not_skipped": (
+        "la factura individual {reference!r} sí se envía: no se cambió nada",
+        "single invoice {reference!r} was not skipped (send): nothing was changed",
+    ),
     "tenant_has_no_such_lease": (
         "el tercero {tenant} no tiene el contrato {lease!r}",
         "tenant {tenant} has no lease {lease!r}",

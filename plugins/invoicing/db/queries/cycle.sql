@@ -1,41 +1,3 @@
--- name: open_cycle
-INSERT INTO invoicing.billing_cycle (period) VALUES (%(period)s)
-ON CONFLICT (period) DO UPDATE SET state = 'open', closed_at = NULL
-RETURNING id;
-
--- name: open_run
--- A run that is cleared from its start takes a new snapshot: it does everything anew.
-INSERT INTO invoicing.cycle_run
-    (cycle_id, dag_id, dag_run_id, settings_version_id, template_version_id, code_version)
-VALUES (%(cycle_id)s, %(dag_id)s, %(dag_run_id)s, %(settings_version_id)s, %(template_version_id)s, %(code_version)s)
-ON CONFLICT (dag_id, dag_run_id) DO UPDATE SET
-    cycle_id = EXCLUDED.cycle_id, settings_version_id = EXCLUDED.settings_version_id,
-    template_version_id = EXCLUDED.template_version_id, code_version = EXCLUDED.code_version,
-    state = 'running', counts = '{}', started_at = now(),
-    generated_at = NULL, counted_at = NULL, decided_at = NULL, ended_at = NULL
-RETURNING id;
-
--- name: run
-SELECT r.*, c.period FROM invoicing.cycle_run AS r
-LEFT JOIN invoicing.billing_cycle AS c ON c.id = r.cycle_id
-WHERE r.id = %(run_id)s;
-
--- name: lock_cycle
--- Two runs of one period take turns, task by task.
-SELECT id FROM invoicing.billing_cycle WHERE id = %(cycle_id)s FOR UPDATE;
-
--- name: lock_single_invoices
-SELECT pg_advisory_xact_lock(hashtext('invoicing.single_invoices'));
-
--- name: mark_generated
-UPDATE invoicing.cycle_run SET generated_at = now(), counts = counts || %(counts)s WHERE id = %(run_id)s;
-
--- name: mark_counted
-UPDATE invoicing.cycle_run SET counted_at = now(), counts = counts || %(counts)s WHERE id = %(run_id)s;
-
--- name: mark_decided
-UPDATE invoicing.cycle_run SET decided_at = now(), counts = counts || %(counts)s WHERE id = %(run_id)s;
-
 -- name: end_run
 UPDATE invoicing.cycle_run SET state = %(state)s, ended_at = now() WHERE id = %(run_id)s;
 
@@ -87,14 +49,7 @@ SELECT DISTINCT 'delivery ' || live.id || ' carries an invoice that does not sta
 FROM live WHERE live.state NOT IN ('sent', 'in_doubt') AND NOT EXISTS (SELECT FROM standing AS s WHERE s.id = live.invoice_id)
 LIMIT 50;
 
--- name: unissued_clear
-DELETE FROM invoicing.unissued_invoice WHERE cycle_id = %(cycle_id)s;
-
--- name: unissued_add
-INSERT INTO invoicing.unissued_invoice (cycle_id, lease_id, run_id, total, currency)
-VALUES (%(cycle_id)s, %(lease_id)s, %(run_id)s, %(total)s, %(currency)s);
-
--- name: analyze
--- A month's rows came at once: without fresh statistics the next statement is planned for an empty table.
-ANALYZE invoicing.invoice, invoicing.invoice_line, invoicing.invoice_count, invoicing.decision, invoicing.delivery,
-    invoicing.delivery_invoice;
+-- name: run
+SELECT r.*, c.period FROM invoicing.cycle_run AS r
+LEFT JOIN invoicing.billing_cycle AS c ON c.id = r.cycle_id
+WHERE r.id = %(run_id)s;

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from psycopg.rows import DictRow
-
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_one
 from invoicing.domain.errors import InputError, NotFoundError, TemporaryFailureError
 from invoicing.domain.invoice import InvoiceDraft
+from invoicing.domain.lease import Lease
 from invoicing.domain.period import Period
 from invoicing.domain.settings import DEFAULT_SUBJECT, Settings
 from invoicing.rendering.assignment import Limits
@@ -23,8 +22,7 @@ from invoicing.rendering.sample import sample_invoice, sample_mail
 from invoicing.rendering.templates import Template
 from invoicing.services.agency import clock
 from invoicing.services.agency import settings as settings_service
-from invoicing.services.billing import generate
-from invoicing.services.billing import issue as invoices
+from invoicing.services.billing import leases
 from invoicing.services.delivery import documents
 
 _SQL = beside(__file__)
@@ -69,7 +67,6 @@ class _Tenant:
     document_number: str
     city: str
     language: str
-    withholding_agent: bool
 
 
 def gather(
@@ -133,29 +130,19 @@ def _sample(settings: Settings, period: Period | None, language: str, subject: s
 
 def _simulated(db: Database, tenant: _Tenant, period: Period, settings: Settings) -> list[InvoiceDocument]:
     """The invoices that the month's run would issue, unnumbered; nothing is written."""
-    leases = db.execute(
-        _SQL["leases_to_show"],
-        {
-            "tenant_id": tenant.id,
-            "first_day": period.first_day,
-            "last_day": period.last_day,
-            "limit": _MOST_INVOICES,
-        },
-    ).fetchall()
-    charges = invoices.charges_due(db, [row["id"] for row in leases], period)
-    taxes = invoices.tax_table(db, period.first_day)
+    taxes = leases.tax_table(db, period.first_day)
     made = []
-    for position, row in enumerate(leases, start=1):
-        withheld = {**row, "withholding_agent": tenant.withholding_agent}
-        draft = generate.draft_lease(withheld, charges.get(row["id"], []), period, taxes)
+    found = leases.leases_of_tenant(db, tenant.id, period, most=_MOST_INVOICES)
+    for position, lease in enumerate(found, start=1):
+        draft = leases.draft_lease(lease, period, taxes)
         if draft is not None and draft.total > 0:
             number = f"{settings.invoice_prefix}{'0' * 3}{position}"
-            made.append(_document(number, row, draft, tenant, period, settings))
+            made.append(_document(number, lease.terms, draft, tenant, period, settings))
     return made
 
 
 def _document(
-    number: str, lease: DictRow, draft: InvoiceDraft, tenant: _Tenant, period: Period, settings: Settings
+    number: str, lease: Lease, draft: InvoiceDraft, tenant: _Tenant, period: Period, settings: Settings
 ) -> InvoiceDocument:
     issued_on = clock.today()
     return InvoiceDocument(
@@ -170,10 +157,10 @@ def _document(
             tenant.city,
             tenant.language,
         ),
-        lease_code=lease["code"],
-        property=lease["property"],
-        property_city=lease["city"],
-        use=lease["use"],
+        lease_code=lease.code,
+        property=lease.property,
+        property_city=lease.city,
+        use=lease.use,
         period=period,
         lines=tuple(
             Line(
