@@ -251,6 +251,7 @@ def test_the_api_lists_shows_and_changes_tenants(editor: Browser, agency: Databa
     changed = editor.ask("PATCH", "/tenants/T00001", {"auto_send": False})
     wrong = editor.ask("PATCH", "/tenants/T00001", {"emails": ["a@@b"]})
     unknown = editor.ask("PATCH", "/tenants/T00001", {"rent": 1})
+    stale = editor.ask("PATCH", "/tenants/T00001", {"auto_send": True, "seen_at": "2020-01-01T00:00:00Z"})
 
     assert listed["total"] >= 2
     assert len(listed["tenants"]) == 2
@@ -259,6 +260,8 @@ def test_the_api_lists_shows_and_changes_tenants(editor: Browser, agency: Databa
     assert wrong.status_code == 422
     assert wrong.json()["errors"][0]["field"] == "emails"
     assert unknown.status_code == 422
+    assert stale.status_code == 409
+    assert "in the meantime" in stale.json()["detail"]
     assert editor.ask("GET", "/tenants/nobody").status_code == 404
     assert editor.ask("GET", "/cycles/2026-11").status_code == 404
     assert editor.ask("GET", "/cycles/2026-13").status_code == 422

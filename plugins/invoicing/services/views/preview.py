@@ -113,7 +113,7 @@ def render_mail(template: Template, shown: Documents) -> MailContent:
 
 
 def render_invoices(template: Template, shown: Sequence[InvoiceDocument]) -> list[bytes]:
-    """A PDF an invoice; raises `RenderFailedError` or `PreviewsBusyError`."""
+    """One PDF per invoice; raises `RenderFailedError` or `PreviewsBusyError`."""
     with _turn(), InvoiceRenderer(template, _INVOICE_LIMITS) as renderer:
         return [renderer.render(each) for each in shown]
 
