@@ -1,4 +1,4 @@
-"""The operator's command line (contract, section 1): JSON on stdout, words on stderr, exit 0, 1 or 2."""
+"""The operator's command line (docs/contract.md, section 1): JSON on stdout, words on stderr, exit 0, 1 or 2."""
 
 import getpass
 import json

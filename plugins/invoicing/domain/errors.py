@@ -16,7 +16,7 @@ shows it. ``str`` gives the English ones, for logs.
 from collections.abc import Mapping, Sequence
 
 from invoicing.words import Language
-from invoicing.words.failures import FAILURES, tell
+from invoicing.words.failures import Failure, tell
 
 
 class InvoicingError(Exception):
@@ -41,8 +41,6 @@ class InvoicingError(Exception):
 
     def in_words(self, language: Language) -> str:
         """The error in words."""
-        if self.code not in FAILURES:  # not yet a code: the words themselves
-            return self.code
         return tell(self, language)
 
 
@@ -65,10 +63,9 @@ class ImportRejectedError(InputError):
         problems: One a bad row: file, line, column, value, why.
     """
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str | Failure]) -> None:
         self.problems = problems
-        listing = "\n".join(f"  {problem}" for problem in problems)
-        super().__init__(f"nothing was imported; {len(problems)} problem(s) to mend:\n{listing}")
+        super().__init__("import_rejected", count=len(problems), problems=problems)
 
 
 class WorkFailedError(InvoicingError):

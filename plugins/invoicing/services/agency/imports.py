@@ -257,7 +257,7 @@ def _warnings(files: _Folder) -> Iterator[str]:
                 for address in addresses:
                     why = address_problem(address)
                     if why:
-                        place = Problem(files.tenants.name, line, column, address, why.rstrip("."))
+                        place = Problem(files.tenants.name, line, column, address, str(why).rstrip("."))
                         yield f"{place}; tenant {tenant.tenant_code} gets no mail until it is mended"
     yield from _thousands_warnings(files.leases)
     yield from _thousands_warnings(files.charges)

@@ -18,6 +18,7 @@ from invoicing.domain import address
 from invoicing.domain.address import AddressProblem
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.services.agency import clock, searching
+from invoicing.words.failures import Fault
 
 _SQL = load("tenant")
 
@@ -286,7 +287,7 @@ def split_addresses(text: str) -> list[str]:
 
 # The same addresses are asked about on every page.
 @lru_cache(maxsize=50_000)
-def _problem(text: str) -> str | None:
+def _problem(text: str) -> Fault | None:
     return address.problem(text)
 
 

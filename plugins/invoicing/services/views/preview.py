@@ -122,7 +122,7 @@ def check_recipient(address: str) -> None:
     """Raise `InputError` where no test can go to ``address``: it takes a single one."""
     why = address_problem(address) if address else "type the address to send the test to"
     if why:
-        raise InputError(why)
+        raise InputError(str(why))
 
 
 def send_test(

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from invoicing.domain.errors import NotFoundError
+from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.agency import settings, tenants
 from invoicing.services.agency.settings import SettingsVersion
@@ -18,6 +18,7 @@ from invoicing.web.api.subject import SubjectReport, check_subject
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.settings_form import find_problems
+from invoicing.words.failures import Fault
 
 router = APIRouter()
 
@@ -61,20 +62,21 @@ def get_settings(db: DatabaseDep) -> SettingsAnswer:
     return _settings_answer(settings.current_settings(db))
 
 
-@router.patch("/settings", response_model=SettingsAnswer)
+@router.patch("/settings")
 def patch_settings(
     db: DatabaseDep,
     visitor: VisitorDep,
     changes: Annotated[dict[str, Any], Body()],
     seen_version: Annotated[int | None, Query(description="The version that was read")] = None,
-) -> Any:
+) -> SettingsAnswer:
     """Make a new version with the changes; no change makes none."""
     before = settings.current_settings(db)
     problems = find_problems(db, before.settings, changes)
     if problems:
-        errors = [{"field": field, "message": text[1]} for field, text in problems.items()]
-        listing = "; ".join(f"{each['field']}: {each['message']}" for each in errors)
-        return JSONResponse({"detail": listing, "errors": errors}, status_code=422)
+        raise InputError(
+            "fields_wrong",
+            problems=[Fault("field_wrong", field=field, problem=fault) for field, fault in problems.items()],
+        )
     return _settings_answer(
         settings.change_settings(db, changes, actor=visitor.actor, seen_version=seen_version)
     )

@@ -5,12 +5,10 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse
 
 from invoicing.rendering.templates import PARTS
 from invoicing.services.agency import templates
 from invoicing.services.agency.settings import TemplateVersion
-from invoicing.services.agency.templates import TemplateFaultyError, TemplateOvertakenError
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.i18n import Translator
@@ -125,19 +123,14 @@ def get_template(db: DatabaseDep, name: str) -> TemplateAnswer:
     return _answer(templates.show_template(db, name))
 
 
-@router.put("/templates/{name}", response_model=TemplateAnswer)
-def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersion) -> Any:
+@router.put("/templates/{name}")
+def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersion) -> TemplateAnswer:
     """Save a new version; no change makes none."""
-    try:
-        return _answer(
-            templates.save_template(
-                db, name, new.parts.by_name(), seen_version=new.seen_version, actor=visitor.actor
-            )
+    return _answer(
+        templates.save_template(
+            db, name, new.parts.by_name(), seen_version=new.seen_version, actor=visitor.actor
         )
-    except TemplateFaultyError as error:
-        return _faulty(error)
-    except TemplateOvertakenError as error:
-        return JSONResponse({"detail": str(error)}, status_code=409)
+    )
 
 
 @router.post("/templates/{name}/check")
@@ -176,17 +169,14 @@ def get_version(db: DatabaseDep, name: str, version: int) -> TemplateAnswer:
     return _answer(templates.show_version(db, name, version))
 
 
-@router.post("/templates/{name}/versions/{version}/restore", response_model=TemplateAnswer)
-def post_restore(db: DatabaseDep, visitor: VisitorDep, name: str, version: int, order: Restoration) -> Any:
+@router.post("/templates/{name}/versions/{version}/restore")
+def post_restore(
+    db: DatabaseDep, visitor: VisitorDep, name: str, version: int, order: Restoration
+) -> TemplateAnswer:
     """Save an earlier version's text as the newest."""
-    try:
-        return _answer(
-            templates.restore_version(db, name, version, seen_version=order.seen_version, actor=visitor.actor)
-        )
-    except TemplateFaultyError as error:
-        return _faulty(error)
-    except TemplateOvertakenError as error:
-        return JSONResponse({"detail": str(error)}, status_code=409)
+    return _answer(
+        templates.restore_version(db, name, version, seen_version=order.seen_version, actor=visitor.actor)
+    )
 
 
 def _answer(version: TemplateVersion) -> TemplateAnswer:
@@ -197,8 +187,3 @@ def _answer(version: TemplateVersion) -> TemplateAnswer:
         created_at=version.created_at,
         parts=dict(version.template.parts),
     )
-
-
-def _faulty(error: TemplateFaultyError) -> JSONResponse:
-    errors = [{"field": each.part, "line": each.line, "message": each.message} for each in error.problems]
-    return JSONResponse({"detail": str(error), "errors": errors}, status_code=422)

@@ -20,9 +20,11 @@ from invoicing.services.views.settings_history import differences, settings_chan
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
-from invoicing.web.html.settings_form import LABELS, VALUES, LogoError, find_problems, logo_uri
+from invoicing.web.html.settings_form import LogoError, find_problems, logo_uri
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
+from invoicing.words.failures import tell_both
+from invoicing.words.settings import LABELS, VALUES
 
 router = APIRouter(prefix="/automation")
 
@@ -62,7 +64,8 @@ def save(
         typed["agency_logo"] = submitted["agency_logo"]
     if seen != before.id:
         return _form(request, db, pages, typed, seen=before.id, status=409, overtaken_since=seen)
-    problems = find_problems(db, before.settings, typed) | logo_problem
+    found = find_problems(db, before.settings, typed)
+    problems = {field: tell_both(fault) for field, fault in found.items()} | logo_problem
     if problems:
         return _form(request, db, pages, typed, seen=seen, status=422, problems=problems)
     try:
@@ -71,9 +74,7 @@ def save(
         now = current_settings(db)
         if now.id != seen:
             return _form(request, db, pages, typed, seen=now.id, status=409, overtaken_since=seen)
-        return _form(
-            request, db, pages, typed, seen=seen, status=422, problems={"": (str(error), str(error))}
-        )
+        return _form(request, db, pages, typed, seen=seen, status=422, problems={"": tell_both(error)})
     return see_other(request, f"/automation?saved={'same' if after.id == before.id else after.id}")
 
 

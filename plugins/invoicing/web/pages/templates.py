@@ -30,9 +30,10 @@ from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
 from invoicing.web.html.frames import html_frame, pdf_response, pictures_frame, problem_frame, text_frame
 from invoicing.web.html.i18n import Translator, TranslatorDep
-from invoicing.web.html.template_problems import Complaint, field_of, in_words, spoken
+from invoicing.web.html.template_problems import Complaint, field_of, in_words
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
+from invoicing.words.failures import Failure, tell_both
 
 router = APIRouter(prefix="/templates")
 
@@ -230,12 +231,12 @@ def send_test(
                     sender=outside.relay_sender(),
                 )
         except RenderFailedError as error:
-            result = TestResult("error", _not_sent(error.reason))
+            result = TestResult("error", _not_sent(error.failure))
         except RelayUnavailableError as error:
             status = 503
-            result = TestResult("error", _not_sent(str(error)))
+            result = TestResult("error", _not_sent(error))
         except (InputError, UnsafeMessageError) as error:
-            result = TestResult("error", _not_sent(str(error)))
+            result = TestResult("error", _not_sent(error))
         else:
             reply = f"{outcome.code or ''} {outcome.reply}".strip()
             accepted = outcome.verdict is Verdict.ACCEPTED
@@ -246,7 +247,9 @@ def send_test(
                     (f"Prueba enviada a {to}: {reply}", f"Test sent to {to}: {reply}"),
                 )
                 if accepted
-                else TestResult("error", _not_sent(reply))
+                else TestResult(
+                    "error", (f"La prueba no se envió: {reply}", f"The test was not sent: {reply}")
+                )
             )
     with pool.connection() as db:
         if outcome is not None:
@@ -429,7 +432,7 @@ def _preview(
     except preview.PreviewsBusyError as error:
         problem = ("Se están haciendo otras vistas previas: intente en un momento.", str(error))
     except RenderFailedError as error:
-        problem = spoken_reason(error.reason)
+        problem = tell_both(error.failure)
     return problem_frame(pages, request, t.text(problem))
 
 
@@ -454,15 +457,6 @@ def _view(
     return pictures_frame(pages, request, pictures, _source(t, shown))
 
 
-def spoken_reason(reason: str) -> Text:
-    """Why a render failed; a part and line that lead it stay in front."""
-    where, colon, what = reason.partition(": ")
-    if colon and where.split(",")[0] in (*PARTS, "subject"):
-        es, en = spoken(what)
-        return f"{where.replace('line', 'línea')}: {es}", f"{where}: {en}"
-    return spoken(reason)
-
-
 def _source(t: Translator, shown: preview.Documents) -> str:
     texts: Mapping[str, Text] = {
         "issued": ("Con las facturas emitidas.", "With the invoices as issued."),
@@ -475,8 +469,8 @@ def _source(t: Translator, shown: preview.Documents) -> str:
     return t.text(texts[shown.source])
 
 
-def _not_sent(reason: str) -> Text:
-    es, en = spoken_reason(reason)
+def _not_sent(reason: Failure) -> Text:
+    es, en = tell_both(reason)
     return f"La prueba no se envió: {es}", f"The test was not sent: {en}"
 
 
