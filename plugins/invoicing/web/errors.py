@@ -31,16 +31,8 @@ API = "/api/"
 PROBLEMS = "/api/v1/problems"
 PROBLEM_DETAILS = "application/problem+json"
 
-_SCHEMA = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "code"],
-    "properties": {
-        **dict.fromkeys(("type", "title", "detail", "code"), {"type": "string"}),
-        "status": {"type": "integer"},
-    },
-}
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"description": HTTPStatus(status).phrase, "content": {PROBLEM_DETAILS: {"schema": _SCHEMA}}}
+    status: {"description": HTTPStatus(status).phrase, "content": {PROBLEM_DETAILS: {}}}
     for status in (401, 403, 404, 409, 503)
 }
 """What the API's description says of them. 422 is left to FastAPI, which describes what it checks itself."""
