@@ -12,7 +12,7 @@ from visiting import App, Browser, open_app
 from invoicing.db.connection import Database
 from invoicing.services.agency.settings import change_settings, current_settings
 from invoicing.services.views.settings_history import settings_changes
-from invoicing.web.html.settings_form import LABELS
+from invoicing.words.settings import LABELS
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

@@ -19,7 +19,7 @@ from invoicing.rendering.templates import PARTS, load_shipped
 from invoicing.services.agency.settings import change_settings
 from invoicing.services.agency.templates import current_template
 from invoicing.services.views.templates import compare_parts, list_templates
-from invoicing.web.html.template_problems import field_of, spoken
+from invoicing.web.html.template_problems import field_of
 
 HERE = "/templates/default"
 BOMB = (
@@ -417,20 +417,6 @@ def test_the_api_does_what_the_pages_do(english: Browser, db: Database):
 )
 def test_what_does_not_exist_is_said_to_not_exist(english: Browser, path: str):
     assert english.see(path).status_code == 404
-
-
-def test_every_known_problem_is_told_in_spanish():
-    for message in (
-        "unknown variable 'x'; known are a, b",
-        "it took longer than 5 s; look for a loop without an end in the template",
-        "it prints more than 8 MB",
-        "'x' is undefined",
-        "a part cannot include or extend another one",
-        "<script has no place in a message",
-    ):
-        es, en = spoken(message)
-        assert en == message
-        assert es != message, message
 
 
 def test_names_in_the_list_are_known_to_the_settings(db: Database):

@@ -65,11 +65,7 @@ def _check_history(migrations: list[Migration], applied: dict[str, str]) -> None
     known = {migration.version: migration.sha256 for migration in migrations}
     newer = sorted(set(applied) - set(known))
     if newer:
-        raise WorkFailedError(
-            f"the database has migration {newer[-1]}, which this version does not know: run a newer version"
-        )
+        raise WorkFailedError("database_newer", migration=newer[-1])
     for version, sha256 in applied.items():
         if known[version] != sha256:
-            raise WorkFailedError(
-                f"migration {version} was edited after it was applied: restore the file and add a new migration"
-            )
+            raise WorkFailedError("migration_edited", migration=version)

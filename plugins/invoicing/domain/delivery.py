@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class DeliveryState(StrEnum):
-    """State of a delivery (contract, section 5); the database's trigger holds the same transitions."""
+    """State of a delivery (docs/contract.md, section 5); the database's trigger holds the same transitions."""
 
     PENDING = "pending"
     CLAIMED = "claimed"

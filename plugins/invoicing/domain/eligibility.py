@@ -1,4 +1,4 @@
-"""Who gets mail, and why not: the rules of contract section 5, in their order."""
+"""Who gets mail, and why not: the rules of docs/contract.md, section 5, in their order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -16,8 +16,8 @@ shows it. ``str`` gives the English ones, for logs.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from invoicing.words import Language, choose
-from invoicing.words.failures import ROW_PLACES, tell
+from invoicing.words import Language
+from invoicing.words.failures import Fault, tell
 
 _MOST_LISTED = 200
 _LONGEST_SHOWN = 80
@@ -82,24 +82,20 @@ class RowProblem:
     invoice_ref: str | None = None
 
     def __str__(self) -> str:
-        return self.in_words("en")
+        return str(self.in_place)
 
-    def in_words(self, language: Language) -> str:
-        """Where, and why."""
+    @property
+    def in_place(self) -> Fault:
+        """The same with its place in front."""
+        place = {"file": self.file, "line": self.line}
         if self.invoice_ref is not None:
-            place = ROW_PLACES["invoice"]
-        elif self.column is None:
-            place = ROW_PLACES["line"]
-        else:
-            place = ROW_PLACES["column" if self.value is None else "value"]
-        where = choose(place, language).format(
-            file=self.file,
-            line=self.line,
-            column=self.column,
-            value=_shortened(self.value or ""),
-            invoice_ref=self.invoice_ref,
-        )
-        return f"{where}: {tell(self, language)}"
+            return Fault("row_of_invoice", **place, invoice_ref=self.invoice_ref, problem=self)
+        if self.column is None:
+            return Fault("row_line", **place, problem=self)
+        if self.value is None:
+            return Fault("row_column", **place, column=self.column, problem=self)
+        value = _shortened(self.value)
+        return Fault("row_value", **place, column=self.column, value=value, problem=self)
 
 
 class ImportRejectedError(InputError):
@@ -111,16 +107,10 @@ class ImportRejectedError(InputError):
 
     def __init__(self, problems: Sequence[RowProblem]) -> None:
         self.problems = problems
-        super().__init__("import_rejected", count=len(problems))
-
-    def in_words(self, language: Language) -> str:
-        """The error in words, a line for each problem."""
-        lines = [problem.in_words(language) for problem in self.problems[:_MOST_LISTED]]
-        left_out = len(self.problems) - len(lines)
-        if left_out:
-            text = choose(ROW_PLACES["left_out"], language)
-            lines.append(text.format(left_out=left_out, count=len(self.problems)))
-        return "\n  ".join([super().in_words(language), *lines])
+        listed = [problem.in_place for problem in problems[:_MOST_LISTED]]
+        if len(problems) > _MOST_LISTED:
+            listed.append(Fault("rows_left_out", left_out=len(problems) - _MOST_LISTED, count=len(problems)))
+        super().__init__("import_rejected", count=len(problems), problems=listed)
 
 
 class WorkFailedError(InvoicingError):

@@ -70,7 +70,7 @@ class InvoiceDraft:
 
 
 def draft_lease_invoice(lease: Lease, period: Period, taxes: TaxTable) -> InvoiceDraft | None:
-    """Work out the invoice of ``lease`` for ``period`` (contract, section 5).
+    """Work out the invoice of ``lease`` for ``period`` (docs/contract.md, section 5).
 
     Args:
         lease: With its charges and whether its tenant is a withholding agent.
@@ -123,7 +123,7 @@ def draft_single_invoice(
 ) -> InvoiceDraft:
     """Work out an invoice made outside the monthly job: its lines and their IVA, no withholdings.
 
-    Withholdings are the monthly rent's; a single invoice has no rent line (contract, section 5).
+    Withholdings are the monthly rent's; a single invoice has no rent line (docs/contract.md, section 5).
 
     Args:
         items: Description, amount and tax of each line, at least one.

@@ -204,9 +204,9 @@ def _warnings(files: _Folder) -> Iterator[RowProblem]:
         for line, tenant in files.tenants.rows():
             for column, addresses in (("emails", tenant.emails), ("cc_emails", tenant.cc_emails)):
                 for address in addresses:
-                    reason = address_problem(address)
-                    if reason:
-                        values = {"tenant": tenant.tenant_code, "reason": reason.rstrip(".")}
+                    fault = address_problem(address)
+                    if fault:
+                        values = {"tenant": tenant.tenant_code, "reason": str(fault).rstrip(".")}
                         place = (files.tenants.name, line, column, address)
                         yield RowProblem(*place, "address_stops_mail", values)
     yield from _thousands_warnings(files.leases)

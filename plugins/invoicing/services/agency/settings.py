@@ -91,9 +91,9 @@ def change_settings(
 
 
 def _check_subject(settings: Settings, template: Template) -> None:
-    problems = [str(each) for each in validate_subject(settings.subject, template) if not each.is_warning]
-    if problems:
-        raise InputError("subject_refused", problems="; ".join(problems))
+    found = [each.in_place for each in validate_subject(settings.subject, template) if not each.is_warning]
+    if found:
+        raise InputError("settings_refused", problems=found)
 
 
 def _add_settings(db: Database, settings: Settings, actor: str) -> DictRow:

@@ -10,7 +10,7 @@ from invoicing.db import audit
 from invoicing.db.connection import Database
 from invoicing.domain.errors import InputError, StaleEditError
 from invoicing.rendering.templates import MAIL_HTML, PARTS, SUBJECT
-from invoicing.rendering.validation import Problem, validate
+from invoicing.rendering.validation import TemplateProblem, validate
 from invoicing.services.agency import templates
 from invoicing.services.agency.templates import NAME_PATTERN, TemplateVersion
 
@@ -27,9 +27,9 @@ class TemplateRefusedError(InputError):
         problems: What is wrong, part by part; none of them a warning.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[TemplateProblem]) -> None:
         self.problems = problems
-        super().__init__("template_refused", problems="; ".join(map(str, problems)))
+        super().__init__("template_refused", problems=[problem.in_place for problem in problems])
 
 
 class TemplateNameError(InputError):
@@ -100,13 +100,15 @@ def restore_version(
     return save_template(db, name, earlier.template.parts, seen_version=seen_version, actor=actor)
 
 
-def check_parts(parts: Mapping[str, str], of: TemplateVersion) -> list[Problem]:
+def check_parts(parts: Mapping[str, str], of: TemplateVersion) -> list[TemplateProblem]:
     """Find what is wrong with a text that is not saved yet, warnings included; takes about a second.
 
     The subject is the settings' own and was checked when it was saved: nothing is said about it here.
     """
     too_long = [
-        Problem(part, None, f"it has {len(text)} characters, at most {MOST_CHARACTERS} are allowed")
+        TemplateProblem(
+            part, None, "template_part_too_long", {"characters": len(text), "most": MOST_CHARACTERS}
+        )
         for part, text in parts.items()
         if len(text) > MOST_CHARACTERS
     ]
@@ -116,7 +118,7 @@ def check_parts(parts: Mapping[str, str], of: TemplateVersion) -> list[Problem]:
     return [*found, *_picture_problems(parts)]
 
 
-def _picture_problems(parts: Mapping[str, str]) -> list[Problem]:
+def _picture_problems(parts: Mapping[str, str]) -> list[TemplateProblem]:
     """SVG pictures that are not shown, or that could unfold into millions of things.
 
     The printer leaves such a picture out without a word; mail readers show no SVG at all.
@@ -126,11 +128,9 @@ def _picture_problems(parts: Mapping[str, str]) -> list[Problem]:
         for found in _SVG_PICTURE.finditer(text):
             line = text.count("\n", 0, found.start()) + 1
             if part == MAIL_HTML:
-                problems.append(Problem(part, line, "mail readers show no SVG pictures: use PNG or JPEG"))
+                problems.append(TemplateProblem(part, line, "mail_svg_not_shown"))
             elif _has_doctype(found[1], found[2]):
-                problems.append(
-                    Problem(part, line, "an SVG picture with a DOCTYPE is blocked: export it plain")
-                )
+                problems.append(TemplateProblem(part, line, "svg_with_doctype"))
     return problems
 
 

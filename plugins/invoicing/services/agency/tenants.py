@@ -35,9 +35,7 @@ class AddressRefusedError(InputError):
 
     def __init__(self, field: str, problem: AddressProblem) -> None:
         self.problem = problem
-        super().__init__(
-            "tenant_address_refused", field=field, address=problem.address, reason=problem.reason
-        )
+        super().__init__("tenant_address_refused", field=field, address=problem.address, reason=problem.fault)
 
 
 class TooManyAddressesError(InputError):

@@ -1,6 +1,6 @@
 """The JSON API, a module per noun: thin, over the services that the pages and the command line use."""
 
-from invoicing.web.api import cycles, deliveries, invoices, openapi, settings, templates, tenants
+from invoicing.web.api import cycles, deliveries, invoices, openapi, problems, settings, templates, tenants
 
 ROUTERS = (
     settings.router,
@@ -9,5 +9,6 @@ ROUTERS = (
     invoices.router,
     deliveries.router,
     templates.router,
+    problems.router,
     openapi.router,
 )

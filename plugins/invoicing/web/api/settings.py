@@ -4,9 +4,9 @@ import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 
+from invoicing.domain.errors import InputError
 from invoicing.services.agency import settings
 from invoicing.services.agency.settings import SettingsVersion
 from invoicing.web.api.problem import STALE
@@ -14,6 +14,7 @@ from invoicing.web.api.subject import SubjectReport, check_subject
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.settings_form import find_problems
+from invoicing.words.failures import Fault
 
 router = APIRouter()
 
@@ -51,12 +52,9 @@ def patch_settings(
     before = settings.current_settings(db)
     problems = find_problems(db, before.settings, changes)
     if problems:
-        # What is wrong with several fields is told as what the framework finds wrong with a body.
-        raise RequestValidationError(
-            [
-                {"type": "value_error", "loc": ("body", field), "msg": text[1]}
-                for field, text in problems.items()
-            ]
+        raise InputError(
+            "fields_wrong",
+            problems=[Fault("field_wrong", field=field, problem=fault) for field, fault in problems.items()],
         )
     return _answer(settings.change_settings(db, changes, actor=visitor.actor, seen_version=seen_version))
 

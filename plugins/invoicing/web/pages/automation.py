@@ -17,9 +17,11 @@ from invoicing.services.views.settings_history import differences, settings_chan
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
-from invoicing.web.html.settings_form import LABELS, VALUES, find_problems
+from invoicing.web.html.settings_form import find_problems
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
+from invoicing.words.failures import tell_both
+from invoicing.words.settings import LABELS, VALUES
 
 router = APIRouter(prefix="/automation")
 
@@ -55,11 +57,12 @@ def save(
     try:
         typed["agency_logo"] = _logo(submitted, before.settings)
     except LogoError as error:
-        logo_problem["agency_logo"] = (error.in_words("es"), error.in_words("en"))
+        logo_problem["agency_logo"] = tell_both(error)
         typed["agency_logo"] = submitted["agency_logo"]
     if seen != before.id:
         return _form(request, db, pages, typed, seen=before.id, status=409, overtaken_since=seen)
-    problems = find_problems(db, before.settings, typed) | logo_problem
+    found = find_problems(db, before.settings, typed)
+    problems = {field: tell_both(fault) for field, fault in found.items()} | logo_problem
     if problems:
         return _form(request, db, pages, typed, seen=seen, status=422, problems=problems)
     try:
@@ -68,8 +71,7 @@ def save(
         now = current_settings(db)
         return _form(request, db, pages, typed, seen=now.id, status=409, overtaken_since=seen)
     except InputError as error:
-        told = {"": (error.in_words("es"), error.in_words("en"))}
-        return _form(request, db, pages, typed, seen=seen, status=422, problems=told)
+        return _form(request, db, pages, typed, seen=seen, status=422, problems={"": tell_both(error)})
     return see_other(request, f"/automation?saved={'same' if after.id == before.id else after.id}")
 
 

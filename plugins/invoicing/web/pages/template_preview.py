@@ -20,9 +20,10 @@ from invoicing.web.database import DatabaseDep
 from invoicing.web.html.forms import Submitted, SubmittedDep
 from invoicing.web.html.frames import html_frame, pdf_response, pictures_frame, problem_frame, text_frame
 from invoicing.web.html.i18n import Translator, TranslatorDep
-from invoicing.web.html.template_problems import field_of, spoken
+from invoicing.web.html.template_problems import field_of
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
+from invoicing.words.failures import tell_both
 
 router = APIRouter(prefix="/templates")
 
@@ -103,15 +104,6 @@ def draft_of(current: TemplateVersion, parts: Mapping[str, str]) -> Template:
     return Template(current.template.name, current.template.version, parts, current.template.folder)
 
 
-def spoken_reason(reason: str) -> Text:
-    """Why a render failed; a part and line that lead it stay in front."""
-    where, colon, what = reason.partition(": ")
-    if colon and where.split(",")[0] in (*PARTS, "subject"):
-        es, en = spoken(what)
-        return f"{where.replace('line', 'línea')}: {es}", f"{where}: {en}"
-    return spoken(reason)
-
-
 def _preview(
     request: Request, pages: PagesDep, t: Translator, template: Template, choice: Choice, view: str
 ) -> Response:
@@ -130,9 +122,9 @@ def _preview(
     except InputError:
         problem = ("Escriba el período como AAAA-MM.", "Type the period as YYYY-MM.")
     except preview.PreviewsBusyError as error:
-        problem = (error.in_words("es"), error.in_words("en"))
+        problem = tell_both(error)
     except RenderFailedError as error:
-        problem = spoken_reason(error.reason)
+        problem = tell_both(error.failure)
     return problem_frame(pages, request, t.text(problem))
 
 

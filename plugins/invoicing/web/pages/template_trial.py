@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from invoicing.domain.errors import InputError, InvoicingError
+from invoicing.domain.errors import InputError
 from invoicing.mail.message import UnsafeMessageError
 from invoicing.mail.transmission import Outcome, RelayUnavailableError, Verdict
 from invoicing.rendering.errors import RenderFailedError
@@ -16,8 +16,9 @@ from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import SubmittedDep
 from invoicing.web.html.templating import PagesDep
 from invoicing.web.pages.template_editor import Editor, TestResult
-from invoicing.web.pages.template_preview import Choice, draft_of, spoken_reason, typed_parts
+from invoicing.web.pages.template_preview import Choice, draft_of, typed_parts
 from invoicing.words import Text
+from invoicing.words.failures import tell_both
 
 router = APIRouter(prefix="/templates")
 
@@ -51,11 +52,11 @@ def _try(request: Request, draft: Template, choice: Choice, to: str) -> tuple[Ou
     try:
         outcome = _send(request, draft, choice, to)
     except RenderFailedError as error:
-        return None, TestResult("error", _not_sent(spoken_reason(error.reason)), 422)
+        return None, TestResult("error", _not_sent(tell_both(error.failure)), 422)
     except RelayUnavailableError as error:
-        return None, TestResult("error", _not_sent(_words(error)), 503)
+        return None, TestResult("error", _not_sent(tell_both(error)), 503)
     except (InputError, UnsafeMessageError) as error:
-        return None, TestResult("error", _not_sent(_words(error)), 422)
+        return None, TestResult("error", _not_sent(tell_both(error)), 422)
     reply = f"{outcome.code or ''} {outcome.reply}".strip()
     if outcome.verdict is Verdict.ACCEPTED:
         return outcome, TestResult(
@@ -81,10 +82,6 @@ def _send(request: Request, draft: Template, choice: Choice, to: str) -> Outcome
             settings=settings,
             sender=outside.relay_sender(),
         )
-
-
-def _words(error: InvoicingError) -> Text:
-    return error.in_words("es"), error.in_words("en")
 
 
 def _not_sent(why: Text) -> Text:

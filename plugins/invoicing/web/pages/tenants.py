@@ -21,6 +21,7 @@ from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
 from invoicing.web.html.table import TablePage, TableQuery
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
+from invoicing.words.failures import tell_both
 
 router = APIRouter(prefix="/tenants")
 
@@ -150,7 +151,7 @@ def save(
     except NotFoundError:
         raise
     except InputError as error:
-        told = {"language": (error.in_words("es"), error.in_words("en"))}
+        told = {"language": tell_both(error)}
         return _page(request, pages, before, typed, status=422, problems=told)
     return see_other(request, f"/tenants/{quote(code, safe='')}?saved={'yes' if changed else 'same'}")
 
