@@ -22,7 +22,7 @@ class AirflowUnreachableError(WorkFailedError):
 
 
 class AirflowRefusedError(WorkFailedError):
-    """Airflow answered, but did not do it; the message holds its reason."""
+    """Airflow answered, but did not do it, and said why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,7 @@ class AirflowApi:
         names = ("INVOICING_AIRFLOW_URL", "INVOICING_AIRFLOW_USER", "INVOICING_AIRFLOW_PASSWORD")
         missing = [name for name in names if not environ.get(name)]
         if missing:
-            raise InputError(
-                f"{', '.join(missing)} not set: set it, or start the embedded stack: bin/invoicing up"
-            )
+            raise InputError("airflow_address_missing", names=", ".join(missing))
         return cls(*(environ[name] for name in names))
 
     def __enter__(self) -> Self:
@@ -176,9 +174,7 @@ class AirflowApi:
         rows = self._pages("/assets", "assets", name_pattern=asset_name, order_by="id")
         asset_id = next((row["id"] for row in rows if row["name"] == asset_name), None)
         if asset_id is None:
-            raise NotFoundError(
-                f"Airflow knows no asset {asset_name!r}: is a DAG of this project scheduled on it?"
-            )
+            raise NotFoundError("airflow_asset_unknown", asset=asset_name)
         self._change("POST", "/assets/events", {"asset_id": asset_id})
 
     def unpause(self, dag_id: str) -> None:
@@ -207,9 +203,7 @@ class AirflowApi:
         """Ask once, without a login."""
         answer = self._send("GET", "/api/v2/monitor/health", authorised=False)
         if answer.status_code != httpx.codes.OK:
-            raise AirflowUnreachableError(
-                f"{self.url} answers {answer.status_code} when asked for its health"
-            )
+            raise AirflowUnreachableError("airflow_health_refused", url=self.url, status=answer.status_code)
         parts = answer.json()
         return Health(
             database=parts["metadatabase"]["status"] == "healthy",
@@ -253,10 +247,11 @@ class AirflowApi:
             return result
         reason = _reason(answer)
         if answer.status_code == httpx.codes.NOT_FOUND:
-            raise NotFoundError(f"Airflow: {reason}")
-        if answer.status_code in (502, 503, 504):
-            raise AirflowUnreachableError(f"{self.url} answers {answer.status_code}: {reason}")
-        raise AirflowRefusedError(f"Airflow refuses {method} {path} ({answer.status_code}): {reason}")
+            raise NotFoundError("airflow_knows_nothing", reason=reason)
+        status = answer.status_code
+        if status in (502, 503, 504):
+            raise AirflowUnreachableError("airflow_unavailable", url=self.url, status=status, reason=reason)
+        raise AirflowRefusedError("airflow_refused", method=method, path=path, status=status, reason=reason)
 
     def _send(
         self,
@@ -271,17 +266,17 @@ class AirflowApi:
         try:
             return self._client.request(method, path, json=body, params=query, headers=headers)
         except httpx.TransportError as error:
-            raise AirflowUnreachableError(
-                f"Airflow does not answer at {self.url} ({error}): is it up? For the embedded one: bin/invoicing up"
-            ) from None
+            raise AirflowUnreachableError("airflow_silent", url=self.url, reason=str(error)) from None
 
     def _get_token(self) -> str:
         if self._token is None:
             answer = self._send("POST", "/auth/token", self._login, authorised=False)
             if not answer.is_success:
                 raise AirflowRefusedError(
-                    f"Airflow refuses the login of {self._login['username']!r} "
-                    f"({answer.status_code}): {_reason(answer)}"
+                    "airflow_login_refused",
+                    user=self._login["username"],
+                    status=answer.status_code,
+                    reason=_reason(answer),
                 )
             self._token = str(answer.json()["access_token"])
         return self._token

@@ -28,6 +28,9 @@ from invoicing.services.agency import settings as settings_service
 from invoicing.services.billing import single_invoices
 from invoicing.services.delivery import resolution
 from invoicing.services.views import report, simulate
+from invoicing.services.views.single_invoices import list_single_invoices
+from invoicing.words import Language
+from invoicing.words.failures import Fault, tell
 
 DEMO_FOLDER = Path(__file__).parents[2] / "include" / "demo"
 _POLL_SECONDS = 1.0
@@ -71,13 +74,18 @@ def main() -> None:
         _complain(error)
         sys.exit(1)
     except KeyboardInterrupt:
-        err.print("interrupted; what runs in Airflow goes on there")
+        err.print(tell(Fault("interrupted"), _language()))
         sys.exit(1)
 
 
 def _complain(error: InvoicingError) -> None:
     # Not markup: the text may hold a file's content.
-    err.print(f"invoicing: {error}", markup=False)
+    err.print(f"invoicing: {error.in_words(_language())}", markup=False)
+
+
+def _language() -> Language:
+    """Of errors; scripts that read them get English unless they ask for Spanish."""
+    return "es" if os.environ.get("INVOICING_LANGUAGE") == "es" else "en"
 
 
 def _report(line: str) -> None:
@@ -93,7 +101,7 @@ def _database() -> Iterator[Database]:
 def _environment(name: str, convert: Callable[[str], str]) -> str:
     value = os.environ.get(name) or stack.environment().get(name)
     if not value:
-        raise InputError(f"{name} is not set and no embedded stack was started: bin/invoicing up")
+        raise InputError("variable_missing", variable=name)
     return convert(value)
 
 
@@ -198,7 +206,8 @@ def import_(
         for name, c in summary.files.items()
     }
     if as_json:
-        _print_json({"files": files, "warnings": list(summary.warnings), "ignored": list(summary.ignored)})
+        warnings = [str(warning) for warning in summary.warnings]
+        _print_json({"files": files, "warnings": warnings, "ignored": list(summary.ignored)})
     else:
         rows = [{"file": name, **counts} for name, counts in files.items()]
         _print_table("imported", rows, ["file", "added", "updated", "unchanged", "removed"])
@@ -241,9 +250,9 @@ def settings_set(
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals:
-            raise InputError(f"{assignment!r} is not of the form KEY=VALUE")
+            raise InputError("assignment_malformed", assignment=assignment)
         if key in changes:
-            raise InputError(f"setting {key!r} is given twice")
+            raise InputError("setting_given_twice", setting=key)
         changes[key] = value
     with _database() as db:
         version = settings_service.change_settings(db, changes, actor=_actor())
@@ -255,7 +264,14 @@ def settings_set(
 
 @invoices_app.command("create")
 def invoices_create(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, see README.")], as_json: AsJson = False
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV, one row a line: invoice_ref,tenant_code,lease_code,description,amount,tax.",
+        ),
+    ],
+    as_json: AsJson = False,
 ) -> None:
     """Store invoices made outside the monthly job; Airflow is told and sends them."""
     with _database() as db:
@@ -263,7 +279,7 @@ def invoices_create(
     for reference, number in result.known.items():
         _report(f"{reference} exists already as {number}: left alone")
     if result.awaiting:
-        _tell_airflow("the invoices are stored")
+        _tell_airflow(Fault("invoices_stored"))
     if as_json:
         _print_json({"created": result.created, "known": result.known})
     else:
@@ -275,7 +291,7 @@ def invoices_create(
 def invoices_list(as_json: AsJson = False) -> None:
     """One row a single invoice: what was decided on it, and what became of it."""
     with _database() as db:
-        rows = single_invoices.list_single_invoices(db)
+        rows = list_single_invoices(db)
     if as_json:
         _print_json(rows)
     else:
@@ -291,7 +307,7 @@ def invoices_decide(
     """Decide once more on single invoices that got no mail, by the settings and switches of today."""
     with _database() as db:
         single_invoices.decide_anew(db, references, reason=reason, actor=_actor())
-    _tell_airflow("the invoices are to be decided on anew")
+    _tell_airflow(Fault("invoices_to_decide"))
     out.print(f"Airflow decides anew on {', '.join(references)}", markup=False)
 
 
@@ -316,7 +332,7 @@ def run(
         return
     with _database() as db:
         try:
-            shown = report.show_cycle(db, month)
+            shown = report.cycle_report(db, month)
         except InputError:
             shown = {}
     if as_json:
@@ -324,10 +340,8 @@ def run(
     elif shown:
         _show_cycle(shown)
     if state != "success":
-        raise PermanentFailureError(
-            f"run {dag_run_id} {state}: its red tasks say why, at {api.url}/dags/{MONTHLY_DAG}/runs/{dag_run_id}; "
-            "mend the cause, then clear them"
-        )
+        place = f"{api.url}/dags/{MONTHLY_DAG}/runs/{dag_run_id}"
+        raise PermanentFailureError("run_not_successful", dag_run_id=dag_run_id, state=state, place=place)
 
 
 def _follow(api: AirflowApi, dag_run_id: str) -> str:
@@ -381,7 +395,7 @@ def simulate_(period: PeriodOption, as_json: AsJson = False) -> None:
 def cycle_show(period: PeriodArgument, as_json: AsJson = False) -> None:
     """Counts and sums of a cycle."""
     with _database() as db:
-        shown = report.show_cycle(db, Period.parse(period))
+        shown = report.cycle_report(db, Period.parse(period))
     if as_json:
         _print_json(shown)
     else:
@@ -478,7 +492,7 @@ def deliveries_resend(
     """Send the same invoices again: a new, audited delivery each; what failed is taken up again."""
     with _database() as db:
         sending = resolution.resend(db, ids, reason=reason, actor=_actor())
-    _tell_airflow("the deliveries are stored")
+    _tell_airflow(Fault("deliveries_stored"))
     if as_json:
         _print_json({"deliveries": sending})
     else:
@@ -496,22 +510,20 @@ def deliveries_resolve(
     with _database() as db:
         resolution.resolve(db, delivery_id, verdict, reason=reason, actor=_actor())
     if verdict == "retry":
-        _tell_airflow("the delivery is released")
+        _tell_airflow(Fault("delivery_released"))
     if as_json:
         _print_json({"delivery": delivery_id, "as": verdict})
     else:
         out.print(f"delivery {delivery_id} settled as {verdict}")
 
 
-def _tell_airflow(done: str) -> None:
+def _tell_airflow(done: Fault) -> None:
     """Have `send_new_invoices` look. A doubled event does no harm, a lost one is made up for by the next."""
     try:
         with _airflow() as api:
             api.emit_asset_event(INVOICES_ASSET)
     except InvoicingError as error:
-        raise PermanentFailureError(
-            f"{done}, but Airflow was not told ({error}); sweep_deliveries tells it within five minutes of running"
-        ) from error
+        raise PermanentFailureError("airflow_not_told", done=done, reason=error) from error
 
 
 # The demo.
@@ -522,9 +534,7 @@ def demo() -> None:
     """Start the stack, import the demo agency, run this month's cycle, and say where to look."""
     for name in ("AIRFLOW_CONN_INVOICING_SMTP", "AIRFLOW_CONN_INVOICING_DB"):
         if os.environ.get(name):
-            raise InputError(
-                f"the demo turns sending on, for its own agency and to the embedded inbox only: unset {name}"
-            )
+            raise InputError("demo_connection_set", variable=name)
     month = Period.containing(clock.today())
     parts: list[tuple[str, float]] = []
 
@@ -558,9 +568,7 @@ def _refuse_foreign_tenants(info: stack.StackInfo) -> None:
     with _database() as db:
         foreign = tenants.tenant_codes(db) - demo_codes
     if foreign:
-        raise InputError(
-            f"{info.state} holds tenants that are not the demo's ({min(foreign)}, …): choose another INVOICING_STATE"
-        )
+        raise InputError("demo_foreign_tenants", state=info.state, tenant=min(foreign))
 
 
 def _demo_settings() -> None:

@@ -9,7 +9,7 @@ from ledger import Ledger, wait_until
 from relay import FaultyRelay, Step, accept, hang, on, reply, wait, wait_for
 
 from invoicing.db.connection import connect
-from invoicing.services.agency import templates
+from invoicing.services.agency import template_editing, templates
 from invoicing.services.delivery import resolution
 
 pytestmark = pytest.mark.faults
@@ -535,7 +535,7 @@ def test_settings_and_templates_changed_in_mid_run_wait_for_the_next(
     ledger.set(subject="Después", from_email="otra@agencia.example", auto_send=False)
     template = templates.show_template(ledger.db, "default").template
     parts = {**template.parts, "mail.txt": "Otra plantilla"}
-    templates.save_template(ledger.db, "default", parts, seen_version=template.version, actor="test")
+    template_editing.save_template(ledger.db, "default", parts, seen_version=template.version, actor="test")
 
     assert ledger.send(relay.port).counts == {"sent": 3}
 

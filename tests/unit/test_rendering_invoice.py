@@ -19,7 +19,7 @@ import pytest
 
 from invoicing.rendering.assignment import Limits
 from invoicing.rendering.document import InvoiceDocument, Line
-from invoicing.rendering.errors import RenderFailedError, TemplateFaultError
+from invoicing.rendering.errors import PartFaultError, RenderFailedError
 from invoicing.rendering.invoice import InvoiceRenderer, check_system
 from invoicing.rendering.sample import sample_invoice, sample_invoices
 from invoicing.rendering.templates import (
@@ -241,7 +241,7 @@ def test_a_template_opens_no_connection() -> None:
     ],
 )
 def test_a_template_cannot_reach_outside_of_its_data(source: str) -> None:
-    with pytest.raises(TemplateFaultError) as caught:
+    with pytest.raises(PartFaultError) as caught:
         Part(environment(), INVOICE_HTML, source).render(invoice_variables(sample_invoice()))
 
     assert str(caught.value).startswith("invoice.html")

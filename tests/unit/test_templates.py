@@ -19,12 +19,12 @@ from invoicing.rendering.templates import (
     load_shipped,
     shipped_names,
 )
-from invoicing.rendering.validation import Problem, validate, validate_subject
+from invoicing.rendering.validation import TemplateProblem, validate, validate_subject
 
 SOUND = {MAIL_HTML: "<p>{{ tenant.name }}</p>", MAIL_TEXT: "x", INVOICE_HTML: "<p>x</p>", INVOICE_CSS: ""}
 
 
-def problems_of(**changed: str) -> list[Problem]:
+def problems_of(**changed: str) -> list[TemplateProblem]:
     parts: Mapping[str, str] = {**SOUND, **{name.replace("_", "."): text for name, text in changed.items()}}
     return validate(parts)
 

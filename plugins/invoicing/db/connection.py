@@ -41,10 +41,7 @@ def connect(dsn: str) -> Database:
             " -c synchronous_commit=on",
         )
     except psycopg.OperationalError as error:
-        raise WorkFailedError(
-            f"the business database cannot be reached ({str(error).strip()}): "
-            "is it up, and is the connection invoicing_db right?"
-        ) from None
+        raise WorkFailedError("database_unreachable", reason=str(error).strip()) from None
 
 
 def dsn_of(db: Database) -> str:
@@ -65,7 +62,7 @@ def dsn_from_airflow_connection(value: str) -> str:
         try:
             fields = json.loads(value)
         except json.JSONDecodeError as error:
-            raise InputError(f"AIRFLOW_CONN_INVOICING_DB is not valid JSON: {error.msg}") from None
+            raise InputError("database_connection_malformed", reason=error.msg) from None
         extra = fields.get("extra") or {}
         if isinstance(extra, str):
             extra = json.loads(extra)
@@ -79,7 +76,7 @@ def dsn_from_airflow_connection(value: str) -> str:
         )
     parts = urlsplit(value)
     if not parts.scheme.startswith("postgres"):
-        raise InputError("AIRFLOW_CONN_INVOICING_DB is not a postgres:// connection")
+        raise InputError("database_connection_of_another_kind")
     return dsn_from_parts(
         unquote(parts.hostname or ""),
         parts.port,

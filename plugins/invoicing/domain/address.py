@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
 from invoicing.domain.errors import InputError
+from invoicing.words.failures import Fault
 
 MAX_LENGTH = 254
 """Characters of the longest address an SMTP path can carry (RFC 3696, erratum 1690)."""
@@ -23,25 +24,27 @@ class AddressProblem:
     """An address that gets no mail, and why."""
 
     address: str
-    reason: str
+    fault: Fault
+
+    @property
+    def reason(self) -> str:
+        """Why, in English: for what is kept."""
+        return str(self.fault)
 
 
-def problem(address: str) -> str | None:
+def problem(address: str) -> Fault | None:
     """Say why no mail can go to ``address``; None where it is valid.
 
     Syntax only: whether the domain exists or receives mail is the relay's to say.
     """
-    try:
-        _validated(address)
-    except EmailNotValidError as error:
-        return str(error)
-    return None
+    found = _validated(address)
+    return found if isinstance(found, Fault) else None
 
 
 def invalid_addresses(addresses: Iterable[str]) -> tuple[AddressProblem, ...]:
     """List those of ``addresses`` that are invalid, in their order, each with the reason."""
     answers = ((address, problem(address)) for address in addresses)
-    return tuple(AddressProblem(address, reason) for address, reason in answers if reason is not None)
+    return tuple(AddressProblem(address, fault) for address, fault in answers if fault is not None)
 
 
 def to_envelope(address: str) -> str:
@@ -53,21 +56,23 @@ def to_envelope(address: str) -> str:
     Raises:
         InputError: The address is invalid.
     """
-    try:
-        valid = _validated(address)
-    except EmailNotValidError as error:
-        raise InputError(f"{address!a} is not an e-mail address: {error}") from None
+    valid = _validated(address)
+    if isinstance(valid, Fault):
+        raise InputError("address_invalid", address=address, reason=valid)
     return f"{valid.local_part}@{valid.ascii_domain}"
 
 
-def _validated(address: str) -> ValidatedEmail:
+def _validated(address: str) -> ValidatedEmail | Fault:
     # Asked first: the validator's own words about these name code points, not the danger.
     if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in address):
-        raise EmailNotValidError("The address contains a line break or another control character.")
+        return Fault("address_control_character")
     if "=?" in address:
         # '=' and '?' may stand in a local part, but a reader of the header would decode what is between them.
-        raise EmailNotValidError("The address contains an encoded word ('=?').")
+        return Fault("address_encoded_word")
     if len(address) > MAX_LENGTH:
-        raise EmailNotValidError(f"The address is too long: {len(address)} characters, at most {MAX_LENGTH}.")
-    # test_environment admits the top-level domain .test, which no mail leaves for anyhow.
-    return validate_email(address, strict=True, check_deliverability=False, test_environment=True)
+        return Fault("address_too_long", characters=len(address), most=MAX_LENGTH)
+    try:
+        # test_environment admits the top-level domain .test, which no mail leaves for anyhow.
+        return validate_email(address, strict=True, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        return Fault("address_syntax", reason=str(error))

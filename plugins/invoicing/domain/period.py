@@ -23,9 +23,7 @@ class Period:
 
     def __post_init__(self) -> None:
         if not (2000 <= self.year <= 2199 and 1 <= self.month <= 12):
-            raise InputError(
-                f"period {self.year:04}-{self.month:02} is not a month between 2000-01 and 2199-12"
-            )
+            raise InputError("period_out_of_range", year=self.year, month=self.month)
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -7,14 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from invoicing.domain.address import problem
 from invoicing.domain.eligibility import SendPolicy
 from invoicing.domain.errors import InputError
+from invoicing.domain.typed import fault_of, not_an_address
+from invoicing.words.failures import Fault
 
 DEFAULT_SUBJECT = (
     "{{ t('Factura de arriendo', 'Rent invoice') }}{% if period %}, {{ period|month_name }}{% endif %}"
     "{% if agency.name %} – {{ agency.name }}{% endif %}"
 )
 
-# One line of text: what goes into a mail header or a document's heading.
-Line = Annotated[
+# What goes into a mail header or a document's heading.
+OneLine = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
 
@@ -28,7 +30,7 @@ class Settings(BaseModel):
     subject: Annotated[
         str, StringConstraints(strip_whitespace=True, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")
     ] = Field(DEFAULT_SUBJECT, description="Subject of the message, with variables")
-    template: Line = Field("default", min_length=1, description="Template of the message and the invoice")
+    template: OneLine = Field("default", min_length=1, description="Template of the message and the invoice")
     recipients: Literal["all", "multiple_only"] = Field(
         "all", description="Every tenant with invoices, or only those with more than one"
     )
@@ -39,12 +41,12 @@ class Settings(BaseModel):
     invoice_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{0,12}$")] = Field(
         "FV-", description="What stands before an invoice's number"
     )
-    agency_name: Line = Field("", description="Issuer of the invoices")
-    agency_nit: Line = Field("", description="Issuer's tax number")
-    agency_address: Line = ""
-    agency_city: Line = ""
-    agency_phone: Line = ""
-    agency_email: Line = ""
+    agency_name: OneLine = Field("", description="Issuer of the invoices")
+    agency_nit: OneLine = Field("", description="Issuer's tax number")
+    agency_address: OneLine = ""
+    agency_city: OneLine = ""
+    agency_phone: OneLine = ""
+    agency_email: OneLine = ""
     agency_logo: Annotated[
         str,
         StringConstraints(
@@ -54,9 +56,9 @@ class Settings(BaseModel):
     payment_instructions: Annotated[str, StringConstraints(max_length=2000)] = Field(
         "", description="How to pay, printed on every invoice"
     )
-    from_email: Line = Field("", description="Sender's address")
-    from_name: Line = Field("", description="Sender's name; empty: the agency's")
-    reply_to: Line = Field("", description="Where answers go; empty: to the sender")
+    from_email: OneLine = Field("", description="Sender's address")
+    from_name: OneLine = Field("", description="Sender's name; empty: the agency's")
+    reply_to: OneLine = Field("", description="Where answers go; empty: to the sender")
     per_minute_limit: int = Field(
         0, ge=0, le=100_000, description="Messages within any 60 seconds, all workers together; 0: no limit"
     )
@@ -71,14 +73,14 @@ class Settings(BaseModel):
     doubt_minutes: int = Field(
         60, ge=1, le=10_080, description="Minutes in doubt before resend_after sends again"
     )
-    operator_email: Line = Field("", description="Who is told when a run ends with doubt or failure")
+    operator_email: OneLine = Field("", description="Who is told when a run ends with doubt or failure")
 
     @field_validator("from_email", "reply_to", "agency_email", "operator_email")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
         why = problem(value) if value else None
         if why:
-            raise ValueError(why)
+            raise not_an_address(why)
         return value
 
     @property
@@ -96,17 +98,24 @@ class Settings(BaseModel):
         unknown = sorted(set(changes) - set(type(self).model_fields))
         if unknown:
             raise InputError(
-                f"unknown setting(s) {', '.join(unknown)}; known are {', '.join(type(self).model_fields)}"
+                "settings_unknown", unknown=", ".join(unknown), known=", ".join(type(self).model_fields)
             )
         try:
             changed = type(self).model_validate({**self.model_dump(), **changes})
         except ValidationError as error:
-            lines = [
-                f"{'.'.join(map(str, e['loc']))}={_shown(e['input'])}: {e['msg']}" for e in error.errors()
+            problems = [
+                Fault(
+                    "setting_refused",
+                    setting=".".join(map(str, each["loc"])),
+                    given=_shown(each["input"]),
+                    problem=fault_of(each),
+                    message=each["msg"],
+                )
+                for each in error.errors()
             ]
-            raise InputError("settings not changed: " + "; ".join(lines)) from None
+            raise InputError("settings_refused", problems=problems) from None
         if changed.auto_send and not changed.subject:
-            raise InputError("settings not changed: subject is empty while auto_send is on; give it a text")
+            raise InputError("settings_subject_missing")
         return changed
 
 

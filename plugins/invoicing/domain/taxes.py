@@ -30,8 +30,7 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
     try:
         unit = _ROUNDING_UNIT[currency]
     except KeyError:
-        known = ", ".join(sorted(CURRENCIES))
-        raise InputError(f"currency {currency!r} is not one of {known}") from None
+        raise InputError("currency_unknown", currency=currency, known=", ".join(sorted(CURRENCIES))) from None
     rounded = amount.quantize(unit, rounding=ROUND_HALF_UP)
     return rounded + 0  # a discount that rounds to nothing is 0, not -0
 
@@ -79,7 +78,5 @@ class TaxTable:
         """
         rate = self.find("iva")
         if rate is None:
-            raise InputError(
-                f"no iva rate is in force on {self.on}: add a row to tax_rates.csv and import it again"
-            )
+            raise InputError("iva_rate_missing", on=self.on)
         return rate

@@ -11,10 +11,13 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
+
+from invoicing.words.failures import tell
 
 LONGEST_REPLY_TEXT = 500
 """Characters of a reply that are kept."""
@@ -43,11 +46,19 @@ class Phase(StrEnum):
 
 
 class BrokenConversationError(smtplib.SMTPServerDisconnected):
-    """The server dropped the connection, did not answer in time, or answered with what is no SMTP reply."""
+    """The server dropped the connection, did not answer in time, or answered with what is no SMTP reply.
 
-    def __init__(self, reason: str, phase: Phase | None = None) -> None:
+    Args:
+        code: Which of these: a key of `FAILURES`.
+        phase: Where the conversation stood, where that is known.
+        values: What the words speak of.
+    """
+
+    def __init__(self, code: str, phase: Phase | None = None, /, **values: object) -> None:
+        self.code = code
         self.phase = phase
-        super().__init__(reason)
+        self.values: Mapping[str, object] = values
+        super().__init__(tell(self))
 
 
 class ServiceClosingError(smtplib.SMTPResponseException):
@@ -82,7 +93,7 @@ class Deadline:
 
     def expired(self) -> BrokenConversationError:
         """Make the error that says so."""
-        return BrokenConversationError(f"no answer in time ({self._allowed_seconds:.3g} s)")
+        return BrokenConversationError("relay_silent", seconds=self._allowed_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +150,7 @@ class Channel:
     def of(cls, client: smtplib.SMTP) -> Self:
         """Take over the socket of a client."""
         if client.sock is None:
-            raise BrokenConversationError("the connection is closed")
+            raise BrokenConversationError("relay_connection_closed")
         return cls(client.sock)
 
     def command(self, line: str, deadline: Deadline) -> Reply:
@@ -163,7 +174,7 @@ class Channel:
         except BrokenConversationError:
             raise
         except OSError as error:
-            raise BrokenConversationError(f"the connection was lost: {error}") from error
+            raise BrokenConversationError("relay_connection_lost", reason=str(error)) from error
 
     def read_reply(self, deadline: Deadline) -> Reply:
         """Read one reply, all its lines.
@@ -177,12 +188,12 @@ class Channel:
             line = self._read_line(deadline)
             match = _REPLY_LINE.fullmatch(line)
             if match is None or (code and match[1] != code):
-                raise BrokenConversationError(f"this is no SMTP reply: {printable(line)[:80]!a}")
+                raise BrokenConversationError("relay_reply_malformed", line=printable(line)[:80])
             code = match[1]
             lines.append(match[3] or b"")
             if match[2] != b"-":
                 return Reply(int(code), tuple(lines))
-        raise BrokenConversationError(f"a reply of more than {_MOST_LINES} lines")
+        raise BrokenConversationError("relay_reply_too_long", most=_MOST_LINES)
 
     def has_spoken(self) -> bool:
         """Whether the server said something, or ended the connection, without being asked. Does not wait."""
@@ -201,7 +212,7 @@ class Channel:
     def _read_line(self, deadline: Deadline) -> bytes:
         while (end := self._received.find(b"\n")) < 0:
             if len(self._received) > _LONGEST_LINE:
-                raise BrokenConversationError("a reply line without end")
+                raise BrokenConversationError("relay_line_endless")
             self._received += self._receive(deadline)
         line = bytes(self._received[:end])
         del self._received[: end + 1]
@@ -216,9 +227,9 @@ class Channel:
         except BrokenConversationError:
             raise
         except OSError as error:
-            raise BrokenConversationError(f"the connection was lost: {error}") from error
+            raise BrokenConversationError("relay_connection_lost", reason=str(error)) from error
         if not received:
-            raise BrokenConversationError("the server closed the connection")
+            raise BrokenConversationError("relay_hung_up")
         return received
 
 
@@ -308,11 +319,11 @@ class BoundedSMTP(smtplib.SMTP):
             self.close()
             raise
         except OSError as error:
-            raise self._broken(BrokenConversationError(f"TLS failed: {error}")) from error
+            raise self._broken(BrokenConversationError("relay_tls_failed", reason=str(error))) from error
 
     def _wire(self) -> Channel:
         if self.sock is None:
-            raise BrokenConversationError("the connection is closed", self.phase)
+            raise BrokenConversationError("relay_connection_closed", self.phase)
         # After STARTTLS there is a new socket; what came before it in clear text is nobody's reply.
         if self._channel is None or self._channel.sock is not self.sock:
             self._channel = Channel(self.sock)
@@ -320,7 +331,7 @@ class BoundedSMTP(smtplib.SMTP):
 
     def _broken(self, error: BrokenConversationError) -> BrokenConversationError:
         self.close()
-        return BrokenConversationError(str(error), self.phase)
+        return BrokenConversationError(error.code, self.phase, **error.values)
 
     def _without_secrets(self, line: bytes) -> bytes:
         password = getattr(self, "password", None)

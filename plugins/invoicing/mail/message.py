@@ -21,6 +21,7 @@ from hashlib import sha256
 
 from invoicing.domain.address import to_envelope
 from invoicing.domain.errors import InputError, PermanentFailureError
+from invoicing.words.failures import Failure, Fault
 
 _CRLF = "\r\n"
 _LONGEST_LINE = 998  # RFC 5322, 2.1.1: characters of a line, its CRLF not counted
@@ -34,13 +35,13 @@ class UnsafeMessageError(PermanentFailureError):
     """A message that would not say exactly what was intended. Nothing of it was sent.
 
     Args:
-        field: The header or the part that is to blame.
-        reason: What is wrong with it.
+        part: The header, by its name, or another part that is to blame.
+        problem: What is wrong with it.
     """
 
-    def __init__(self, field: str, reason: str) -> None:
-        self.field = field
-        super().__init__(f"the message cannot be built as intended: {field} {reason}")
+    def __init__(self, part: str | Fault, problem: Failure) -> None:
+        super().__init__("message_unsafe", part=part, problem=problem)
+        self.field = str(part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +118,13 @@ class _Header:
 
 def _headers(mail: OutgoingMail) -> Iterator[_Header]:
     if mail.date.tzinfo is None:
-        raise UnsafeMessageError("Date", "has no time zone")
+        raise UnsafeMessageError("Date", Fault("no_time_zone"))
     if not _MESSAGE_ID.fullmatch(mail.message_id):
-        raise UnsafeMessageError("Message-ID", f"is not of the form <left@right>: {mail.message_id!a}")
+        raise UnsafeMessageError("Message-ID", Fault("message_id_malformed", value=mail.message_id))
     if not mail.to:
-        raise UnsafeMessageError("To", "has no address")
+        raise UnsafeMessageError("To", Fault("no_address"))
     if not re.fullmatch(r"[\w-]+", mail.delivery_id, re.ASCII):
-        raise UnsafeMessageError("X-Invoice-Delivery", f"is not a plain id: {mail.delivery_id!a}")
+        raise UnsafeMessageError("X-Invoice-Delivery", Fault("delivery_id_malformed", value=mail.delivery_id))
     date = format_datetime(mail.date)
     yield _Header("Date", date, date)
     yield _Header("Message-ID", mail.message_id, mail.message_id)
@@ -146,14 +147,14 @@ def _address_header(field: str, mailboxes: Sequence[Mailbox]) -> _Header:
             (_single_line(field, mailbox.name), to_envelope(mailbox.address)) for mailbox in mailboxes
         )
     except InputError as error:
-        raise UnsafeMessageError(field, str(error)) from error
+        raise UnsafeMessageError(field, error) from error
     written = [f"{_encode_name(field, name)} <{address}>" if name else address for name, address in intended]
     return _Header(field, f",{_CRLF} ".join(written), intended)
 
 
-def _single_line(field: str, value: str) -> str:
+def _single_line(field: str | Fault, value: str) -> str:
     if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in value):
-        raise UnsafeMessageError(field, f"contains a line break or another control character: {value!a}")
+        raise UnsafeMessageError(field, Fault("control_character", value=value))
     return value
 
 
@@ -182,7 +183,7 @@ def _body(mail: OutgoingMail) -> MIMEPart:
     mixed.attach(alternative)
     for attachment in mail.attachments:
         part = MIMEPart(_MIME)
-        filename = _single_line("the file name of an attachment", attachment.filename)
+        filename = _single_line(Fault("the_attachment_name"), attachment.filename)
         part.set_content(
             attachment.content, "application", "pdf", disposition="attachment", filename=filename
         )
@@ -197,18 +198,20 @@ def _body(mail: OutgoingMail) -> MIMEPart:
 def _verify(content: str, headers: Sequence[_Header], mail: OutgoingMail) -> None:
     """Read the message back as its reader will, and compare it with what was meant."""
     if any(len(line) > _LONGEST_LINE for line in content.split(_CRLF)):
-        raise UnsafeMessageError("the message", f"has a line of more than {_LONGEST_LINE} characters")
+        raise UnsafeMessageError(Fault("the_message"), Fault("line_too_long", most=_LONGEST_LINE))
     head = HeaderParser(_class=EmailMessage, policy=policy.default).parsestr(content.partition(_CRLF * 2)[0])
     read_names = head.keys()
     names = [header.name for header in headers] + ["Content-Type"]
     for name in read_names:
         if name not in names or read_names.count(name) != 1:
-            raise UnsafeMessageError(name, "was not intended, or not more than once")
+            raise UnsafeMessageError(name, Fault("header_unintended"))
     if read_names != names:
-        raise UnsafeMessageError("the header block", f"is not as intended, but {read_names}")
+        raise UnsafeMessageError(
+            Fault("the_header_block"), Fault("headers_unintended", names=str(read_names))
+        )
     for header in headers:
         if _without_folds(_read(head, header.name)) != _without_folds(header.intended):
-            raise UnsafeMessageError(header.name, f"would be read as {str(head[header.name])!a}")
+            raise UnsafeMessageError(header.name, Fault("misread", read=str(head[header.name])))
     _verify_parts(content, mail)
 
 
@@ -218,19 +221,17 @@ def _verify_parts(content: str, mail: OutgoingMail) -> None:
     expected_types = ["multipart/mixed", "multipart/alternative", "text/plain", "text/html"]
     expected_types += ["application/pdf"] * len(mail.attachments)
     if [part.get_content_type() for part in parts] != expected_types:
-        raise UnsafeMessageError("the MIME structure", "is not as intended")
+        raise UnsafeMessageError(Fault("the_mime_structure"), Fault("structure_unintended"))
     if any(part.defects for part in parts):
-        raise UnsafeMessageError("the MIME structure", "is defective")
+        raise UnsafeMessageError(Fault("the_mime_structure"), Fault("structure_defective"))
     for part, attachment in zip(parts[4:], mail.attachments, strict=True):
         if part.get_filename() != attachment.filename:
-            raise UnsafeMessageError(
-                "the file name of an attachment", f"would be read as {part.get_filename()!a}"
-            )
+            raise UnsafeMessageError(Fault("the_attachment_name"), Fault("misread", read=part.get_filename()))
         read = part.get_payload(decode=True)
         assert isinstance(read, bytes)
         if sha256(read).digest() != sha256(attachment.content).digest():
             raise UnsafeMessageError(
-                f"the attachment {attachment.filename!a}", "would be read as other bytes"
+                Fault("the_attachment", filename=attachment.filename), Fault("misread_bytes")
             )
 
 

@@ -31,6 +31,7 @@ from invoicing.mail.conversation import (
     hang_up,
     printable,
 )
+from invoicing.words.failures import Failure, Fault
 
 __all__ = [
     "Outcome",
@@ -150,11 +151,11 @@ class Relay:
         self._payload_timeout_seconds = payload_timeout_seconds
         self._acceptance_timeout_seconds = acceptance_timeout_seconds
         self._farewell_timeout_seconds = farewell_timeout_seconds
-        self._line: _Line | None = None
+        self._connection: _Connection | None = None
 
     @property
     def longest_doubt_seconds(self) -> float:
-        """The longest time from the end of ``before_payload`` to the outcome. A lease must outlive it."""
+        """The longest time from the end of ``before_payload`` to the outcome. A claim must outlive it."""
         return (
             self._payload_timeout_seconds + self._acceptance_timeout_seconds + self._farewell_timeout_seconds
         )
@@ -169,16 +170,16 @@ class Relay:
 
     def close(self) -> None:
         """End the connection. Never fails: whatever the server says to QUIT, the messages are settled."""
-        line, self._line = self._line, None
-        if line is None:
+        connection, self._connection = self._connection, None
+        if connection is None:
             return
         try:
-            line.channel.command("QUIT", Deadline(self._farewell_timeout_seconds))
+            connection.channel.command("QUIT", Deadline(self._farewell_timeout_seconds))
         except BrokenConversationError:
             pass
         finally:
             with suppress(OSError):
-                line.client.close()
+                connection.client.close()
 
     def check(self) -> None:
         """Connect, log in and ask for an answer; the connection stays for the messages.
@@ -188,18 +189,18 @@ class Relay:
         """
         try:
             self.close()
-            line = self._open()
-            reply = line.channel.command("NOOP", Deadline(self._command_timeout_seconds))
+            connection = self._open()
+            reply = connection.channel.command("NOOP", Deadline(self._command_timeout_seconds))
         except _EndedError as ended:
             outcome = ended.outcome
             said = f"{outcome.code} {outcome.reply}" if outcome.code else outcome.reply
-            raise self._unreachable(f"{said} (at {outcome.phase})") from ended.__cause__
+            raise self._unreachable(Fault("relay_said", said=said, phase=outcome.phase)) from ended.__cause__
         except BrokenConversationError as error:
             self._hang_up()
-            raise self._unreachable(str(error)) from error
+            raise self._unreachable(error) from error
         if not reply.is_positive:
             self._hang_up()
-            raise self._unreachable(f"it answered {reply.code} {reply.text}")
+            raise self._unreachable(Fault("relay_answered", status=reply.code, text=reply.text))
 
     def transmit(
         self, sender: str, recipients: Sequence[str], payload: bytes, *, before_payload: Callable[[], None]
@@ -223,8 +224,8 @@ class Relay:
             raise ValueError("a message needs a recipient")
         envelope = _Envelope(sender, tuple(dict.fromkeys(recipients)), _with_line_end(payload))
         try:
-            line = self._begin(envelope)
-            return self._send_payload(line, envelope, before_payload)
+            connection = self._begin(envelope)
+            return self._send_payload(connection, envelope, before_payload)
         except _EndedError as ended:
             return ended.outcome
         except BaseException:
@@ -234,75 +235,77 @@ class Relay:
 
     # The envelope. Whatever goes wrong here raises _EndedError: the server has nothing of the message.
 
-    def _begin(self, envelope: "_Envelope") -> "_Line":
+    def _begin(self, envelope: "_Envelope") -> "_Connection":
         """Bring a connection to where the server waits for the message."""
         envelope.check_addresses()
         deadline = Deadline(self._envelope_timeout_seconds)
-        line = self._reuse(envelope, deadline)
-        if line is None:
-            line = self._open()
+        connection = self._reuse(envelope, deadline)
+        if connection is None:
+            connection = self._open()
             deadline = Deadline(self._envelope_timeout_seconds)
-            self._after_mail(line, self._ask(line, Phase.MAIL, envelope.mail(line.client), deadline))
-        self._say_rcpt(line, envelope, deadline)
-        reply = self._ask(line, Phase.DATA, "DATA", deadline)
+            self._after_mail(
+                connection, self._ask(connection, Phase.MAIL, envelope.mail(connection.client), deadline)
+            )
+        self._say_rcpt(connection, envelope, deadline)
+        reply = self._ask(connection, Phase.DATA, "DATA", deadline)
         if reply.code != _GO_AHEAD:
-            self._refuse(line, Phase.DATA, reply)
-        return line
+            self._refuse(connection, Phase.DATA, reply)
+        return connection
 
-    def _reuse(self, envelope: "_Envelope", deadline: Deadline) -> "_Line | None":
+    def _reuse(self, envelope: "_Envelope", deadline: Deadline) -> "_Connection | None":
         """Begin on the connection that is there; None where there is none, or none that still works."""
-        if self._line is not None and self._line.messages >= self._messages_per_connection:
+        if self._connection is not None and self._connection.messages >= self._messages_per_connection:
             self.close()
-        line = self._line
-        if line is None:
+        connection = self._connection
+        if connection is None:
             return None
         # A server may have given up on a connection that lay idle or served enough: no message's fault.
         try:
-            reset = line.channel.command("RSET", deadline.within(self._command_timeout_seconds))
+            reset = connection.channel.command("RSET", deadline.within(self._command_timeout_seconds))
             if reset.is_positive:
-                command = envelope.mail(line.client)
-                reply = line.channel.command(command, deadline.within(self._command_timeout_seconds))
+                command = envelope.mail(connection.client)
+                reply = connection.channel.command(command, deadline.within(self._command_timeout_seconds))
                 if not reply.closes:
-                    return self._after_mail(line, reply)
+                    return self._after_mail(connection, reply)
         except BrokenConversationError as error:
             log.info("the connection to %s is renewed: %s", self._place, error)
         self._hang_up()
         return None
 
-    def _after_mail(self, line: "_Line", reply: Reply) -> "_Line":
-        line.messages += 1
+    def _after_mail(self, connection: "_Connection", reply: Reply) -> "_Connection":
+        connection.messages += 1
         if not reply.is_positive:
-            self._refuse(line, Phase.MAIL, reply)
-        return line
+            self._refuse(connection, Phase.MAIL, reply)
+        return connection
 
-    def _say_rcpt(self, line: "_Line", envelope: "_Envelope", deadline: Deadline) -> None:
+    def _say_rcpt(self, connection: "_Connection", envelope: "_Envelope", deadline: Deadline) -> None:
         refused: list[tuple[str, Reply]] = []
         for recipient in envelope.recipients:
-            reply = self._ask(line, Phase.RCPT, f"RCPT TO:<{recipient}>", deadline)
+            reply = self._ask(connection, Phase.RCPT, f"RCPT TO:<{recipient}>", deadline)
             if not reply.is_positive:
                 refused.append((recipient, reply))
             if reply.closes:
                 break
         if refused:
             refused.sort(key=lambda refusal: not refusal[1].is_permanent)  # stable; permanent ones first
-            self._refuse(line, Phase.RCPT, refused[0][1], refused)
+            self._refuse(connection, Phase.RCPT, refused[0][1], refused)
 
-    def _ask(self, line: "_Line", phase: Phase, command: str, deadline: Deadline) -> Reply:
+    def _ask(self, connection: "_Connection", phase: Phase, command: str, deadline: Deadline) -> Reply:
         try:
-            return line.channel.command(command, deadline.within(self._command_timeout_seconds))
+            return connection.channel.command(command, deadline.within(self._command_timeout_seconds))
         except BrokenConversationError as error:
             self._hang_up()
             raise _EndedError(Outcome(Verdict.NOT_SENT, phase, None, printable(str(error)))) from error
 
     def _refuse(
-        self, line: "_Line", phase: Phase, reply: Reply, refused: Sequence[tuple[str, Reply]] = ()
+        self, connection: "_Connection", phase: Phase, reply: Reply, refused: Sequence[tuple[str, Reply]] = ()
     ) -> NoReturn:
         """End the transmission because of ``reply``, and leave the connection fit for the next one."""
         if reply.code in _LOGIN_WANTED:
             self._hang_up()
             raise self._login_refused(reply.code, reply.text)
         if reply.is_permanent or (reply.is_temporary and not reply.closes):
-            self._reset(line)
+            self._reset(connection)
         else:
             self._hang_up()
         text = reply.text
@@ -318,34 +321,36 @@ class Relay:
             )
         )
 
-    def _reset(self, line: "_Line") -> None:
+    def _reset(self, connection: "_Connection") -> None:
         try:
-            line.channel.command("RSET", Deadline(self._farewell_timeout_seconds))
+            connection.channel.command("RSET", Deadline(self._farewell_timeout_seconds))
         except BrokenConversationError:
             self._hang_up()
 
     # The message. From here on an outcome is returned.
 
     def _send_payload(
-        self, line: "_Line", envelope: "_Envelope", before_payload: Callable[[], None]
+        self, connection: "_Connection", envelope: "_Envelope", before_payload: Callable[[], None]
     ) -> Outcome:
         before_payload()
         begun = False
         deadline = Deadline(self._payload_timeout_seconds)
         try:
             for chunk in envelope.chunks():
-                if line.channel.has_spoken():
-                    return self._broken_off(line, begun, "the server did not wait for the message")
+                if connection.channel.has_spoken():
+                    return self._broken_off(connection, begun, "the server did not wait for the message")
                 begun = True
-                line.channel.send(chunk, deadline)
-            if line.channel.has_spoken():
-                return self._broken_off(line, begun, "the server did not wait for the end of the message")
+                connection.channel.send(chunk, deadline)
+            if connection.channel.has_spoken():
+                return self._broken_off(
+                    connection, begun, "the server did not wait for the end of the message"
+                )
         except BrokenConversationError as error:
-            return self._broken_off(line, begun, str(error))
+            return self._broken_off(connection, begun, str(error))
         try:
             deadline = Deadline(self._acceptance_timeout_seconds)
-            line.channel.send(_END_OF_MESSAGE, deadline)
-            reply = line.channel.read_reply(deadline)
+            connection.channel.send(_END_OF_MESSAGE, deadline)
+            reply = connection.channel.read_reply(deadline)
         except BrokenConversationError as error:
             self._hang_up()
             return Outcome(Verdict.IN_DOUBT, Phase.ACCEPTANCE, None, printable(str(error)))
@@ -356,10 +361,10 @@ class Relay:
             self._hang_up()
         return Outcome(verdict, Phase.ACCEPTANCE, reply.code, reply.text)
 
-    def _broken_off(self, line: "_Line", begun: bool, reason: str) -> Outcome:
+    def _broken_off(self, connection: "_Connection", begun: bool, reason: str) -> Outcome:
         """Settle a message whose final dot was not sent; the server may have said why."""
         try:
-            reply = line.channel.read_reply(Deadline(self._farewell_timeout_seconds))
+            reply = connection.channel.read_reply(Deadline(self._farewell_timeout_seconds))
         except BrokenConversationError as error:
             return Outcome(Verdict.NOT_SENT, Phase.PAYLOAD, None, printable(f"{reason}: {error}"))
         finally:
@@ -370,7 +375,7 @@ class Relay:
 
     # The connection.
 
-    def _open(self) -> "_Line":
+    def _open(self) -> "_Connection":
         client = None
         try:
             client = self._connect()
@@ -380,13 +385,13 @@ class Relay:
             if client is not None:
                 hang_up(client)
             raise self._not_connected(error) from error
-        self._line = _Line(client, channel)
-        return self._line
+        self._connection = _Connection(client, channel)
+        return self._connection
 
     def _hang_up(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            hang_up(line.client)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            hang_up(connection.client)
 
     def _not_connected(self, error: Exception) -> Exception:
         """Make of what ``connect`` raised an error to raise: of the set-up, or of this one transmission."""
@@ -395,15 +400,13 @@ class Relay:
         causes = list(_causes(error))
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
             return RelayMisconfiguredError(
-                f"the mail relay {self._place} shows a TLS certificate that is not trusted here ({error}); "
-                "mend the certificate, or the host name in the connection invoicing_smtp"
+                "relay_certificate_untrusted", relay=self._place, reason=str(error)
             )
         # Whoever gives up after several tries may raise an error of his own: the network's is behind it.
         cause = next((cause for cause in causes if isinstance(cause, OSError)), None)
         if cause is None or type(cause) in {smtplib.SMTPException, smtplib.SMTPNotSupportedError}:
             return RelayMisconfiguredError(
-                f"the mail relay {self._place} cannot be used as the connection invoicing_smtp is set up: "
-                f"{printable(str(error))}; check its host, port, login and TLS settings"
+                "relay_misconfigured", relay=self._place, reason=printable(str(error))
             )
         phase = getattr(cause, "phase", None) or _phase_of(cause)
         if not isinstance(cause, smtplib.SMTPResponseException):
@@ -414,16 +417,10 @@ class Relay:
         return _EndedError(Outcome(Verdict.NOT_SENT, phase, cause.smtp_code, text))
 
     def _login_refused(self, code: int, text: str) -> RelayRefusedLoginError:
-        return RelayRefusedLoginError(
-            f"the mail relay {self._place} refuses the login: {code} {text}; "
-            "check user and password of the connection invoicing_smtp"
-        )
+        return RelayRefusedLoginError("relay_login_refused", relay=self._place, status=code, text=text)
 
-    def _unreachable(self, reason: str) -> RelayUnreachableError:
-        return RelayUnreachableError(
-            f"the mail relay {self._place} cannot be reached: {reason}; "
-            "check that it runs, and the host and port of the connection invoicing_smtp"
-        )
+    def _unreachable(self, reason: Failure) -> RelayUnreachableError:
+        return RelayUnreachableError("relay_unreachable", relay=self._place, reason=reason)
 
 
 class _EndedError(Exception):
@@ -435,7 +432,7 @@ class _EndedError(Exception):
 
 
 @dataclass(slots=True)
-class _Line:
+class _Connection:
     """A live connection and how many messages it has served."""
 
     client: smtplib.SMTP

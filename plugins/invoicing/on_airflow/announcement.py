@@ -18,11 +18,9 @@ def announce_invoices() -> None:
     with create_session() as session:
         asset = session.scalar(select(AssetModel).where(AssetModel.name == INVOICES_ASSET).limit(1))
         if asset is None:
-            raise WorkFailedError(
-                f"Airflow knows no asset {INVOICES_ASSET!r}: is the DAG {SINGLE_INVOICES_DAG} there?"
-            )
+            raise WorkFailedError("airflow_asset_without_dag", asset=INVOICES_ASSET, dag=SINGLE_INVOICES_DAG)
         event = asset_manager.register_asset_change(
             asset=asset, session=session, source_is_api=True, api_user_teams=set()
         )
         if event is None:
-            raise WorkFailedError(f"Airflow did not take the event of asset {INVOICES_ASSET!r}")
+            raise WorkFailedError("airflow_event_refused", asset=INVOICES_ASSET)

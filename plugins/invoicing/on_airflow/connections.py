@@ -36,7 +36,7 @@ def _connection(name: str) -> Connection:
         return BaseHook.get_connection(name)
     except AirflowNotFoundException:
         raise PermanentFailureError(
-            f"there is no Airflow connection {name}: add it in Airflow, or set AIRFLOW_CONN_{name.upper()}"
+            "airflow_connection_missing", connection=name, variable=f"AIRFLOW_CONN_{name.upper()}"
         ) from None
 
 
@@ -65,9 +65,7 @@ class _OurClientHook(SmtpHook):
             return True
         if value in ("false", "no", "0", "off", "none", ""):
             return False
-        raise RelayMisconfiguredError(
-            f"the connection invoicing_smtp: extra {name} is {value!r}, neither true nor false"
-        )
+        raise RelayMisconfiguredError("relay_flag_malformed", flag=name, value=value)
 
     @property
     def smtp_retry_limit(self) -> int:
@@ -84,7 +82,7 @@ def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
         # A hook of its own for each: one keeps its client, and an OAuth2 token that may be over by now.
         client = _OurClientHook(smtp_conn_id=RELAY_CONNECTION).get_conn()._smtp_client  # noqa: SLF001
         if not isinstance(client, smtplib.SMTP):
-            raise RelayMisconfiguredError("the connection invoicing_smtp gave no SMTP client")
+            raise RelayMisconfiguredError("relay_without_client")
         return client
 
     with Relay(

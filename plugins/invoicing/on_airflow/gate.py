@@ -20,6 +20,7 @@ from invoicing.db.connection import dsn_from_parts
 from invoicing.domain.errors import WorkFailedError
 from invoicing.domain.names import DATABASE_CONNECTION, MONTHLY_DAG
 from invoicing.web.door.visitor import NotLoggedInError, RefusedError, Visitor
+from invoicing.words.failures import Fault
 
 _may_read_dag: Any = requires_access_dag("GET", param_dag_id=MONTHLY_DAG)
 
@@ -33,11 +34,11 @@ class AirflowGate:
         try:
             user: BaseUser = await get_user(request, None, credentials)
         except HTTPException as error:
-            raise NotLoggedInError(str(error.detail)) from None
+            raise NotLoggedInError(error.detail) from None
         try:
             await run_in_threadpool(_may_read_dag, request, user)
         except HTTPException:
-            raise RefusedError(f"reading needs permission to read the DAG {MONTHLY_DAG}") from None
+            raise RefusedError(Fault("needs_the_dag", dag=MONTHLY_DAG)) from None
         return Visitor(
             id=str(user.get_id()),
             name=user.get_name(),
@@ -66,9 +67,7 @@ def database_dsn() -> str:
     try:
         found = Connection.get_connection_from_secrets(DATABASE_CONNECTION)
     except AirflowNotFoundException:
-        raise WorkFailedError(
-            "Airflow has no connection invoicing_db: set AIRFLOW_CONN_INVOICING_DB for the API server too"
-        ) from None
+        raise WorkFailedError("airflow_server_without_connection") from None
     return dsn_from_parts(
         found.host, found.port, found.login, found.password, found.schema, found.extra_dejson
     )

@@ -81,7 +81,7 @@ def mapped_batch(value: MappedBatch) -> Batch:
 
 @contextmanager
 def task_errors() -> Iterator[None]:
-    """Tell Airflow which failures a retry cannot mend: wrong input, and what needs a person."""
+    """Tell Airflow which failures a retry cannot fix: wrong input, and what needs a person."""
     try:
         yield
     except (InputError, PermanentFailureError) as error:

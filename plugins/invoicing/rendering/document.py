@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from invoicing.domain.period import Period
+from invoicing.words.failures import Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,9 @@ class InvoiceDocument:
     void: bool = False
 
     @builtins.property  # `property` is a field here
-    def label(self) -> str:
+    def label(self) -> Fault:
         """How messages about this document name it."""
-        return f"invoice {self.number}"
+        return Fault("invoice_document", number=self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ class MailDocument:
         return min(invoice.due_on for invoice in self.invoices)
 
     @property
-    def label(self) -> str:
+    def label(self) -> Fault:
         """How messages about this document name it."""
-        return f"message to tenant {self.tenant.code} ({', '.join(i.number for i in self.invoices)})"
+        numbers = ", ".join(invoice.number for invoice in self.invoices)
+        return Fault("mail_document", tenant=self.tenant.code, numbers=numbers)

@@ -1,34 +1,57 @@
 """What can go wrong with a template or a document."""
 
+from collections.abc import Mapping
+
 from invoicing.domain.errors import PermanentFailureError
+from invoicing.words.failures import Failure, Fault
+
+LONGEST_VALUE = 500
+"""Characters of a value that leaves the child process: a template can make a message of any length."""
 
 
 class RenderFailedError(PermanentFailureError):
-    """A document could not be made from its template; the message names the document and the reason.
+    """A document could not be made from its template.
 
     Args:
-        document: The invoice's number, or what else tells a person which document it is.
-        reason: Why, with the template's part and line where they are known.
+        document: What tells a person which document it is.
+        failure: Why, with the template's part and line where they are known.
     """
 
-    def __init__(self, document: str, reason: str) -> None:
-        self.document = document
-        self.reason = reason
-        super().__init__(f"{document} was not rendered: {reason}")
+    def __init__(self, document: Failure | str, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__("document_not_rendered", document=document, reason=failure)
+
+    @property
+    def reason(self) -> str:
+        """Why, in English."""
+        return str(self.failure)
 
 
-class TemplateFaultError(Exception):
+class PartFaultError(Exception):
     """A part of a template is wrong. Raised and answered inside the child process.
 
     Args:
         part: For example ``mail.html``.
         line: Line of the part, counted from 1, where it is known.
-        message: What is wrong, for the template's editor.
+        fault: What is wrong, for the template's editor.
     """
 
-    def __init__(self, part: str, line: int | None, message: str) -> None:
+    def __init__(self, part: str, line: int | None, fault: Fault) -> None:
         self.part = part
         self.line = line
-        self.message = message
-        where = part if line is None else f"{part}, line {line}"
-        super().__init__(f"{where}: {message}")
+        self.fault = fault
+        super().__init__(str(in_place(part, line, fault)))
+
+
+def in_place(part: str, line: int | None, problem: Failure) -> Fault:
+    """``problem`` with the part, and the line where it is known, in front."""
+    if line is None:
+        return Fault("in_part", part=part, problem=problem)
+    return Fault("in_line", part=part, line=line, problem=problem)
+
+
+def cut(values: Mapping[str, object]) -> dict[str, object]:
+    """Values as they may leave the child process."""
+    return {
+        name: value[:LONGEST_VALUE] if isinstance(value, str) else value for name, value in values.items()
+    }

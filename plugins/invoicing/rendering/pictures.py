@@ -11,8 +11,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from invoicing.rendering.errors import RenderFailedError
+from invoicing.rendering.errors import LONGEST_VALUE, RenderFailedError
 from invoicing.rendering.sandbox import KEPT_VARIABLES
+from invoicing.words.failures import Failure, Fault
 
 HEADER = struct.Struct("!II")
 _SECONDS = 20.0
@@ -31,7 +32,9 @@ class PagePictures:
     pictures: tuple[bytes, ...]
 
 
-def draw_pages(pdf: bytes, label: str, *, first: int = 1, most: int = 4, width: int = 1000) -> PagePictures:
+def draw_pages(
+    pdf: bytes, label: Failure | str, *, first: int = 1, most: int = 4, width: int = 1000
+) -> PagePictures:
     """Draw up to ``most`` pages from page ``first`` (counted from 1), ``width`` pixels wide.
 
     Raises:
@@ -55,10 +58,10 @@ def draw_pages(pdf: bytes, label: str, *, first: int = 1, most: int = 4, width: 
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise RenderFailedError(label, f"its pages were not drawn within {_SECONDS:g} s") from None
+        raise RenderFailedError(label, Fault("pages_not_drawn_in_time", seconds=_SECONDS)) from None
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise RenderFailedError(label, f"its pages cannot be drawn: {said[-1] if said else done.returncode}")
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [str(done.returncode)]
+        raise RenderFailedError(label, Fault("pages_not_drawn", said=said[-1][:LONGEST_VALUE]))
     return _read(done.stdout)
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 from jinja2 import meta, nodes
 
-from invoicing.rendering.composing import Composer
-from invoicing.rendering.errors import TemplateFaultError
+from invoicing.rendering.errors import PartFaultError, cut
+from invoicing.rendering.mail_typesetting import MailTypesetter
 from invoicing.rendering.sample import sample_invoice, sample_invoices, sample_mail, sample_mails
 from invoicing.rendering.templates import (
     INVOICE_CSS,
@@ -23,7 +23,8 @@ from invoicing.rendering.templates import (
     invoice_variables,
     mail_variables,
 )
-from invoicing.rendering.validation import Problem
+from invoicing.rendering.validation import TemplateProblem
+from invoicing.words.failures import Fault
 
 # In mail these do nothing in some readers and have the message thrown away by others.
 ACTIVE_TAGS = frozenset(
@@ -45,7 +46,8 @@ ACTIVE_TAGS = frozenset(
 LINK_SCHEMES = ("https://", "http://", "mailto:", "tel:", "#")
 EMBEDDED_SCHEMES = ("data:", "cid:")
 _CSS_REFERENCE = re.compile(r"""url\(\s*['"]?([^'")]*)|@import\s+['"]([^'"]*)""", re.IGNORECASE)
-_WEASYPRINT_POSITION = re.compile(r" at (\d+):\d+")
+# Of one part: whoever has fixed so many asks again.
+_MOST_PROBLEMS = 100
 
 
 class Proofreader:
@@ -59,44 +61,47 @@ class Proofreader:
     def proofread(self, part: str) -> bytes:
         """The problems of ``part`` (or the subject) as JSON."""
         source = self._subject if part == SUBJECT else self._template.parts[part]
-        problems = list(self._problems_of(part, source))
-        unique = {(problem.line, problem.message): problem for problem in problems}
+        unique: dict[tuple[object, ...], TemplateProblem] = {}
+        for problem in self._problems_of(part, source):
+            unique.setdefault((problem.line, problem.code, *problem.values.values()), problem)
+            if len(unique) == _MOST_PROBLEMS:
+                break
         return json.dumps([asdict(problem) for problem in unique.values()]).encode()
 
-    def _problems_of(self, part: str, source: str) -> Iterable[Problem]:
+    def _problems_of(self, part: str, source: str) -> Iterable[TemplateProblem]:
         unknown: list[str] = []
         if part != INVOICE_CSS:
             try:
                 compiled = Part(environment(), part, source, self._largest_bytes)
-            except TemplateFaultError as fault:
-                yield _problem(fault)
+            except PartFaultError as error:
+                yield _problem(error.part, error.line, error.fault)
                 return
             known = (
                 invoice_variables(sample_invoice()) if part == INVOICE_HTML else mail_variables(sample_mail())
             )
             unknown = _unknown_names(compiled, set(known))
             for name in unknown:
-                message = f"unknown variable {name!r}; known are {', '.join(known)}"
-                yield Problem(part, _line_of(source, name), message)
+                fault = Fault("template_variable_unknown", name=name, known=", ".join(known))
+                yield _problem(part, _line_of(source, name), fault)
         try:
             if part in (INVOICE_HTML, INVOICE_CSS):
                 yield from self._typeset(part, source)
             elif part == MAIL_HTML:
                 yield from self._inspect_mail(compiled)
             for document in sample_mails() if part in (MAIL_HTML, MAIL_TEXT, SUBJECT) else ():
-                self._composer(part).compose(document)
-        except TemplateFaultError as fault:
-            if not any(fault.message == f"{name!r} is undefined" for name in unknown):
-                yield _problem(fault)
+                self._mail_typesetter(part).typeset(document)
+        except PartFaultError as error:
+            if error.fault.code != "template_name_undefined" or error.fault.values["name"] not in unknown:
+                yield _problem(error.part, error.line, error.fault)
 
-    def _composer(self, part: str) -> Composer:
+    def _mail_typesetter(self, part: str) -> MailTypesetter:
         """One that can fail on ``part`` only: a problem is reported with its own part, once."""
         blank = {MAIL_HTML: "<p></p>", MAIL_TEXT: "", INVOICE_HTML: "", INVOICE_CSS: ""}
         parts = {name: self._template.parts[name] if name == part else text for name, text in blank.items()}
         subject = self._subject if part == SUBJECT else "-"
-        return Composer(Template(self._template.name, 0, parts), subject, self._largest_bytes)
+        return MailTypesetter(Template(self._template.name, 0, parts), subject, self._largest_bytes)
 
-    def _typeset(self, part: str, source: str) -> Iterable[Problem]:
+    def _typeset(self, part: str, source: str) -> Iterable[TemplateProblem]:
         from invoicing.rendering.typesetting import Typesetter  # half a second that a subject does not need
 
         parts = dict(self._template.parts)
@@ -111,20 +116,18 @@ class Proofreader:
             typesetter.typeset(document)
         for url in typesetter.fetcher.blocked:
             yield _blocked(part, source, url)
-        for message in typesetter.complaints.messages:
-            position = _WEASYPRINT_POSITION.search(message)
-            if part == INVOICE_CSS and position is not None:
-                yield Problem(part, int(position[1]), message, is_warning=message.startswith("Ignored"))
-            elif "Relative URI reference" in message:
-                url = message.rpartition(": ")[2].strip("'\"")
-                yield _blocked(part, source, url)
+        for note in typesetter.log.notes:
+            if part == INVOICE_CSS and note.line is not None:
+                yield _problem(part, note.line, note.fault, is_warning=note.is_about_ignored_css)
+            elif note.relative_url is not None:
+                yield _blocked(part, source, note.relative_url)
 
-    def _inspect_mail(self, compiled: Part) -> Iterable[Problem]:
+    def _inspect_mail(self, compiled: Part) -> Iterable[TemplateProblem]:
         inspector = _MailInspector()
         inspector.feed(compiled.render(mail_variables(sample_mail())))
         inspector.close()
-        for fragment, message in inspector.findings:
-            yield Problem(MAIL_HTML, _line_of(compiled.source, fragment), message)
+        for fragment, fault in inspector.findings:
+            yield _problem(MAIL_HTML, _line_of(compiled.source, fragment), fault)
 
 
 class _MailInspector(html.parser.HTMLParser):
@@ -135,20 +138,19 @@ class _MailInspector(html.parser.HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.findings: list[tuple[str, str]] = []
+        self.findings: list[tuple[str, Fault]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in ACTIVE_TAGS:
-            self.findings.append((f"<{tag}", f"<{tag}> has no place in a message"))
+            self.findings.append((f"<{tag}", Fault("mail_tag_refused", tag=tag)))
         for name, raw in attrs:
             value = (raw or "").strip()
             if name.startswith("on"):
-                self.findings.append((name, f"{name}: scripts have no place in a message"))
+                self.findings.append((name, Fault("mail_script_refused", attribute=name)))
             elif name == "href" and tag == "a":
                 if not value.lower().startswith(LINK_SCHEMES):
-                    self.findings.append(
-                        (value, f"link {value[:100]!r} starts with none of {', '.join(LINK_SCHEMES)}")
-                    )
+                    fault = Fault("mail_link_refused", link=value[:100], schemes=", ".join(LINK_SCHEMES))
+                    self.findings.append((value, fault))
             elif name in ("src", "srcset", "href", "background", "poster", "data", "action"):
                 self._reference(value)
             elif name == "style":
@@ -160,7 +162,7 @@ class _MailInspector(html.parser.HTMLParser):
 
     def _reference(self, url: str) -> None:
         if not url.lower().startswith(EMBEDDED_SCHEMES):
-            self.findings.append((url, f"{url[:200]!r} is blocked: a message loads nothing from elsewhere"))
+            self.findings.append((url, Fault("mail_resource_blocked", url=url[:200])))
 
 
 def _unknown_names(part: Part, known: set[str]) -> list[str]:
@@ -172,13 +174,13 @@ def _unknown_names(part: Part, known: set[str]) -> list[str]:
     return sorted(meta.find_undeclared_variables(tree) - known - set(sandbox.globals) - assigned)
 
 
-def _problem(fault: TemplateFaultError) -> Problem:
-    return Problem(fault.part, fault.line, fault.message)
+def _problem(part: str, line: int | None, fault: Fault, *, is_warning: bool = False) -> TemplateProblem:
+    return TemplateProblem(part, line, fault.code, cut(fault.values), is_warning)
 
 
-def _blocked(part: str, source: str, url: str) -> Problem:
-    message = f"{url[:200]!r} is blocked: only data: URIs and files of the template's own folder are read"
-    return Problem(part, _line_of(source, url.removeprefix("file://")) or _line_of(source, url), message)
+def _blocked(part: str, source: str, url: str) -> TemplateProblem:
+    line = _line_of(source, url.removeprefix("file://")) or _line_of(source, url)
+    return _problem(part, line, Fault("template_resource_blocked", url=url[:200]))
 
 
 def _line_of(source: str, fragment: str) -> int | None:

@@ -24,7 +24,8 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from invoicing.rendering.assignment import FAILED, HEADER, Assignment, Limits
-from invoicing.rendering.errors import RenderFailedError
+from invoicing.rendering.errors import RenderFailedError, in_place
+from invoicing.words.failures import Failure, Fault
 
 # How long after the child's own alarm the parent ends it itself: a stopped child (SIGSTOP) has no alarm.
 GRACE_SECONDS = 5.0
@@ -83,7 +84,7 @@ class TemplateProcess:
         """The child's process id while one is running."""
         return None if self._child is None else self._child.process.pid
 
-    def ask(self, document: object, label: str) -> bytes:
+    def ask(self, document: object, label: Failure | str) -> bytes:
         """Have ``document`` rendered and return what came of it.
 
         Raises:
@@ -110,7 +111,7 @@ class TemplateProcess:
                 with contextlib.suppress(OSError):
                     stream.close()
 
-    def _start(self, label: str) -> None:
+    def _start(self, label: Failure | str) -> None:
         package_folder = Path(__file__).parents[2]
         environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         environment |= {"PYTHONPATH": str(package_folder), "PYTHONUTF8": "1"}
@@ -129,7 +130,7 @@ class TemplateProcess:
             os.set_blocking(stream.fileno(), False)
         self._exchange((self._assignment, self._limits), START_SECONDS + self._limits.seconds, label)
 
-    def _exchange(self, request: object, seconds: float, label: str) -> bytes:
+    def _exchange(self, request: object, seconds: float, label: Failure | str) -> bytes:
         frame = pickle.dumps(request, protocol=pickle.HIGHEST_PROTOCOL)
         try:
             reply = self._transfer(
@@ -141,7 +142,7 @@ class TemplateProcess:
             raise RenderFailedError(label, self._cause_of_death()) from None
         status, body = reply[:1], reply[1:]
         if status == FAILED:
-            raise RenderFailedError(label, str(json.loads(body)["reason"]))
+            raise RenderFailedError(label, _reason(body))
         return body
 
     def _transfer(self, outgoing: bytes, deadline: float) -> bytes:
@@ -167,12 +168,10 @@ class TemplateProcess:
                     elif _receive_some(stdout, incoming):
                         return bytes(incoming[HEADER.size :])
 
-    def _over_time(self) -> str:
-        return (
-            f"it took longer than {self._limits.seconds:g} s; look for a loop without an end in the template"
-        )
+    def _over_time(self) -> Fault:
+        return Fault("template_too_slow", seconds=self._limits.seconds)
 
-    def _cause_of_death(self) -> str:
+    def _cause_of_death(self) -> Fault:
         assert self._child is not None
         process = self._child.process
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -184,11 +183,19 @@ class TemplateProcess:
         complaint = " ".join(self._child.complaints.read().decode(errors="replace").split())
         code: Any = process.returncode
         how = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
-        megabytes = self._limits.memory_bytes // 2**20
-        return (
-            f"the rendering process died ({how}), most likely for want of memory beyond the {megabytes} MB allowed; "
-            f"it said: {complaint or 'nothing'}"
+        return Fault(
+            "template_process_died",
+            how=how,
+            megabytes=self._limits.memory_bytes // 2**20,
+            said=complaint or "nothing",
         )
+
+
+def _reason(body: bytes) -> Fault:
+    """What the child gave as the reason: a fault, with its place in the template where it has one."""
+    told = json.loads(body)
+    fault = Fault(told["code"], **told["values"])
+    return fault if told["part"] is None else in_place(told["part"], told["line"], fault)
 
 
 def _send_some(stdin: IO[bytes], unsent: memoryview) -> memoryview:

@@ -21,8 +21,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from invoicing.domain.errors import NotFoundError
 from invoicing.rendering import formats
+from invoicing.rendering.complaints import FaultyUseError, NamedUndefined, broken, syntax_fault
 from invoicing.rendering.document import InvoiceDocument, MailDocument
-from invoicing.rendering.errors import TemplateFaultError
+from invoicing.rendering.errors import PartFaultError
+from invoicing.words.failures import Fault
 
 MAIL_HTML, MAIL_TEXT, INVOICE_HTML, INVOICE_CSS = PARTS = (
     "mail.html",
@@ -54,7 +56,7 @@ class Template:
     def __post_init__(self) -> None:
         missing = [part for part in PARTS if part not in self.parts]
         if missing:
-            raise NotFoundError(f"template {self.name!r} has no part {', '.join(missing)}")
+            raise NotFoundError("template_parts_missing", template=self.name, parts=", ".join(missing))
 
 
 def shipped_names() -> list[str]:
@@ -70,7 +72,7 @@ def load_shipped(name: str = "default") -> Template:
     """
     folder = SHIPPED_FOLDER / name
     if name not in shipped_names():
-        raise NotFoundError(f"no template {name!r} is shipped; there are: {', '.join(shipped_names())}")
+        raise NotFoundError("template_not_shipped", template=name, shipped=", ".join(shipped_names()))
     parts = {part: (folder / part).read_text(encoding="utf-8") for part in PARTS if (folder / part).is_file()}
     return Template(name, 0, parts, folder)
 
@@ -119,7 +121,7 @@ def _translate(context: Context, es: str, en: str, **values: object) -> str:
 
     def value_of(match: re.Match[str]) -> str:
         if match[1] not in values:
-            raise jinja2.UndefinedError(f"t() has no value for {match[0]} in {text!r}")
+            raise FaultyUseError(Fault("template_translation_incomplete", name=match[1], text=text))
         return str(values[match[1]])
 
     # Not str.format: it reads attributes of the values, {name.__class__} too.
@@ -144,7 +146,7 @@ def environment() -> ImmutableSandboxedEnvironment:
     """The sandbox that every part is compiled in: strict about names, and without includes."""
     sandbox = ImmutableSandboxedEnvironment(
         autoescape=lambda name: name is not None and name.endswith(".html"),
-        undefined=jinja2.StrictUndefined,
+        undefined=NamedUndefined,
         finalize=_printable,
         loader=jinja2.DictLoader({}),
         trim_blocks=True,
@@ -174,7 +176,7 @@ class Part:
         largest_bytes: Of output; longer output is a fault of the template.
 
     Raises:
-        TemplateFaultError: The syntax is wrong.
+        PartFaultError: The syntax is wrong.
     """
 
     def __init__(
@@ -190,14 +192,14 @@ class Part:
         try:
             code = sandbox.compile(source, name, name)
         except jinja2.TemplateSyntaxError as error:
-            raise TemplateFaultError(name, error.lineno, error.message or "syntax error") from None
+            raise PartFaultError(name, error.lineno, syntax_fault(error.message or "syntax error")) from None
         self._template = jinja2.Template.from_code(sandbox, code, sandbox.globals)
 
     def render(self, variables: Mapping[str, Any]) -> str:
         """Print the part.
 
         Raises:
-            TemplateFaultError: A variable is unknown, the sandbox refused something, the output is too long,
+            PartFaultError: A variable is unknown, the sandbox refused something, the output is too long,
                 or anything else went wrong while printing.
         """
         printed: list[str] = []
@@ -210,21 +212,18 @@ class Part:
                 printed.append(piece)
         except (MemoryError, RecursionError):
             raise
+        except FaultyUseError as error:
+            raise PartFaultError(self.name, self._line_of(error), error.fault) from None
         except SecurityError as error:
-            raise TemplateFaultError(self.name, self._line_of(error), f"not allowed: {error}") from None
+            fault = Fault("template_act_forbidden", message=str(error))
+            raise PartFaultError(self.name, self._line_of(error), fault) from None
         except jinja2.TemplateNotFound:
-            raise TemplateFaultError(
-                self.name, self._line_of_include(), "a part cannot include or extend another one"
-            ) from None
-        except jinja2.UndefinedError as error:
-            raise TemplateFaultError(self.name, self._line_of(error), str(error)) from None
+            raise PartFaultError(self.name, self._line_of_include(), Fault("template_includes")) from None
         except Exception as error:  # noqa: BLE001 (a template can raise anything)
-            reason = f"{type(error).__name__}: {error}"
-            raise TemplateFaultError(self.name, self._line_of(error), reason) from None
+            raise PartFaultError(self.name, self._line_of(error), broken(error)) from None
         if length > self._largest_bytes:
-            raise TemplateFaultError(
-                self.name, None, f"it prints more than {self._largest_bytes // 2**20} MB"
-            )
+            megabytes = self._largest_bytes // 2**20
+            raise PartFaultError(self.name, None, Fault("template_prints_too_much", megabytes=megabytes))
         return "".join(printed)
 
     def _line_of(self, error: BaseException) -> int | None:

@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     from weasyprint.text.fonts import FontConfiguration
     from weasyprint.urls import URLFetcher, URLFetcherResponse
 
+from invoicing.rendering.complaints import PrinterNote
 from invoicing.rendering.document import InvoiceDocument
 from invoicing.rendering.templates import (
     INVOICE_CSS,
@@ -70,29 +71,29 @@ class TemplateFetcher(URLFetcher):  # type: ignore[misc]  # WeasyPrint has no ty
         return self.fetch(url)
 
 
-class Complaints(logging.Handler):
+class PrinterLog(logging.Handler):
     """Keeps what WeasyPrint logs about a document instead of printing it."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.messages: list[str] = []
+        self.notes: list[PrinterNote] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one message; a document that gives thousands gives no more news after the first hundred."""
-        if len(self.messages) < 100:
-            self.messages.append(record.getMessage())
+        """Keep one note; a document that gives thousands gives no more news after the first hundred."""
+        if len(self.notes) < 100 and isinstance(record.args, tuple):
+            self.notes.append(PrinterNote(str(record.msg), record.args))
 
 
 class Typesetter:
     """Makes PDFs of one template.
 
     Raises:
-        TemplateFaultError: ``invoice.html`` has a syntax error.
+        PartFaultError: ``invoice.html`` has a syntax error.
     """
 
     def __init__(self, template: Template, largest_html_bytes: int) -> None:
-        self.complaints = Complaints()
-        weasyprint.LOGGER.handlers = [self.complaints]
+        self.log = PrinterLog()
+        weasyprint.LOGGER.handlers = [self.log]
         weasyprint.LOGGER.propagate = False
         self.fetcher = TemplateFetcher(template.folder)
         self._base_url = None if template.folder is None else template.folder.resolve().as_uri() + "/"
@@ -109,7 +110,7 @@ class Typesetter:
         """Make the PDF of ``document``; the same document gives the same bytes.
 
         Raises:
-            TemplateFaultError: The template cannot be printed with this document.
+            PartFaultError: The template cannot be printed with this document.
         """
         html = weasyprint.HTML(
             string=self._part.render(invoice_variables(document)),

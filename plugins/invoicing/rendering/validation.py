@@ -2,37 +2,50 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from invoicing.domain.settings import DEFAULT_SUBJECT
 from invoicing.rendering.assignment import Assignment, Limits
-from invoicing.rendering.errors import RenderFailedError
+from invoicing.rendering.errors import RenderFailedError, in_place
 from invoicing.rendering.sandbox import TemplateProcess
 from invoicing.rendering.templates import PARTS, SUBJECT, Template
+from invoicing.words.failures import Fault, tell
 
 # An editor waits for the answer; a sound template takes less than a second.
 VALIDATION_LIMITS = Limits(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class TemplateProblem:
     """Something wrong with a template.
 
     Args:
         part: One of `PARTS`, or ``subject``.
         line: Line of the part, counted from 1, where it is known.
+        code: What is wrong: a key of `FAILURES`.
+        values: What its words speak of.
         is_warning: The template works in spite of it (CSS that is ignored).
     """
 
     part: str
     line: int | None
-    message: str
+    code: str
+    values: Mapping[str, object] = field(default_factory=dict)
     is_warning: bool = False
 
+    @property
+    def message(self) -> str:
+        """What is wrong, in English."""
+        return tell(self)
+
+    @property
+    def in_place(self) -> Fault:
+        """The same with part and line in front."""
+        return in_place(self.part, self.line, self)
+
     def __str__(self) -> str:
-        where = self.part if self.line is None else f"{self.part}, line {self.line}"
-        return f"{where}: {self.message}"
+        return str(self.in_place)
 
 
 def validate(
@@ -40,7 +53,7 @@ def validate(
     subject: str = DEFAULT_SUBJECT,
     folder: Path | None = None,
     limits: Limits = VALIDATION_LIMITS,
-) -> list[Problem]:
+) -> list[TemplateProblem]:
     """Find the problems of a template: syntax, unknown variables, blocked resources, limits.
 
     Prints every part with sample documents in a child process, so that nothing an editor writes can hang or
@@ -54,24 +67,26 @@ def validate(
     Returns:
         No problems that are not warnings: the template can be saved.
     """
-    problems: list[Problem] = []
+    problems: list[TemplateProblem] = []
     with TemplateProcess(
         Assignment("proof", Template("proof", 0, parts, folder), subject), limits
     ) as process:
         for part in (SUBJECT, *PARTS):
             try:
                 found = json.loads(process.ask(part, part))
-            except RenderFailedError as failure:
-                problems.append(Problem(part, None, failure.reason))
+            except RenderFailedError as error:
+                problems.append(TemplateProblem(part, None, error.failure.code, error.failure.values))
             else:
-                problems += [Problem(**problem) for problem in found]
+                problems += [TemplateProblem(**problem) for problem in found]
     return problems
 
 
-def validate_subject(subject: str, template: Template, limits: Limits = VALIDATION_LIMITS) -> list[Problem]:
+def validate_subject(
+    subject: str, template: Template, limits: Limits = VALIDATION_LIMITS
+) -> list[TemplateProblem]:
     """Find the problems of a subject line alone."""
     with TemplateProcess(Assignment("proof", template, subject), limits) as process:
         try:
-            return [Problem(**problem) for problem in json.loads(process.ask(SUBJECT, SUBJECT))]
-        except RenderFailedError as failure:
-            return [Problem(SUBJECT, None, failure.reason)]
+            return [TemplateProblem(**problem) for problem in json.loads(process.ask(SUBJECT, SUBJECT))]
+        except RenderFailedError as error:
+            return [TemplateProblem(SUBJECT, None, error.failure.code, error.failure.values)]

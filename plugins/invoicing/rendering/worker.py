@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from invoicing.rendering.assignment import DONE, FAILED, HEADER, Assignment, Limits
-from invoicing.rendering.errors import TemplateFaultError
+from invoicing.rendering.complaints import broken
+from invoicing.rendering.errors import PartFaultError, cut
+from invoicing.words.failures import Fault
 
 # The child writes fontconfig's cache at most; nothing that a template does may fill a disk.
 LARGEST_FILE_BYTES = 8 * 1024 * 1024
@@ -62,11 +64,11 @@ def _prepare(assignment: Assignment, limits: Limits) -> Callable[[Any], bytes]:
             with _alarm(limits.seconds):
                 make = Typesetter(assignment.template, limits.output_bytes).typeset
         case "mail":
-            from invoicing.rendering.composing import Composer
+            from invoicing.rendering.mail_typesetting import MailTypesetter
 
             _lower_limits(limits)
             with _alarm(limits.seconds):
-                make = Composer(assignment.template, assignment.subject, limits.output_bytes).compose
+                make = MailTypesetter(assignment.template, assignment.subject, limits.output_bytes).typeset
         case "proof":
             from invoicing.rendering.proofreading import Proofreader
 
@@ -112,14 +114,17 @@ def _answering(replies: BinaryIO) -> Iterator[Callable[[bytes], None]]:
         # The heap may be in any state now. Without an answer the parent reads the cause of death.
         os.write(sys.stderr.fileno(), b"MemoryError")
         os._exit(1)
-    except TemplateFaultError as fault:
-        reason = str(fault)
-        _write(replies, FAILED, json.dumps({"reason": reason}).encode())
+    except PartFaultError as error:
+        _refuse(replies, error.fault, error.part, error.line)
     except RecursionError:
-        _write(replies, FAILED, json.dumps({"reason": "the template nests too deeply"}).encode())
+        _refuse(replies, Fault("template_too_deep"))
     except Exception as error:  # noqa: BLE001 (the parent is told; the next document may be fine)
-        reason = f"{type(error).__name__}: {error}"
-        _write(replies, FAILED, json.dumps({"reason": reason}).encode())
+        _refuse(replies, broken(error))
+
+
+def _refuse(replies: BinaryIO, fault: Fault, part: str | None = None, line: int | None = None) -> None:
+    reason = {"part": part, "line": line, "code": fault.code, "values": cut(fault.values)}
+    _write(replies, FAILED, json.dumps(reason).encode())
 
 
 def _read(requests: BinaryIO) -> Any:

@@ -22,6 +22,7 @@ from invoicing.stack.deployment import airflow_pools, airflow_settings
 from invoicing.stack.layout import REPOSITORY, Layout
 from invoicing.stack.parts import Part, StackError
 from invoicing.stack.postgres import METADATA, Postgres
+from invoicing.words.failures import Fault
 
 MIGRATION = "airflow-migrate"
 COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server")
@@ -78,13 +79,9 @@ class Airflow:
             part.spawn([*mark_success, *_command("db"), "migrate"], self._environ)
         if not _wait_for_end(part, _MIGRATE_SECONDS):
             part.end(0.0)
-            raise StackError(
-                f"migrating Airflow's database takes longer than {_MIGRATE_SECONDS:.0f} s: {part.log}"
-            )
+            raise StackError("airflow_migration_slow", seconds=_MIGRATE_SECONDS, log=part.log)
         if not done.exists():
-            raise StackError(
-                f"Airflow's database cannot be migrated; {part.log} ends with:\n{part.log_tail()}"
-            )
+            raise StackError("airflow_migration_failed", log=part.log, tail=part.log_tail())
         part.end(0.0)
         self._postgres.set_remark(METADATA, remark)
         return True
@@ -143,9 +140,9 @@ class Airflow:
                 ]
                 for name in {*dead, *given_up}:
                     if name in restarted:
-                        tail = self.parts[name].log_tail()
+                        part = self.parts[name]
                         raise StackError(
-                            f"Airflow's {name} does not stay up; {self.parts[name].log} ends with:\n{tail}"
+                            "airflow_component_down", component=name, log=part.log, tail=part.log_tail()
                         )
                     report(f"{name} {'died' if name in dead else 'does not answer'}: restarting it")
                     self.parts[name].end(3.0)
@@ -154,10 +151,11 @@ class Airflow:
                 if not silent and not dead and self._dags_are_read(api, begun_at):
                     return
                 if time.monotonic() - begun > _READY_SECONDS:
-                    waiting = ", ".join(silent) or "the DAGs"
                     raise StackError(
-                        f"Airflow is not ready after {_READY_SECONDS:.0f} s: "
-                        f"waiting for {waiting}; logs in {self._layout.logs}"
+                        "airflow_not_ready",
+                        seconds=_READY_SECONDS,
+                        waiting=", ".join(silent) or Fault("airflow_dags"),
+                        logs=self._layout.logs,
                     )
                 time.sleep(0.5)
 
@@ -180,7 +178,7 @@ class Airflow:
     def _dags_are_read(self, api: AirflowApi, begun_at: datetime) -> bool:
         """Whether every file in dags/ gave its DAG.
 
-        An import error from before may have been mended since: it counts once the file was read again.
+        An import error from before may have been fixed since: it counts once the file was read again.
         """
         failures = api.import_errors()
         if not failures:
@@ -189,7 +187,7 @@ class Airflow:
         if all(failure.at < begun_at for failure in failures) and datetime.now(UTC) < begun_at + patience:
             return False
         listing = "\n\n".join(f"{failure.file}:\n{failure.trace.strip()}" for failure in failures)
-        raise StackError(f"Airflow is up, but {len(failures)} DAG file(s) cannot be imported:\n\n{listing}")
+        raise StackError("airflow_dags_broken", count=len(failures), listing=listing)
 
 
 def stop_components(layout: Layout, report: Callable[[str], None]) -> None:

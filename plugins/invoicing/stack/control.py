@@ -21,6 +21,7 @@ from invoicing.stack.airflow import COMPONENTS, MIGRATION, Airflow, stop_compone
 from invoicing.stack.layout import DEFAULT_PORT, REPOSITORY, Layout, choose_port, holder_of, is_free
 from invoicing.stack.parts import Part, StackError, write_private
 from invoicing.stack.postgres import BUSINESS, Postgres, stop_server
+from invoicing.words.failures import Fault
 
 Report = Callable[[str], None]
 
@@ -138,7 +139,7 @@ def environment() -> dict[str, str]:
     if not known:
         if _DATABASE_CONNECTION in ours:
             return ours
-        raise StackError(f"there is no stack in {layout.state} yet: run `bin/invoicing up`")
+        raise StackError("stack_missing", state=layout.state)
     postgres, _ = _assemble(layout, known)
     return {
         **_connections(layout, known, postgres),
@@ -213,10 +214,7 @@ def _outside(known: dict[str, Any], *, embedded: bool) -> list[str]:
     names = (_DATABASE_CONNECTION, _MAIL_CONNECTION)
     missing = [name for name in known.get("outside", []) if not os.environ.get(name)]
     if missing and not embedded:
-        raise InputError(
-            f"this stack was started with {' and '.join(missing)} of your own, not set now: set it again, or go "
-            "back to the embedded one for good: bin/invoicing up --embedded"
-        )
+        raise InputError("stack_connection_missing", names=" and ".join(missing))
     return [name for name in names if os.environ.get(name)]
 
 
@@ -267,7 +265,7 @@ def _start_inbox(layout: Layout, known: dict[str, Any], clock: "_Clock") -> int 
         deadline = time.monotonic() + _INBOX_SECONDS
         while is_free(port):
             if part.pid() is None or time.monotonic() > deadline:
-                raise StackError(f"the mail inbox does not start; its log ends with:\n{part.log_tail()}")
+                raise StackError("inbox_not_started", tail=part.log_tail())
             time.sleep(0.05)
     return port
 
@@ -282,9 +280,7 @@ def _airflow_port(layout: Layout, known: dict[str, Any]) -> int:
     earlier: int | None = known.get("port") if running else None
     port = layout.port or earlier or DEFAULT_PORT
     if port != earlier and not is_free(port):
-        raise StackError(
-            f"port {port} of 127.0.0.1 is taken by {holder_of(port)}: end that, or set INVOICING_PORT to a free port"
-        )
+        raise StackError("port_taken", port=port, holder=holder_of(port))
     return port
 
 
@@ -304,9 +300,7 @@ def _make_folders(layout: Layout) -> None:
     free = shutil.disk_usage(layout.state).free
     if free < _NEEDED_BYTES:
         raise StackError(
-            f"only {free // 1_000_000} MB are free for {layout.state}, "
-            f"the stack needs some {_NEEDED_BYTES // 1_000_000} MB: "
-            "make room, or set INVOICING_STATE to a folder on another disk"
+            "disk_too_small", free=free // 1_000_000, state=layout.state, needed=_NEEDED_BYTES // 1_000_000
         )
 
 
@@ -325,7 +319,7 @@ def _lock(layout: Layout, report: Report) -> Iterator[None]:
                     report("another `up` or `down` of this stack is at work: waiting for it")
                     waiting = True
                 if time.monotonic() > deadline:
-                    raise StackError(f"another `up` or `down` still holds {layout.lock_file}") from None
+                    raise StackError("stack_locked", lock=layout.lock_file) from None
                 time.sleep(0.2)
         yield
 
@@ -337,18 +331,21 @@ def _disk_errors(layout: Layout) -> Iterator[None]:
         yield
     except OSError as error:
         hints = {
-            errno.ENOSPC: "make room on that disk",
-            errno.EDQUOT: "make room on that disk",
-            errno.EACCES: "give this user the right to write there, or set INVOICING_STATE to another folder",
-            errno.EPERM: "give this user the right to write there, or set INVOICING_STATE to another folder",
-            errno.EROFS: "set INVOICING_STATE to a folder that can be written",
-            errno.ENOTDIR: "INVOICING_STATE must be a folder",
-            errno.EEXIST: "INVOICING_STATE must be a folder",
+            errno.ENOSPC: Fault("make_room"),
+            errno.EDQUOT: Fault("make_room"),
+            errno.EACCES: Fault("give_the_right"),
+            errno.EPERM: Fault("give_the_right"),
+            errno.EROFS: Fault("choose_a_writable_folder"),
+            errno.ENOTDIR: Fault("choose_a_folder"),
+            errno.EEXIST: Fault("choose_a_folder"),
         }
         if error.errno not in hints:
             raise
         raise StackError(
-            f"{error.filename or layout.state} cannot be written ({error.strerror}): {hints[error.errno]}"
+            "disk_refused",
+            path=error.filename or layout.state,
+            reason=error.strerror,
+            hint=hints[error.errno],
         ) from None
 
 
@@ -358,9 +355,7 @@ def _read_stack_file(layout: Layout) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError as error:
-        raise StackError(
-            f"{layout.stack_file} is damaged ({error}): remove it and run `bin/invoicing up`"
-        ) from None
+        raise StackError("stack_file_damaged", path=layout.stack_file, reason=str(error)) from None
     return known
 
 

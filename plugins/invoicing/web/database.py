@@ -44,10 +44,7 @@ class Pool:
             with self._opened().connection() as db:
                 yield db
         except PoolTimeout:
-            raise WorkFailedError(
-                "the business database cannot be reached, or all connections to it are busy: "
-                "is it up, and is the connection invoicing_db right?"
-            ) from None
+            raise WorkFailedError("database_busy") from None
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,6 +1,14 @@
-"""What goes wrong, as an answer: a page for people, JSON for programs."""
+"""What goes wrong, as an answer: a page for people, problem details (RFC 9457) for programs.
+
+Programs get ``application/problem+json``, its words in English: ``type`` (an address below which the API tells all
+its codes, and behind ``#`` the code), ``title`` (of the status), ``status``, ``detail``, ``code``, and ``errors``,
+one a field, where it is known which field is wrong: ``field``, ``message``, ``code``.
+"""
 
 import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
 
 import psycopg
 from fastapi import FastAPI, HTTPException, Request
@@ -8,14 +16,26 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import JSONResponse, Response
 
-from invoicing.domain.errors import InputError, InvoicingError, NotFoundError
-from invoicing.web.door.doorkeeper import BodyTooLargeError, FormTokenError
-from invoicing.web.html.i18n import Translator, chosen_language
+from invoicing.domain.errors import InputError, InvoicingError, NotFoundError, StaleEditError
+from invoicing.domain.typed import fault_of
+from invoicing.rendering.validation import TemplateProblem
+from invoicing.web.door.body_limit import BodyTooLargeError
+from invoicing.web.door.form_tokens import FormTokenError
+from invoicing.web.html.i18n import chosen_language
 from invoicing.web.html.templating import Pages
+from invoicing.words.failures import Failure, Fault, tell
 
 log = logging.getLogger(__name__)
 
 API = "/api/"
+PROBLEMS = "/api/v1/problems"
+PROBLEM_DETAILS = "application/problem+json"
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"description": HTTPStatus(status).phrase, "content": {PROBLEM_DETAILS: {}}}
+    for status in (401, 403, 404, 409, 503)
+}
+"""What the API's description says of them. 422 is left to FastAPI, which describes what it checks itself."""
 
 
 def wants_json(request: Request) -> bool:
@@ -24,80 +44,122 @@ def wants_json(request: Request) -> bool:
     return request.url.path.removeprefix(root).startswith(API)
 
 
-def refuse(request: Request, status: int, es: str, en: str) -> Response:
-    """An answer that says no, and why. Programs are answered in English."""
+def refuse(
+    request: Request, status: int, failure: Failure, errors: Sequence[Mapping[str, Any]] = ()
+) -> Response:
+    """An answer that says no, and why. Programs are answered in English.
+
+    Args:
+        errors: For programs: what is wrong field by field.
+    """
     if wants_json(request):
-        return JSONResponse({"detail": en}, status_code=status)
+        details = {
+            "type": f"{request.scope.get('root_path', '')}{PROBLEMS}#{failure.code}",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": tell(failure),
+            "code": failure.code,
+        }
+        if errors:
+            details["errors"] = list(errors)
+        return JSONResponse(details, status, media_type=PROBLEM_DETAILS)
     pages: Pages = request.app.state.pages
-    message = Translator(chosen_language(request))(es, en)
+    message = tell(failure, chosen_language(request))
     return pages.respond(request, "error.html", status, figure=status, message=message)
 
 
 def install_handlers(app: FastAPI) -> None:
     """Turn every exception into an answer."""
+    handlers: Mapping[type[Exception], Any] = {
+        InvoicingError: _of_ours,
+        FormTokenError: _form_expired,
+        BodyTooLargeError: _body_too_large,
+        RequestValidationError: _request_invalid,
+        StarletteHTTPException: _http_error,
+        psycopg.OperationalError: _database_silent,
+        psycopg.DataError: _value_not_kept,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
 
-    @app.exception_handler(InvoicingError)
-    def _(request: Request, error: InvoicingError) -> Response:
-        status = 404 if isinstance(error, NotFoundError) else 422 if isinstance(error, InputError) else 503
-        if wants_json(request) and status == 422:
-            # Errors that know which field is wrong say so.
-            field = getattr(error, "field", None)
-            return JSONResponse(
-                {"detail": str(error), "errors": [{"field": field, "message": str(error)}]}, status_code=422
-            )
-        return refuse(request, status, str(error), str(error))
 
-    @app.exception_handler(FormTokenError)
-    def _(request: Request, _error: FormTokenError) -> Response:
-        return refuse(
-            request,
-            403,
-            "El formulario ya no es válido: vuelva a la página, cárguela de nuevo y repita. No se cambió nada.",
-            "The form is no longer valid: go back, reload the page and repeat. Nothing was changed.",
-        )
+def _of_ours(request: Request, error: InvoicingError) -> Response:
+    match error:
+        case NotFoundError():
+            return refuse(request, 404, error)
+        case StaleEditError():
+            return refuse(request, 409, error)
+        case InputError():
+            return refuse(request, 422, error, _wrong_fields(error))
+    return refuse(request, 503, error)
 
-    @app.exception_handler(BodyTooLargeError)
-    def _(request: Request, _error: BodyTooLargeError) -> Response:
-        return refuse(request, 413, "Lo enviado es demasiado grande.", "What was sent is too large.")
 
-    @app.exception_handler(RequestValidationError)
-    def _(request: Request, error: RequestValidationError) -> Response:
-        errors = [
-            # The first part of the place says whether it was the body, the path or the query.
-            {"field": ".".join(str(part) for part in each["loc"][1:]) or None, "message": str(each["msg"])}
-            for each in error.errors()
-        ]
-        listing = "; ".join(f"{each['field']}: {each['message']}" for each in errors)
-        if wants_json(request):
-            return JSONResponse({"detail": listing, "errors": errors}, status_code=422)
-        return refuse(
-            request, 422, f"La dirección no es válida: {listing}", f"The address is not valid: {listing}"
-        )
+def _form_expired(request: Request, _: FormTokenError) -> Response:
+    return refuse(request, 403, Fault("form_expired"))
 
-    @app.exception_handler(StarletteHTTPException)
-    def _(request: Request, error: HTTPException) -> Response:
-        texts = {
-            404: ("Esta página no existe.", "There is no such page."),
-            405: ("Esta página no acepta eso.", "This page does not take that."),
+
+def _body_too_large(request: Request, _: BodyTooLargeError) -> Response:
+    return refuse(request, 413, Fault("body_too_large"))
+
+
+def _request_invalid(request: Request, error: RequestValidationError) -> Response:
+    problems = [
+        Fault("field_refused", field=_place(each["loc"]), problem=fault_of(each), message=each["msg"])
+        for each in error.errors()
+    ]
+    if wants_json(request):
+        failure = Fault("fields_wrong", problems=problems)
+        return refuse(request, 422, failure, _wrong_fields(failure))
+    return refuse(request, 422, Fault("address_of_page_invalid", problems=problems))
+
+
+def _http_error(request: Request, error: HTTPException) -> Response:
+    match error.status_code:
+        case 404:
+            failure = Fault("page_not_found")
+        case 405:
+            failure = Fault("method_not_allowed")
+        case _:
+            failure = Fault("request_refused", detail=error.detail)
+    answer = refuse(request, error.status_code, failure)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _database_silent(request: Request, error: psycopg.OperationalError) -> Response:
+    log.error("%s %s: %s", request.method, request.url.path, error)
+    return refuse(request, 503, Fault("database_silent"))
+
+
+def _value_not_kept(request: Request, error: psycopg.DataError) -> Response:
+    return refuse(request, 422, Fault("value_not_kept", reason=str(error).partition("\n")[0]))
+
+
+def _place(location: Sequence[str | int]) -> str:
+    """A field's place: the first part of ``location`` says whether it was the body, the path or the query."""
+    return ".".join(map(str, location[1:] or location))
+
+
+def _wrong_fields(failure: Failure) -> list[dict[str, Any]]:
+    """What is wrong field by field, of a failure that lists problems; else the failure itself."""
+    problems = getattr(failure, "problems", None) or failure.values.get("problems")
+    if not isinstance(problems, Sequence) or not problems:
+        problems = [failure]
+    return [_wrong_field(each) for each in problems if isinstance(each, Failure)]
+
+
+def _wrong_field(problem: Failure) -> dict[str, Any]:
+    if isinstance(problem, TemplateProblem):
+        return {
+            "field": problem.part,
+            "line": problem.line,
+            "message": problem.message,
+            "code": problem.code,
         }
-        es, en = texts.get(error.status_code, (str(error.detail), str(error.detail)))
-        answer = refuse(request, error.status_code, es, en)
-        answer.headers.update(error.headers or {})
-        return answer
-
-    @app.exception_handler(psycopg.OperationalError)
-    def _(request: Request, error: psycopg.OperationalError) -> Response:
-        log.error("%s %s: %s", request.method, request.url.path, error)
-        return refuse(
-            request,
-            503,
-            "La base de datos no responde; intente de nuevo en un momento.",
-            "The database does not answer; try again in a moment.",
-        )
-
-    @app.exception_handler(psycopg.DataError)
-    def _(request: Request, error: psycopg.DataError) -> Response:
-        reason = str(error).partition("\n")[0]
-        return refuse(
-            request, 422, f"Un valor no se puede guardar: {reason}", f"A value cannot be kept: {reason}"
-        )
+    inner = problem.values.get("problem")
+    told = inner if isinstance(inner, Failure) else problem
+    return {
+        "field": getattr(problem, "field", None) or problem.values.get("field"),
+        "message": problem.values.get("message") or tell(told),
+        "code": told.code,
+    }

@@ -11,7 +11,7 @@ from invoicing.web.door.visitor import Gate
 
 
 def _tell_nobody() -> None:
-    raise WorkFailedError("there is no Airflow to tell")
+    raise WorkFailedError("airflow_absent")
 
 
 @dataclass(frozen=True, slots=True)

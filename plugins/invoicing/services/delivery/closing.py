@@ -1,7 +1,5 @@
 """The end of a run: does the cycle balance, and is all that was due sent?"""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from invoicing.db.connection import Database
@@ -9,18 +7,11 @@ from invoicing.db.statements import beside
 from invoicing.domain.errors import PermanentFailureError
 from invoicing.services.billing import runs
 from invoicing.services.billing.runs import Run
+from invoicing.words.failures import Fault
 
 _SQL = beside(__file__)
 _STAGES = ("generated", "counted", "decided")
 _UNSENT = ("failed", "in_doubt", "pending", "claimed", "transmitting")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that keeps a cycle from balancing, or a run from ending well: a failure's code and values."""
-
-    code: str
-    values: Mapping[str, object]
 
 
 def close_run(db: Database, run_id: int) -> dict[str, Any]:
@@ -36,7 +27,7 @@ def close_run(db: Database, run_id: int) -> dict[str, Any]:
     row = db.execute(_SQL["stages_of_run"], {"run_id": run_id}).fetchone()
     assert row is not None
     faults: list[Fault] = [
-        Fault("run_stage_missing", {"stage": stage})
+        Fault("run_stage_missing", stage=stage)
         for stage in _STAGES
         if row[f"{stage}_at"] is None and (run.cycle_id is not None or stage == "decided")
     ]
@@ -64,12 +55,12 @@ def delivery_counts(db: Database, run: Run) -> dict[str, int]:
 def imbalances(db: Database, cycle_id: int) -> list[Fault]:
     """Why the cycle does not balance; empty where it does. At most 50 faults are named."""
     return [
-        Fault(row["code"], {key: value for key, value in row.items() if key != "code" and value is not None})
+        Fault(row["code"], **{key: value for key, value in row.items() if key != "code" and value is not None})
         for row in db.execute(_SQL["imbalances"], {"cycle_id": cycle_id})
     ]
 
 
 def _unsent(state: str, count: int) -> Fault:
     if count == 1:
-        return Fault("one_delivery_unsent", {"state": state})
-    return Fault("several_deliveries_unsent", {"count": count, "state": state})
+        return Fault("one_delivery_unsent", state=state)
+    return Fault("several_deliveries_unsent", count=count, state=state)

@@ -12,6 +12,7 @@ from invoicing.mail.message import Attachment, Mailbox, OutgoingMail, build
 from invoicing.rendering.mail import MailRenderer
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.delivery import archive as kept_documents
+from invoicing.services.agency.templates import template_version
 from invoicing.services.delivery import documents
 from invoicing.services.delivery.archive import Archive
 from invoicing.services.delivery.ledger import Delivery
@@ -88,6 +89,6 @@ class Composer:
     def _renderer(self, db: Database, delivery: Delivery, settings: Settings) -> MailRenderer:
         key = (delivery.template_version_id, delivery.settings_version_id)
         if key not in self._renderers:
-            template = settings_service.template_version(db, delivery.template_version_id).template
+            template = template_version(db, delivery.template_version_id).template
             self._renderers[key] = self._stack.enter_context(MailRenderer(template, settings.subject))
         return self._renderers[key]

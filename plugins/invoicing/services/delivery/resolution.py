@@ -12,6 +12,7 @@ from invoicing.domain.address import invalid_addresses
 from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.templates import current_template
 from invoicing.services.delivery import select
 
 _SQL = beside(__file__)
@@ -74,7 +75,7 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
     reason = _given(reason)
     delivery_ids = list(dict.fromkeys(delivery_ids))
     snapshot = settings_service.current_settings(db)
-    template = settings_service.current_template(db, snapshot.settings.template)
+    template = current_template(db, snapshot.settings.template)
     with db.transaction():
         db.execute(_SQL["lock_family"], {"ids": list(delivery_ids)})
         locked = _locked(db, delivery_ids)

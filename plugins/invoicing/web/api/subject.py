@@ -11,8 +11,8 @@ from invoicing.rendering.mail import MailRenderer
 from invoicing.rendering.sample import sample_mail
 from invoicing.rendering.templates import INVOICE_CSS, INVOICE_HTML, MAIL_HTML, MAIL_TEXT, Template
 from invoicing.rendering.validation import validate_subject
-from invoicing.services.agency.settings import current_template
-from invoicing.web.html.template_problems import spoken
+from invoicing.services.agency.templates import current_template
+from invoicing.words.failures import tell_both
 
 _LIMITS = Limits(seconds=3, memory_bytes=128 * 1024 * 1024, output_bytes=64 * 1024)
 _LONGEST = 500
@@ -57,7 +57,7 @@ def check_subject(db: Database, subject: str, template_name: str) -> SubjectRepo
         # Each is a child process of its own: they start side by side.
         found = at_once.submit(validate_subject, subject, template, _LIMITS)
         previews = at_once.submit(_previews, subject)
-        problems = [_problem(*spoken(each.message)) for each in found.result() if not each.is_warning]
+        problems = [_problem(*tell_both(each)) for each in found.result() if not each.is_warning]
         return SubjectReport(problems=problems, previews={} if problems else previews.result())
 
 

@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse
 
 from invoicing.rendering.templates import PARTS
-from invoicing.services.agency import templates
-from invoicing.services.agency.settings import TemplateVersion
-from invoicing.services.agency.templates import TemplateFaultyError, TemplateOvertakenError
+from invoicing.services.agency import template_editing, templates
+from invoicing.services.agency.templates import TemplateVersion
+from invoicing.services.views.templates import list_templates, versions_of
+from invoicing.web.api.problem import STALE
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.i18n import Translator
@@ -109,14 +109,14 @@ def get_templates(db: DatabaseDep) -> list[dict[str, Any]]:
             "created_at": each.created_at,
             "in_use": each.in_use,
         }
-        for each in templates.list_templates(db)
+        for each in list_templates(db)
     ]
 
 
 @router.post("/templates", status_code=201)
 def post_template(db: DatabaseDep, visitor: VisitorDep, new: NewTemplate) -> TemplateAnswer:
     """Make a template out of another one."""
-    return _answer(templates.create_template(db, new.name, new.source, actor=visitor.actor))
+    return _answer(template_editing.create_template(db, new.name, new.source, actor=visitor.actor))
 
 
 @router.get("/templates/{name}")
@@ -125,26 +125,21 @@ def get_template(db: DatabaseDep, name: str) -> TemplateAnswer:
     return _answer(templates.show_template(db, name))
 
 
-@router.put("/templates/{name}", response_model=TemplateAnswer)
-def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersion) -> Any:
+@router.put("/templates/{name}", responses=STALE)
+def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersion) -> TemplateAnswer:
     """Save a new version; no change makes none."""
-    try:
-        return _answer(
-            templates.save_template(
-                db, name, new.parts.by_name(), seen_version=new.seen_version, actor=visitor.actor
-            )
+    return _answer(
+        template_editing.save_template(
+            db, name, new.parts.by_name(), seen_version=new.seen_version, actor=visitor.actor
         )
-    except TemplateFaultyError as error:
-        return _faulty(error)
-    except TemplateOvertakenError as error:
-        return JSONResponse({"detail": str(error)}, status_code=409)
+    )
 
 
 @router.post("/templates/{name}/check")
 def post_check(db: DatabaseDep, name: str, draft: Draft) -> CheckAnswer:
     """What is wrong with a text, by part and line. Changes nothing; takes about a second."""
     t = Translator(draft.language)
-    found = templates.check_parts(draft.parts.by_name(), templates.show_template(db, name))
+    found = template_editing.check_parts(draft.parts.by_name(), templates.show_template(db, name))
     return CheckAnswer(
         problems=[
             ProblemAnswer(
@@ -166,7 +161,7 @@ def get_versions(db: DatabaseDep, name: str) -> list[dict[str, Any]]:
             "created_at": each.created_at,
             "cycles": list(each.periods),
         }
-        for each in templates.versions_of(db, name)
+        for each in versions_of(db, name)
     ]
 
 
@@ -176,17 +171,16 @@ def get_version(db: DatabaseDep, name: str, version: int) -> TemplateAnswer:
     return _answer(templates.show_version(db, name, version))
 
 
-@router.post("/templates/{name}/versions/{version}/restore", response_model=TemplateAnswer)
-def post_restore(db: DatabaseDep, visitor: VisitorDep, name: str, version: int, order: Restoration) -> Any:
+@router.post("/templates/{name}/versions/{version}/restore", responses=STALE)
+def post_restore(
+    db: DatabaseDep, visitor: VisitorDep, name: str, version: int, order: Restoration
+) -> TemplateAnswer:
     """Save an earlier version's text as the newest."""
-    try:
-        return _answer(
-            templates.restore_version(db, name, version, seen_version=order.seen_version, actor=visitor.actor)
+    return _answer(
+        template_editing.restore_version(
+            db, name, version, seen_version=order.seen_version, actor=visitor.actor
         )
-    except TemplateFaultyError as error:
-        return _faulty(error)
-    except TemplateOvertakenError as error:
-        return JSONResponse({"detail": str(error)}, status_code=409)
+    )
 
 
 def _answer(version: TemplateVersion) -> TemplateAnswer:
@@ -197,8 +191,3 @@ def _answer(version: TemplateVersion) -> TemplateAnswer:
         created_at=version.created_at,
         parts=dict(version.template.parts),
     )
-
-
-def _faulty(error: TemplateFaultyError) -> JSONResponse:
-    errors = [{"field": each.part, "line": each.line, "message": each.message} for each in error.problems]
-    return JSONResponse({"detail": str(error), "errors": errors}, status_code=422)

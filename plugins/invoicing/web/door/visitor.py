@@ -5,13 +5,23 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
+from invoicing.words.failures import Failure
+
 
 class NotLoggedInError(Exception):
     """The request carries no valid session."""
 
 
 class RefusedError(Exception):
-    """The visitor may not do this; the message says what is missing."""
+    """The visitor may not do this.
+
+    Args:
+        needed: What is missing.
+    """
+
+    def __init__(self, needed: Failure) -> None:
+        self.needed = needed
+        super().__init__(str(needed))
 
 
 @dataclass(frozen=True, slots=True)

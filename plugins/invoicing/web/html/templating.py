@@ -18,7 +18,7 @@ from invoicing.domain.period import Period
 from invoicing.domain.task_address import TaskAddress
 from invoicing.rendering import formats
 from invoicing.services.agency import clock
-from invoicing.web.door.doorkeeper import FormTokens
+from invoicing.web.door.form_tokens import FormTokens
 from invoicing.web.door.visitor import Visitor
 from invoicing.web.html.airflow_places import run_place, task_place
 from invoicing.web.html.i18n import COOKIE, Translator, chosen_language

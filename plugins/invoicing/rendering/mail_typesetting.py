@@ -5,7 +5,7 @@ import json
 import css_inline
 
 from invoicing.rendering.document import MailDocument
-from invoicing.rendering.errors import TemplateFaultError
+from invoicing.rendering.errors import PartFaultError
 from invoicing.rendering.templates import (
     MAIL_HTML,
     MAIL_TEXT,
@@ -15,15 +15,16 @@ from invoicing.rendering.templates import (
     environment,
     mail_variables,
 )
+from invoicing.words.failures import Fault
 
 LONGEST_SUBJECT = 500
 
 
-class Composer:
+class MailTypesetter:
     """Makes messages of one template.
 
     Raises:
-        TemplateFaultError: A part, or the subject, has a syntax error.
+        PartFaultError: A part, or the subject, has a syntax error.
     """
 
     def __init__(self, template: Template, subject: str, largest_bytes: int) -> None:
@@ -35,7 +36,7 @@ class Composer:
         # screens) stays behind in a <style> for those that read it.
         self._inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
 
-    def compose(self, document: MailDocument) -> bytes:
+    def typeset(self, document: MailDocument) -> bytes:
         """The message as JSON: ``subject``, ``text``, ``html``."""
         variables = mail_variables(document)
         message = {
@@ -49,21 +50,17 @@ class Composer:
         subject = subject.strip()
         if len(subject.splitlines()) > 1:
             # A line end in a header starts the next header: the classic way to smuggle in a Bcc.
-            raise TemplateFaultError(
-                SUBJECT,
-                None,
-                f"it has a line break, in the template or in a value it shows: {subject[:200]!r}",
-            )
+            raise PartFaultError(SUBJECT, None, Fault("subject_line_break", subject=subject[:200]))
         if not subject:
-            raise TemplateFaultError(SUBJECT, None, "it is empty")
+            raise PartFaultError(SUBJECT, None, Fault("subject_empty"))
         if len(subject) > LONGEST_SUBJECT:
-            raise TemplateFaultError(
-                SUBJECT, None, f"it has {len(subject)} characters, {LONGEST_SUBJECT} are allowed"
-            )
+            fault = Fault("subject_too_long", characters=len(subject), most=LONGEST_SUBJECT)
+            raise PartFaultError(SUBJECT, None, fault)
         return " ".join(subject.split(" "))
 
     def _inline(self, html: str) -> str:
         try:
             return self._inliner.inline(html)
         except css_inline.InlineError as error:
-            raise TemplateFaultError(MAIL_HTML, None, f"its CSS cannot be inlined: {error}") from None
+            fault = Fault("mail_css_not_inlined", message=str(error))
+            raise PartFaultError(MAIL_HTML, None, fault) from None

@@ -15,8 +15,9 @@ ON CONFLICT (dag_id, dag_run_id) DO UPDATE SET
     generated_at = NULL, counted_at = NULL, decided_at = NULL, ended_at = NULL
 RETURNING id;
 
--- name: run
-SELECT r.*, c.period FROM invoicing.cycle_run AS r
+-- name: load_run
+SELECT r.id, r.cycle_id, c.period, r.dag_id, r.dag_run_id, r.settings_version_id, r.template_version_id
+FROM invoicing.cycle_run AS r
 LEFT JOIN invoicing.billing_cycle AS c ON c.id = r.cycle_id
 WHERE r.id = %(run_id)s;
 
@@ -27,52 +28,14 @@ SELECT id FROM invoicing.billing_cycle WHERE id = %(cycle_id)s FOR UPDATE;
 -- name: lock_single_invoices
 SELECT pg_advisory_xact_lock(hashtext('invoicing.single_invoices'));
 
--- name: mark_generated
+-- name: finish_generating
 UPDATE invoicing.cycle_run SET generated_at = now(), counts = counts || %(counts)s WHERE id = %(run_id)s;
 
--- name: mark_counted
+-- name: finish_counting
 UPDATE invoicing.cycle_run SET counted_at = now(), counts = counts || %(counts)s WHERE id = %(run_id)s;
 
--- name: mark_decided
+-- name: finish_deciding
 UPDATE invoicing.cycle_run SET decided_at = now(), counts = counts || %(counts)s WHERE id = %(run_id)s;
-
--- name: cycle_of_period
-SELECT id, period, state, opened_at, closed_at FROM invoicing.billing_cycle WHERE period = %(period)s;
-
--- name: cycles
-SELECT id, period, state, opened_at, closed_at FROM invoicing.billing_cycle ORDER BY period DESC;
-
--- name: runs_of_cycle
-SELECT id, dag_id, dag_run_id, state, started_at, ended_at, settings_version_id, template_version_id,
-       code_version, counts
-FROM invoicing.cycle_run WHERE cycle_id = %(cycle_id)s ORDER BY started_at;
-
--- name: invoice_sums
-SELECT currency, count(*) AS count, sum(total) AS total FROM invoicing.invoice
-WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND state = 'issued'
-GROUP BY currency ORDER BY count(*) DESC, currency;
-
--- name: decision_counts
-SELECT coalesce(reason, 'send') AS outcome, count(*) AS tenants FROM invoicing.decision
-WHERE cycle_id = %(cycle_id)s AND superseded_at IS NULL
-GROUP BY 1;
-
--- name: delivery_counts
-SELECT state, count(*) AS deliveries FROM invoicing.delivery WHERE cycle_id = %(cycle_id)s GROUP BY state;
-
--- name: unissued
-SELECT l.code AS lease, t.code AS tenant, u.total, u.currency
-FROM invoicing.unissued_invoice AS u
-JOIN invoicing.lease AS l ON l.id = u.lease_id
-JOIN invoicing.tenant AS t ON t.id = l.tenant_id
-WHERE u.cycle_id = %(cycle_id)s ORDER BY l.code;
-
--- name: unissued_clear
-DELETE FROM invoicing.unissued_invoice WHERE cycle_id = %(cycle_id)s;
-
--- name: unissued_add
-INSERT INTO invoicing.unissued_invoice (cycle_id, lease_id, run_id, total, currency)
-VALUES (%(cycle_id)s, %(lease_id)s, %(run_id)s, %(total)s, %(currency)s);
 
 -- name: analyze
 -- A month's rows came at once: without fresh statistics the next statement is planned for an empty table.

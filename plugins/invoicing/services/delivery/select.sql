@@ -69,18 +69,3 @@ WITH due AS (
 )
 SELECT due.id, t.code, t.name FROM due JOIN invoicing.tenant AS t ON t.id = due.tenant_id
 ORDER BY t.code, due.id;
-
--- name: deliveries
-SELECT d.id, d.period, t.code AS tenant, t.name AS tenant_name, d.state, d.generation, d.purpose, d.message_id,
-       d.to_addresses, d.cc_addresses, d.attempts, d.last_reply, d.actor, d.reason, d.created_at, d.updated_at,
-       d.claimed_by, d.cycle_id, d.tenant_id, d.resend_of, d.doubt_resends,
-       array(SELECT i.number FROM invoicing.delivery_invoice AS di
-             JOIN invoicing.invoice AS i ON i.id = di.invoice_id
-             WHERE di.delivery_id = d.id ORDER BY i.series, i.serial) AS invoices
-FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
-WHERE (%(period)s::text IS NULL OR d.period = %(period)s)
-  AND (%(state)s::text IS NULL OR d.state = %(state)s)
-ORDER BY d.id;
-
--- name: attempts
-SELECT * FROM invoicing.delivery_attempt WHERE delivery_id = %(id)s ORDER BY claim_token;

@@ -1,9 +1,3 @@
--- name: clear_counts
-DELETE FROM invoicing.invoice_count WHERE run_id = %(run_id)s;
-
--- name: copy_counts
-COPY invoicing.invoice_count (run_id, tenant_id, invoices) FROM STDIN;
-
 -- name: counted_tenants
 -- The tenants of a run's count, what stands decided about them, whether a message to them is under way or
 -- was accepted, whether one is still to be sent, and their invoices that no live first delivery carries.
@@ -34,6 +28,15 @@ LEFT JOIN (
 WHERE n.run_id = %(run_id)s
 ORDER BY t.code;
 
+-- name: undecided_single_invoices
+SELECT i.id AS invoice_id, i.period, t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language,
+       t.withholding_agent, t.auto_send, t.only_multiple
+FROM invoicing.invoice AS i JOIN invoicing.tenant AS t ON t.id = i.tenant_id
+WHERE i.origin = 'single' AND i.state = 'issued'
+  AND NOT EXISTS (
+      SELECT FROM invoicing.decision AS d WHERE d.invoice_id = i.id AND d.superseded_at IS NULL)
+ORDER BY i.series, i.serial;
+
 -- name: supersede_decisions
 UPDATE invoicing.decision SET superseded_at = now() WHERE id = ANY(%(ids)s);
 
@@ -47,34 +50,3 @@ WHERE d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
 
 -- name: copy_decisions
 COPY invoicing.decision (run_id, cycle_id, tenant_id, invoice_id, invoice_count, reason, trace) FROM STDIN;
-
--- name: decisions_of_cycle
-SELECT t.code AS tenant, t.name, d.invoice_count AS invoices, d.reason, d.trace, d.decided_at, d.tenant_id
-FROM invoicing.decision AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
-WHERE d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
-ORDER BY t.code;
-
--- name: undecided_single_invoices
-SELECT i.id AS invoice_id, i.period, t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language,
-       t.withholding_agent, t.auto_send, t.only_multiple
-FROM invoicing.invoice AS i JOIN invoicing.tenant AS t ON t.id = i.tenant_id
-WHERE i.origin = 'single' AND i.state = 'issued'
-  AND NOT EXISTS (
-      SELECT FROM invoicing.decision AS d WHERE d.invoice_id = i.id AND d.superseded_at IS NULL)
-ORDER BY i.series, i.serial;
-
--- name: single_invoices
-SELECT i.id, i.reference, i.number, t.code AS tenant, i.issued_on, i.due_on, i.total, i.currency, i.state,
-       d.id AS decision_id, d.reason,
-       (SELECT v.state FROM invoicing.delivery AS v
-        JOIN invoicing.delivery_invoice AS di ON di.delivery_id = v.id
-        WHERE di.invoice_id = i.id ORDER BY v.id DESC LIMIT 1) AS delivery
-FROM invoicing.invoice AS i JOIN invoicing.tenant AS t ON t.id = i.tenant_id
-LEFT JOIN invoicing.decision AS d ON d.invoice_id = i.id AND d.superseded_at IS NULL
-WHERE i.origin = 'single' AND (%(references)s::text[] IS NULL OR i.reference = ANY(%(references)s))
-ORDER BY i.series, i.serial;
-
--- name: supersede_single
-UPDATE invoicing.decision AS d SET superseded_at = now()
-FROM invoicing.invoice AS i
-WHERE i.id = d.invoice_id AND i.reference = ANY(%(references)s) AND d.superseded_at IS NULL AND d.reason IS NOT NULL;

@@ -2,7 +2,7 @@
 -- One import at a time. Readers whose several statements must see the same data take it shared.
 SELECT pg_advisory_xact_lock(hashtext('invoicing.import'));
 
--- name: share_lock_imports
+-- name: hold_off_imports
 SELECT pg_advisory_xact_lock_shared(hashtext('invoicing.import'));
 
 -- name: limit_waiting

@@ -1,6 +1,3 @@
--- name: tenant_codes
-SELECT code FROM invoicing.tenant;
-
 -- name: tenants_found
 -- One page of the tenants that fit. The patterns are in lower case and without accents, like what they are looked for in.
 WITH found AS (
@@ -42,54 +39,13 @@ WHERE (%(auto_send)s::boolean IS NULL OR auto_send = %(auto_send)s)
 SELECT count(*) AS tenants,
        count(*) FILTER (WHERE auto_send) AS auto_send,
        count(*) FILTER (WHERE only_multiple) AS only_multiple,
-       count(*) FILTER (WHERE emails = '{}') AS without_address
+       count(*) FILTER (WHERE emails = '{}') AS no_email
 FROM invoicing.tenant;
-
--- name: tenants_with_doubtful_address
-SELECT id, emails || cc_emails AS addresses FROM invoicing.tenant WHERE doubtful_address;
 
 -- name: tenant
 SELECT id, code, document_type, document_number, name, emails, cc_emails, language, city, withholding_agent,
        auto_send, only_multiple, updated_at
 FROM invoicing.tenant WHERE code = %(code)s;
-
--- name: lock_tenant
-SELECT id, code, name, emails, cc_emails, language, auto_send, only_multiple, updated_at
-FROM invoicing.tenant WHERE code = %(code)s FOR UPDATE;
-
--- name: change_tenant
-UPDATE invoicing.tenant
-SET emails = %(emails)s, cc_emails = %(cc_emails)s, language = %(language)s, auto_send = %(auto_send)s,
-    only_multiple = %(only_multiple)s, updated_at = clock_timestamp()
-WHERE id = %(id)s;
-
--- name: lock_tenants
--- Against other people's changes; whoever only reads is not kept waiting.
-LOCK TABLE invoicing.tenant IN SHARE ROW EXCLUSIVE MODE;
-
--- name: tenants_to_switch
--- Those that fit and whose switch is not there yet; of `codes` only, where they are given.
-SELECT id, code, name FROM invoicing.tenant
-WHERE (%(auto_send)s::boolean IS NULL OR auto_send = %(auto_send)s)
-  AND (%(only_multiple)s::boolean IS NULL OR only_multiple = %(only_multiple)s)
-  AND (NOT %(without_address)s OR emails = '{}')
-  AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
-  AND (%(patterns)s::text[] = '{}' OR words LIKE ALL (%(patterns)s))
-  AND (%(codes)s::text[] IS NULL OR code = ANY(%(codes)s))
-  AND CASE %(switch)s WHEN 'auto_send' THEN auto_send ELSE only_multiple END <> %(value)s
-ORDER BY code;
-
--- name: switch_tenants
-WITH switched AS (
-    UPDATE invoicing.tenant
-    SET auto_send = CASE %(switch)s WHEN 'auto_send' THEN %(value)s ELSE auto_send END,
-        only_multiple = CASE %(switch)s WHEN 'only_multiple' THEN %(value)s ELSE only_multiple END,
-        updated_at = clock_timestamp()
-    WHERE id = ANY(%(ids)s)
-    RETURNING code
-)
-INSERT INTO invoicing.audit_event (actor, action, subject, details)
-SELECT %(actor)s, 'tenant_changed', 'tenant ' || code, %(details)s FROM switched ORDER BY code;
 
 -- name: leases_of_tenant
 SELECT code, property, city, use, start_date, end_date, rent, currency,
@@ -122,14 +78,6 @@ SELECT d.id, d.period, d.cycle_id, d.state, d.purpose, d.generation, d.resend_of
 FROM invoicing.delivery AS d
 WHERE d.tenant_id = %(tenant_id)s
 ORDER BY d.id DESC LIMIT %(limit)s;
-
--- name: events_of_deliveries
-SELECT delivery_id, at, from_state, to_state, actor, reason, reply
-FROM invoicing.delivery_event WHERE delivery_id = ANY(%(ids)s) ORDER BY id;
-
--- name: attempts_of_deliveries
-SELECT delivery_id, claimed_by, host, started_at, marked_at, ended_at, verdict, phase, code, reply
-FROM invoicing.delivery_attempt WHERE delivery_id = ANY(%(ids)s) ORDER BY delivery_id, lease_token;
 
 -- name: changes_of_tenant
 SELECT at, actor, details FROM invoicing.audit_event
