@@ -18,15 +18,8 @@ OTHER_SQL = (
     PACKAGE / "stack" / "provision.sql",
 )
 
-# BEGIN tolerance: until every room has taken its statements out of `db/queries`, delete this block, its use below,
-# and `statements.load`.
-UNOWNED = PACKAGE / "db" / "queries"
-# END tolerance
-
 OWNED = sorted(
-    path
-    for path in PACKAGE.rglob("*.sql")
-    if not any(path.is_relative_to(other) for other in (*OTHER_SQL, UNOWNED))
+    path for path in PACKAGE.rglob("*.sql") if not any(path.is_relative_to(other) for other in OTHER_SQL)
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -391,7 +391,7 @@ FAILURES: Mapping[str, Text] = {
         "there is no sender's address: bin/invoicing settings set from_email=…, "
         "or give the connection invoicing_smtp a from_email",
     ),
-    "address_invalid": (
+    "recipient_invalid": (
         "la dirección {address!r} no es válida: corríjala",
         "invalid address {address!r}: {why}",
     ),
@@ -477,10 +477,6 @@ FAILURES: Mapping[str, Text] = {
         "repetirlas; no se cambió nada",
         "delivery {delivery} of the same invoices is {state}: wait for it, or settle it, before they are sent again; "
         "nothing was changed",
-    ),
-    "reason_missing": (
-        "escriba el motivo: queda con lo que usted decide",
-        "give a reason: it is kept with what you decide",
     ),
     "run_failed": ("la ejecución falló: {faults}", "the run has failed: {faults}"),
     "run_stage_missing": (

@@ -55,7 +55,9 @@ def delivery_counts(db: Database, run: Run) -> dict[str, int]:
 def imbalances(db: Database, cycle_id: int) -> list[Fault]:
     """Why the cycle does not balance; empty where it does. At most 50 faults are named."""
     return [
-        Fault(row["code"], **{key: value for key, value in row.items() if key != "code" and value is not None})
+        Fault(
+            row["code"], **{key: value for key, value in row.items() if key != "code" and value is not None}
+        )
         for row in db.execute(_SQL["imbalances"], {"cycle_id": cycle_id})
     ]
 

@@ -11,8 +11,8 @@ from invoicing.domain.settings import Settings
 from invoicing.mail.message import Attachment, Mailbox, OutgoingMail, build
 from invoicing.rendering.mail import MailRenderer
 from invoicing.services.agency import settings as settings_service
-from invoicing.services.delivery import archive as kept_documents
 from invoicing.services.agency.templates import template_version
+from invoicing.services.delivery import archive as kept_documents
 from invoicing.services.delivery import documents
 from invoicing.services.delivery.archive import Archive
 from invoicing.services.delivery.ledger import Delivery
@@ -59,7 +59,7 @@ class Composer:
             raise InputError("no_sender")
         problems = invalid_addresses((*delivery.to_addresses, *delivery.cc_addresses))
         if problems:
-            raise InputError("address_invalid", address=problems[0].address, why=problems[0].reason)
+            raise InputError("recipient_invalid", address=problems[0].address, why=problems[0].reason)
         invoice_ids = [
             row["invoice_id"] for row in db.execute(_SQL["invoice_ids_of_delivery"], {"id": delivery.id})
         ]

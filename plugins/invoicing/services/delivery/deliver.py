@@ -117,14 +117,14 @@ def _raise_unsent(results: dict[int, _Result]) -> None:
     final = (DeliveryState.FAILED, DeliveryState.IN_DOUBT)
     ordered = sorted(unsent.items(), key=lambda item: item[1].state not in final)
     is_final = all(result.state in final for result in unsent.values())
-    raise (PermanentFailureError if is_final else TemporaryFailureError)(
-        "deliveries_unsent",
-        unsent=len(unsent),
-        all=len(results),
-        listing="; ".join(
-            f"delivery {id_} is {result.state}: {result.why}" for id_, result in ordered[:_MOST_NAMED]
-        ),
+    listing = "; ".join(
+        f"delivery {id_} is {result.state}: {result.why}" for id_, result in ordered[:_MOST_NAMED]
     )
+    if is_final:
+        raise PermanentFailureError(
+            "deliveries_unsent", unsent=len(unsent), all=len(results), listing=listing
+        )
+    raise TemporaryFailureError("deliveries_unsent", unsent=len(unsent), all=len(results), listing=listing)
 
 
 class _Sending:

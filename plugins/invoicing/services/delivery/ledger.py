@@ -253,8 +253,9 @@ class Ledger:
         try:
             is_taken = retrying(self._write_on_new_connection, settlement)
         except (psycopg.Error, WorkFailedError) as error:
+            code = "outcome_in_journal" if is_kept else "outcome_lost"
             raise LedgerUnreachableError(
-                "outcome_in_journal" if is_kept else "outcome_lost",
+                code,
                 delivery=settlement.delivery_id,
                 verdict=settlement.verdict,
                 folder=self._journal.folder,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import beside, load
+from invoicing.db.statements import beside
 from invoicing.domain.errors import NotFoundError
 from invoicing.services.delivery.archive import Archive
 from invoicing.services.delivery.compose import Composer

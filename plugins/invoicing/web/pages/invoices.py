@@ -6,8 +6,8 @@ from starlette.responses import Response
 from invoicing.domain.errors import NotFoundError
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.pictures import draw_pages
-from invoicing.services.delivery import documents
-from invoicing.services.delivery.documents import DocumentDamagedError, KeptDocument
+from invoicing.services.delivery import archive
+from invoicing.services.delivery.archive import DocumentDamagedError, KeptDocument
 from invoicing.services.views.invoices import InvoiceShown, show_invoice
 from invoicing.web.database import DatabaseDep
 from invoicing.web.html.frames import pdf_response, pictures_frame, problem_frame
@@ -67,5 +67,5 @@ def frame_document(
 def _kept(request: Request, db: DatabaseDep, invoice: InvoiceShown) -> KeptDocument:
     if not invoice.sha256:
         raise NotFoundError("invoice_without_document", number=invoice.number)
-    (kept,) = documents.fetch(db, request.app.state.outside.open_archive(), [invoice.id])
+    (kept,) = archive.fetch(db, request.app.state.outside.open_archive(), [invoice.id])
     return kept
