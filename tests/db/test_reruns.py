@@ -4,11 +4,11 @@ import threading
 
 import psycopg
 import pytest
-from agency import NOVEMBER, Agency
 
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import PermanentFailureError
 from invoicing.services import cycles, generate, select, simulate
+from support.agency import NOVEMBER, Agency
 
 SENT = ("claimed", "transmitting", "sent")
 

@@ -3,12 +3,12 @@
 import threading
 
 import pytest
-from agency import Agency
 
 from invoicing.db.connection import connect
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.services import cycles, resolution, select, sweep
 from invoicing.services.journal import Journal, Settlement
+from support.agency import Agency
 
 SENT = ("claimed", "transmitting", "sent")
 DOUBT = ("claimed", "transmitting", "in_doubt")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from agency import Agency
 
 from invoicing.domain.errors import ImportRejectedError, InputError
 from invoicing.services import cycles, select, single_invoices
+from support.agency import Agency
 
 HEADER = "invoice_ref,tenant_code,lease_code,description,amount,tax\n"
 

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ledger import Ledger, Server, Workshop, opened, wait_until
-from proxy import Proxy
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from relay import FaultyRelay, Session, Step, accept, drop_connection, on, reply, wait, wait_for
 
 from invoicing.db.connection import connect
 from invoicing.services import resolution
+from support.database import Server
+from support.ledger import Ledger, Workshop, opened
+from support.proxy import Proxy
+from support.relay import FaultyRelay, Session, Step, accept, drop_connection, on, reply, wait, wait_for
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 
@@ -267,13 +269,13 @@ def test_a_journal_on_a_full_disk_leaves_doubt_and_says_so(
 
 @pytest.mark.parametrize("step", [Step.RCPT, Step.DOT])
 def test_postgresql_restarted_immediately_in_mid_run(
-    step: Step, ledger: Ledger, ledger_server: Server, relay: FaultyRelay
+    step: Step, ledger: Ledger, server: Server, relay: FaultyRelay
 ) -> None:
     ledger.make(tenants=6)
     relay.script(on(step, wait(1.0), after=2, times=1))
     worker = ledger.start(relay.port)
     relay.wait_for(step, 3)
-    ledger_server.restart_immediately()
+    server.restart_immediately()
     ledger.reconnect()
     ending = worker.wait()
     ledger.sweep()
@@ -321,7 +323,7 @@ def small_disk() -> Iterator[Path]:
         pytest.skip("only root may mount a small file system")
     with tempfile.TemporaryDirectory(prefix="inv-small-") as folder:
         mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=100m,mode=755", "tmpfs", folder],
+            ["mount", "-t", "tmpfs", "-o", "size=120m,mode=755", "tmpfs", folder],
             capture_output=True,
             check=False,
         )
@@ -336,7 +338,7 @@ def small_disk() -> Iterator[Path]:
 def test_a_disk_full_while_postgresql_writes(
     small_disk: Path, workshop: Workshop, relay: FaultyRelay, tmp_path: Path
 ) -> None:
-    with Server(small_disk) as server, opened(server, None, workshop, tmp_path) as ledger:
+    with Server(small_disk) as server, opened(server, workshop, tmp_path) as ledger:
         ledger.make(tenants=8)
         filler = small_disk / "filler"
 
@@ -484,7 +486,7 @@ def test_the_databases_clock_set_a_day_forth_and_back(
         offset_file.chmod(0o644)
         with (
             Server(Path(folder) / "server", faked(offset_file)) as server,
-            opened(server, None, workshop, tmp_path) as ledger,
+            opened(server, workshop, tmp_path) as ledger,
         ):
             ledger.make(tenants=6, per_minute_limit=100)
             gate = threading.Event()

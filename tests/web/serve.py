@@ -11,7 +11,8 @@ from pathlib import Path
 
 import uvicorn
 from fastapi.responses import RedirectResponse
-from visiting import open_app
+
+from support.visiting import open_app
 
 if __name__ == "__main__":
     dsn, port = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 8096

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from visiting import App, Browser, open_app
 
 from invoicing.db.connection import Database
 from invoicing.services.settings import change_settings, current_settings, settings_history
 from invoicing.web.settings_form import LABELS
+from support.visiting import App, Browser, open_app
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

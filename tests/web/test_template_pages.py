@@ -10,8 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from month import Inbox, open_inbox
-from visiting import App, Browser, open_app
 
 from invoicing.db.connection import Database
 from invoicing.domain.errors import InputError
@@ -19,6 +17,8 @@ from invoicing.rendering.templates import PARTS, load_shipped
 from invoicing.services import templates
 from invoicing.services.settings import change_settings, current_template
 from invoicing.web.template_problems import field_of, spoken
+from support.month import Inbox, open_inbox
+from support.visiting import App, Browser, open_app
 
 HERE = "/templates/default"
 BOMB = (

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from visiting import App, Browser
 
 from invoicing.db.connection import Database
 from invoicing.domain import address
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.services import tenants
 from invoicing.services.tenants import TenantFilter
+from support.visiting import App, Browser
 
 
 def codes_on(page: str) -> list[str]:

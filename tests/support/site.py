@@ -1,15 +1,6 @@
-"""The pages with something on them, served for a browser."""
+"""Something to be seen on every page: the demo agency after a November that did not all go well."""
 
 import contextlib
-import shutil
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-import uvicorn
-from visiting import App, free_port
 
 from invoicing.db.connection import Database
 from invoicing.domain.errors import PermanentFailureError
@@ -17,11 +8,8 @@ from invoicing.domain.period import Period
 from invoicing.services import count, cycles, generate, select
 from invoicing.services.import_files import import_folder
 from invoicing.services.settings import change_settings
+from support.project import DEMO
 
-# Debian's; where it is another one, what is first on the PATH.
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-DEMO = Path(__file__).parents[2] / "include" / "demo"
 NOVEMBER = Period(2026, 11)
 
 # The states that the cycle's first deliveries are taken through, and the relay's last word.
@@ -85,22 +73,3 @@ def _move(db: Database, delivery_id: int, state: str, reply: str | None) -> None
             " code = left(%s, 3)::int, reply = %s WHERE delivery_id = %s",
             ["accepted" if state == "sent" else "refused_permanently", reply, reply, delivery_id],
         )
-
-
-@contextmanager
-def serve(app: App) -> Iterator[str]:
-    """Serve the app from a thread; its address."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app.parent, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        assert time.monotonic() < deadline, "the server does not come up"
-        time.sleep(0.02)
-    try:
-        yield f"http://127.0.0.1:{port}/invoicing"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
