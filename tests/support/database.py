@@ -24,16 +24,16 @@ from support.waiting import wait_until
 class Server:
     """A PostgreSQL server of one's own on 127.0.0.1, to be crashed and started again.
 
-    Its disk is not waited for (``fsync`` off): a killed server loses nothing by that, only a machine does.
-
     Args:
         folder: For the data; made where it is missing.
         environ: Added to the server's environment.
+        durable: Whether the disk is waited for (``fsync``). A killed server loses nothing without, only a machine does.
     """
 
-    def __init__(self, folder: Path, environ: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, environ: dict[str, str] | None = None, *, durable: bool = False) -> None:
+        self._durable = durable
         self.data = folder / "data"
-        self.port = free_port()
+        self.port = 0
         self._environ = {"PATH": os.defpath, "LANG": "C", **(environ or {})}
         folder.mkdir(parents=True, exist_ok=True)
         self._account = stack_postgres._account(lambda _: None, self.data)
@@ -47,6 +47,7 @@ class Server:
                 os.chown(self.data, self._account.uid, self._account.gid)
             self._run("initdb", "-D", self.data, "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8",
                       "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")  # fmt: skip
+        self.port = free_port()
         self.start()
         return self
 
@@ -63,7 +64,7 @@ class Server:
             "port": self.port,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
-            "fsync": "off",
+            "fsync": "on" if self._durable else "off",
             "max_connections": 60,
             "shared_buffers": "128MB",
             "max_wal_size": "256MB",

@@ -22,7 +22,7 @@ MANAGERS = {
 }
 # Name to role, in either manager's words; a password is the name.
 USERS = {"olga": "Op", "vera": "Viewer"}
-_START_SECONDS = 120
+_START_SECONDS = 240
 
 
 @dataclass(frozen=True, slots=True)

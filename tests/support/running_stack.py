@@ -147,7 +147,8 @@ class Stack:
 
     def remove(self) -> None:
         """End it, however broken it is, and remove what it kept."""
-        self.run("down", check=False)
+        if own_processes(self):
+            self.run("down", check=False)
         shutil.rmtree(self.state, ignore_errors=True)
 
 

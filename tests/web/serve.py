@@ -1,6 +1,6 @@
 """Serve the pages by themselves, for looking at them while one works on them.
 
-    PYTHONPATH=plugins:tests/web .venv/bin/python tests/web/serve.py DSN [PORT]
+    PYTHONPATH=plugins:tests .venv/bin/python tests/web/serve.py DSN [PORT]
 
 Everybody is let in: ``/as/ana`` (may change) and ``/as/luis`` (may look) set the cookie that says who one is.
 Templates and styles are read anew with each request; code is not.

@@ -11,6 +11,8 @@ from invoicing.services.settings import change_settings
 from support.database import Server
 from support.visiting import App, open_app
 
+pytestmark = pytest.mark.alone
+
 MOST_SECONDS = 0.3
 PAGES = (
     "/tenants",
