@@ -2,7 +2,6 @@
 
 import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from invoicing.db.statements import load
 from invoicing.domain.period import Period
 from invoicing.services import count, cycles, generate, select, settings
 from invoicing.services.import_files import import_folder
+from support.project import AGENCY
 
-AGENCY = Path(__file__).parents[1] / "data" / "agency"
 EXPECTED: dict[str, Any] = json.loads((AGENCY / "expected.json").read_text())
 
 

@@ -20,6 +20,7 @@ from invoicing.db.connection import connect
 from invoicing.services import resolution
 from support.database import Server
 from support.ledger import Ledger, Workshop, opened
+from support.project import PYTHON_PATH
 from support.proxy import Proxy
 from support.relay import FaultyRelay, Session, Step, accept, drop_connection, on, reply, wait, wait_for
 from support.waiting import wait_until
@@ -190,9 +191,8 @@ def test_a_journal_survives_the_machine(ledger: Ledger, relay: FaultyRelay, tmp_
         f"def fsync(fd):\n    open({str(trace)!r}, 'a').write(os.readlink(f'/proc/self/fd/{{fd}}') + '\\n'); real(fd)\n"
         "os.fsync = fsync\n"
     )
-    plugins = Path(__file__).parents[2] / "plugins"
     subprocess.run(
-        [sys.executable, "-c", hook + program], check=True, env={**os.environ, "PYTHONPATH": str(plugins)}
+        [sys.executable, "-c", hook + program], check=True, env={**os.environ, "PYTHONPATH": PYTHON_PATH}
     )
     folder = tmp_path / "deep" / "journal"
     assert trace.read_text().splitlines() == [str(folder.parent), str(folder / "1-1.tmp"), str(folder)]
@@ -417,8 +417,7 @@ def test_a_disk_full_while_a_document_is_written_leaves_no_half_of_it(tmp_path: 
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         f"_store_locally(Path({str(target)!r}), b'%PDF' + bytes(200_000))\n"
     )
-    plugins = Path(__file__).parents[2] / "plugins"
-    environ = {**os.environ, "PYTHONPATH": str(plugins), "AIRFLOW_HOME": str(tmp_path / "airflow")}
+    environ = {**os.environ, "PYTHONPATH": PYTHON_PATH, "AIRFLOW_HOME": str(tmp_path / "airflow")}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environ
     )
