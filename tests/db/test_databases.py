@@ -14,6 +14,7 @@ from invoicing.stack.credentials import Credentials
 from invoicing.stack.deployment import FOLDER
 from invoicing.stack.layout import Layout
 from invoicing.stack.postgres import BUSINESS, METADATA, Postgres, programs
+from support.database import Server
 
 # With what would end a literal.
 CREDENTIALS = Credentials("", "ledger's", "air%s{flow}", "", "", "")
@@ -21,16 +22,16 @@ PASSWORDS = {BUSINESS: CREDENTIALS.invoicing_password, METADATA: CREDENTIALS.air
 
 
 @pytest.fixture
-def superuser(server: str) -> Iterator[psycopg.Connection]:
+def superuser(server: Server) -> Iterator[psycopg.Connection]:
     """A connection to a server that has neither of the two, nor has them afterwards."""
-    with psycopg.connect(server, autocommit=True) as connection:
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
         yield connection
         for name in PASSWORDS:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
             connection.execute(f"DROP ROLE IF EXISTS {name}".encode())
 
 
-def make_with_psql(server: str, superuser: psycopg.Connection, folder: Path) -> None:
+def make_with_psql(server: Server, superuser: psycopg.Connection, folder: Path) -> None:
     """As ``bin/create-databases`` does it."""
     command = [
         str(programs() / "psql"),
@@ -42,17 +43,17 @@ def make_with_psql(server: str, superuser: psycopg.Connection, folder: Path) -> 
     ]
     for name, password in PASSWORDS.items():
         command += ["-v", f"{name}_password={password}"]
-    subprocess.run([*command, server], check=True, capture_output=True)
+    subprocess.run([*command, server.dsn()], check=True, capture_output=True)
 
 
-def make_with_psycopg(server: str, superuser: psycopg.Connection, folder: Path) -> None:
+def make_with_psycopg(server: Server, superuser: psycopg.Connection, folder: Path) -> None:
     """As ``bin/invoicing up`` does it."""
     postgres = Postgres(Layout(folder, None), CREDENTIALS, None)
-    postgres._connect = lambda: psycopg.connect(server, autocommit=True)  # type: ignore[method-assign]
+    postgres._connect = lambda: psycopg.connect(server.dsn(), autocommit=True)  # type: ignore[method-assign]
     postgres._provision()
 
 
-def finish_with_psycopg(server: str, superuser: psycopg.Connection, folder: Path) -> None:
+def finish_with_psycopg(server: Server, superuser: psycopg.Connection, folder: Path) -> None:
     """The same after a start that ended on the way."""
     superuser.execute(f"CREATE ROLE {BUSINESS} LOGIN PASSWORD 'ledger''s'".encode())
     superuser.execute(f"CREATE DATABASE {BUSINESS} OWNER {BUSINESS}".encode())
@@ -71,7 +72,7 @@ def is_password(verifier: str, password: str) -> bool:
 
 @pytest.mark.parametrize("make", [make_with_psql, make_with_psycopg, finish_with_psycopg])
 def test_each_database_has_an_owner_and_lets_nobody_else_in(
-    server: str, superuser: psycopg.Connection, tmp_path: Path, make
+    server: Server, superuser: psycopg.Connection, tmp_path: Path, make
 ):
     make(server, superuser, tmp_path)
 
@@ -92,7 +93,7 @@ def test_each_database_has_an_owner_and_lets_nobody_else_in(
 
 @pytest.mark.parametrize("make", [make_with_psql, make_with_psycopg])
 def test_each_owner_has_the_password_that_was_given(
-    server: str, superuser: psycopg.Connection, tmp_path: Path, make
+    server: Server, superuser: psycopg.Connection, tmp_path: Path, make
 ):
     make(server, superuser, tmp_path)
 

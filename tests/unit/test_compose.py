@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from invoicing.domain import names
 from invoicing.stack.deployment import airflow_pools, airflow_settings
 from invoicing.stack.postgres import BUSINESS, METADATA
 from support.project import ROOT
@@ -242,12 +243,11 @@ def test_tasks_use_the_pools_that_are_defined():
     for folder in ("plugins", "dags"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if (
-                    isinstance(node, ast.keyword)
-                    and node.arg == "pool"
-                    and isinstance(node.value, ast.Constant)
-                ):
-                    used.add(node.value.value)
+                if isinstance(node, ast.keyword) and node.arg == "pool":
+                    assert isinstance(node.value, ast.Name), (
+                        f"{path}: a pool's name stands in domain/names.py"
+                    )
+                    used.add(getattr(names, node.value.id))
 
     assert used == set(POOLS)
     assert set(airflow_pools()) == set(POOLS)
