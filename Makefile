@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo up down test unit e2e faults check lock bench
+.PHONY: help setup setup-test demo up down test unit e2e faults check lock bench pictures
 
 PY := .venv/bin/python
 # Tests are told where the package is by pyproject.toml; tools that import it are told here.
@@ -49,3 +49,6 @@ lock: setup-test ## Resolve requirements*.txt anew into constraints.txt
 bench: setup-test ## Measure a month of 10,000 leases, and the pages over it; writes var/bench.json
 	$(PY) tests/bench/bench_cycle.py
 	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests/web $(PY) tests/web/bench_pages.py --json var/bench-pages.json
+
+pictures: setup-test ## Take a picture of every page, an invoice and a message into var/pictures
+	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests/web $(PY) tests/web/pictures.py

@@ -61,11 +61,11 @@ def monthly_invoicing() -> None:
     @task
     def open_cycle() -> int:
         """Open the period's cycle and take the snapshot of settings and template that this run uses."""
-        from invoicing.services.billing import runs as cycles
+        from invoicing.services.billing import runs
 
         dag_id, dag_run_id = current_dag_run()
         with task_errors(), open_database() as db:
-            return cycles.open_run(db, dag_id=dag_id, dag_run_id=dag_run_id, period=current_period())
+            return runs.open_run(db, dag_id=dag_id, dag_run_id=dag_run_id, period=current_period())
 
     @task
     def generate_invoices(cycle_run: int) -> dict[str, Any]:
@@ -86,10 +86,10 @@ def monthly_invoicing() -> None:
     @task.branch
     def choose_path(cycle_run: int) -> str:
         """The global rule: with sending off, nobody is written to."""
-        from invoicing.services.billing import runs as cycles
+        from invoicing.services.billing import runs
 
         with task_errors(), open_database() as db:
-            return "sending_disabled" if cycles.is_sending_disabled(db, cycle_run) else "select_recipients"
+            return "sending_disabled" if runs.is_sending_disabled(db, cycle_run) else "select_recipients"
 
     @task
     def sending_disabled(cycle_run: int) -> None:
@@ -110,10 +110,10 @@ def monthly_invoicing() -> None:
     @task(trigger_rule=TriggerRule.ALL_DONE, retries=0, on_failure_callback=notify_operator)
     def close_cycle(cycle_run: int) -> dict[str, Any]:
         """Whatever happened: check that the cycle balances and that all that was due is sent; fail otherwise."""
-        from invoicing.services.billing import runs as cycles
+        from invoicing.services.delivery import closing
 
         with task_errors(), open_database() as db:
-            return cycles.close_run(db, cycle_run)
+            return closing.close_run(db, cycle_run)
 
     cycle_run = open_cycle()
     disabled = sending_disabled(cycle_run)

@@ -42,11 +42,11 @@ def send_new_invoices() -> None:
     @task
     def open_run() -> int:
         """Take the snapshot of settings and template that this run uses."""
-        from invoicing.services.billing import runs as cycles
+        from invoicing.services.billing import runs
 
         dag_id, dag_run_id = current_dag_run()
         with task_errors(), open_database() as db:
-            return cycles.open_run(db, dag_id=dag_id, dag_run_id=dag_run_id, period=None)
+            return runs.open_run(db, dag_id=dag_id, dag_run_id=dag_run_id, period=None)
 
     @task
     def select_new_invoices(cycle_run: int) -> list[MappedBatch]:
@@ -59,10 +59,10 @@ def send_new_invoices() -> None:
     @task(trigger_rule=TriggerRule.ALL_DONE, retries=0, on_failure_callback=notify_operator)
     def close_run(cycle_run: int) -> dict[str, Any]:
         """Whatever happened: check that all that was due is sent; fail otherwise."""
-        from invoicing.services.billing import runs as cycles
+        from invoicing.services.delivery import closing
 
         with task_errors(), open_database() as db:
-            return cycles.close_run(db, cycle_run)
+            return closing.close_run(db, cycle_run)
 
     cycle_run = open_run()
     deliver_batches(select_new_invoices(cycle_run), cycle_run) >> close_run(cycle_run)

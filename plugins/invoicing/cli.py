@@ -28,6 +28,7 @@ from invoicing.services.agency import settings as settings_service
 from invoicing.services.billing import single_invoices
 from invoicing.services.delivery import resolution
 from invoicing.services.views import report, simulate
+from invoicing.services.views.single_invoices import list_single_invoices
 from invoicing.words import Language
 from invoicing.words.failures import Fault, tell
 
@@ -205,7 +206,8 @@ def import_(
         for name, c in summary.files.items()
     }
     if as_json:
-        _print_json({"files": files, "warnings": list(summary.warnings), "ignored": list(summary.ignored)})
+        warnings = [str(warning) for warning in summary.warnings]
+        _print_json({"files": files, "warnings": warnings, "ignored": list(summary.ignored)})
     else:
         rows = [{"file": name, **counts} for name, counts in files.items()]
         _print_table("imported", rows, ["file", "added", "updated", "unchanged", "removed"])
@@ -289,7 +291,7 @@ def invoices_create(
 def invoices_list(as_json: AsJson = False) -> None:
     """One row a single invoice: what was decided on it, and what became of it."""
     with _database() as db:
-        rows = single_invoices.list_single_invoices(db)
+        rows = list_single_invoices(db)
     if as_json:
         _print_json(rows)
     else:
@@ -330,7 +332,7 @@ def run(
         return
     with _database() as db:
         try:
-            shown = report.show_cycle(db, month)
+            shown = report.cycle_report(db, month)
         except InputError:
             shown = {}
     if as_json:
@@ -393,7 +395,7 @@ def simulate_(period: PeriodOption, as_json: AsJson = False) -> None:
 def cycle_show(period: PeriodArgument, as_json: AsJson = False) -> None:
     """Counts and sums of a cycle."""
     with _database() as db:
-        shown = report.show_cycle(db, Period.parse(period))
+        shown = report.cycle_report(db, Period.parse(period))
     if as_json:
         _print_json(shown)
     else:

@@ -34,8 +34,8 @@ from invoicing.services.agency.imports import import_folder
 from invoicing.services.billing import count, generate
 from invoicing.services.billing import runs as cycles
 from invoicing.services.delivery import deliver, documents, render, select
-from invoicing.services.delivery.deliver import Worker
 from invoicing.services.delivery.journal import Journal
+from invoicing.services.delivery.ledger import Worker
 from invoicing.services.views import report, simulate
 
 ROOT = Path(__file__).parents[2]
@@ -157,7 +157,7 @@ def main() -> None:
             measure("count", arguments.leases, lambda: count.count_invoices(db, run_id))
             batches = measure("select", arguments.leases, lambda: select.select_recipients(db, run_id))
             measure("select again", arguments.leases, lambda: select.select_recipients(db, run_id))
-            measure("show the cycle", arguments.leases, lambda: report.show_cycle(db, PERIOD))
+            measure("show the cycle", arguments.leases, lambda: report.cycle_report(db, PERIOD))
             due = [id_ for batch in batches for id_ in batch.delivery_ids][: arguments.messages]
             batch = Batch("bench", tuple(due))
             archive = FolderArchive(folder / "archive")

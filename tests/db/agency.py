@@ -10,7 +10,8 @@ from invoicing.domain.period import Period
 from invoicing.services.agency import settings
 from invoicing.services.billing import count, generate
 from invoicing.services.billing import runs as cycles
-from invoicing.services.delivery import select
+from invoicing.services.delivery import closing, select
+from invoicing.words.failures import tell
 
 NOVEMBER = Period(2026, 11)
 
@@ -88,9 +89,9 @@ class Agency:
         for state in states:
             self.db.execute(
                 "UPDATE invoicing.delivery SET state = %(state)s,"
-                " lease_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END,"
+                " claim_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END,"
                 " attempts = attempts + (%(state)s = 'claimed')::int,"
-                " lease_token = lease_token + (%(state)s = 'claimed')::int"
+                " claim_token = claim_token + (%(state)s = 'claimed')::int"
                 " WHERE id = (SELECT max(d.id) FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
                 "             WHERE t.code = %(tenant)s)",
                 {"state": state, "tenant": tenant},
@@ -99,4 +100,4 @@ class Agency:
     def balance(self) -> list[str]:
         cycle = self.db.execute("SELECT id FROM invoicing.billing_cycle").fetchone()
         assert cycle is not None
-        return cycles.imbalances(self.db, cycle["id"])
+        return [tell(fault) for fault in closing.imbalances(self.db, cycle["id"])]

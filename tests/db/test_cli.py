@@ -1,4 +1,4 @@
-"""The command line: one JSON document on stdout, words on stderr, exit 0, 1 or 2 (contract, section 1)."""
+"""The command line: one JSON document on stdout, words on stderr, exit 0, 1 or 2 (docs/contract.md, section 1)."""
 
 import json
 import sys

@@ -10,7 +10,7 @@ from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import PermanentFailureError
 from invoicing.services.billing import generate
 from invoicing.services.billing import runs as cycles
-from invoicing.services.delivery import select
+from invoicing.services.delivery import closing, select
 from invoicing.services.views import simulate
 
 SENT = ("claimed", "transmitting", "sent")
@@ -197,7 +197,7 @@ def test_a_tenant_switched_off_gets_nothing_more_though_a_message_was_accepted(a
     assert batches == []
     assert agency.deliveries() == [("A", "sent", 1), ("A", "cancelled", 1)]
     assert agency.decisions() == {"A": "tenant_disabled"}
-    cycles.close_run(agency.db, run_id)
+    closing.close_run(agency.db, run_id)
 
 
 def test_a_total_of_nothing_is_reported_and_the_cycle_goes_on(agency: Agency) -> None:
@@ -267,12 +267,12 @@ def test_a_run_ends_well_only_when_all_that_was_due_is_sent(agency: Agency) -> N
     agency.add_tenant("A")
     run_id, _ = agency.run()
     with pytest.raises(PermanentFailureError, match="1 delivery is pending"):
-        cycles.close_run(agency.db, run_id)
+        closing.close_run(agency.db, run_id)
     agency.put("A", "claimed", "transmitting", "in_doubt")
     with pytest.raises(PermanentFailureError, match="1 delivery is in_doubt"):
-        cycles.close_run(agency.db, run_id)
+        closing.close_run(agency.db, run_id)
     agency.put("A", "sent")
-    cycles.close_run(agency.db, run_id)
+    closing.close_run(agency.db, run_id)
     assert agency.db.execute("SELECT state FROM invoicing.billing_cycle").fetchone() == {"state": "closed"}
 
 
@@ -280,7 +280,7 @@ def test_a_run_that_stopped_halfway_does_not_end_well(agency: Agency) -> None:
     agency.add_tenant("A")
     run_id = cycles.open_run(agency.db, dag_id="monthly_invoicing", dag_run_id="half", period=NOVEMBER)
     with pytest.raises(PermanentFailureError, match="never got as far as generated"):
-        cycles.close_run(agency.db, run_id)
+        closing.close_run(agency.db, run_id)
 
 
 def test_an_invoice_in_no_delivery_unbalances_the_cycle(agency: Agency) -> None:
@@ -289,7 +289,7 @@ def test_an_invoice_in_no_delivery_unbalances_the_cycle(agency: Agency) -> None:
     agency.put("A", "cancelled")
     assert agency.balance() == ["invoice FV-1 is to be sent and is in no delivery"]
     with pytest.raises(PermanentFailureError, match="FV-1 is to be sent and is in no delivery"):
-        cycles.close_run(agency.db, run_id)
+        closing.close_run(agency.db, run_id)
 
 
 class TestTheDatabaseHoldsThePromises:

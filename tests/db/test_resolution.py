@@ -106,7 +106,7 @@ def test_a_resend_is_a_new_delivery_of_the_same_invoices(agency: Agency, deliver
     agency.change_tenant("A", emails=["new@correo.example"])
     (again,) = resolution.resend(agency.db, [delivery], reason="lost by the tenant", actor="ana")
     agency.db.execute(
-        "UPDATE invoicing.delivery SET state = 'claimed', lease_until = now(), attempts = 1 WHERE id = %s",
+        "UPDATE invoicing.delivery SET state = 'claimed', claim_until = now(), attempts = 1 WHERE id = %s",
         [again],
     )
     agency.put("A", "transmitting", "sent")
@@ -187,8 +187,8 @@ def test_an_acceptance_that_becomes_known_late_counts(
     """A worker's journal turns up after a person has settled the doubt the other way."""
     agency.put("A", "claimed")
     agency.db.execute(
-        "INSERT INTO invoicing.delivery_attempt (delivery_id, lease_token, claimed_by, host)"
-        " SELECT id, lease_token, 'w', 'h' FROM invoicing.delivery"
+        "INSERT INTO invoicing.delivery_attempt (delivery_id, claim_token, claimed_by, host)"
+        " SELECT id, claim_token, 'w', 'h' FROM invoicing.delivery"
     )
     agency.put("A", "transmitting", "in_doubt")
     resolution.resolve(agency.db, delivery, verdict, reason="nothing in the log", actor="ana")
@@ -204,7 +204,7 @@ class TestSweep:
     """Over-age leases end; young ones are left alone; nothing is sent."""
 
     def expire(self, agency: Agency) -> None:
-        agency.db.execute("UPDATE invoicing.delivery SET lease_until = now() - interval '1 second'")
+        agency.db.execute("UPDATE invoicing.delivery SET claim_until = now() - interval '1 second'")
 
     def test_over_age_claims_are_freed_and_transmissions_doubted(
         self, agency: Agency, delivery: int, journal: Journal

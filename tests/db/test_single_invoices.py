@@ -1,4 +1,4 @@
-"""Invoices made outside the monthly job (contract, section 4)."""
+"""Invoices made outside the monthly job (docs/contract.md, section 4)."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from invoicing.domain.errors import ImportRejectedError, InputError
 from invoicing.services.billing import runs as cycles
 from invoicing.services.billing import single_invoices
 from invoicing.services.delivery import select
+from invoicing.services.views.single_invoices import list_single_invoices
 
 HEADER = "invoice_ref,tenant_code,lease_code,description,amount,tax\n"
 
@@ -69,10 +70,7 @@ def test_an_invoice_is_decided_on_once(agency: Agency, file: Path) -> None:
 def test_what_was_skipped_is_listed_and_can_be_decided_on_anew(agency: Agency, file: Path) -> None:
     single_invoices.create_from_file(agency.db, file, actor="test")
     run(agency)
-    listed = {
-        row["reference"]: (row["decision"], row["reason"])
-        for row in single_invoices.list_single_invoices(agency.db)
-    }
+    listed = {row["reference"]: (row["decision"], row["reason"]) for row in list_single_invoices(agency.db)}
     assert listed == {"R1": ("send", None), "R2": ("skip", "tenant_disabled"), "R3": ("send", None)}
     for reference, message in (("R1", "was not skipped"), ("R9", "there is no single invoice 'R9'")):
         with pytest.raises(InputError, match=message):

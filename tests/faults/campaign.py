@@ -267,13 +267,13 @@ class Campaign:
             self.figures.database_crashes += 1
 
     def _sweep(self) -> None:
-        """The sweep every second, and a lease that is over sooner than its worker thinks."""
+        """The sweep every second, and a claim that is over sooner than its worker thinks."""
         dice = random.Random(2)
         while not self._is_over.wait(1.0):
             with contextlib.suppress(psycopg.Error, InvoicingError), connect(self._ledger.dsn) as db:
                 if dice.random() < 0.5:
                     ended = db.execute(
-                        "UPDATE invoicing.delivery SET lease_until = now() - interval '1 second' WHERE id ="
+                        "UPDATE invoicing.delivery SET claim_until = now() - interval '1 second' WHERE id ="
                         " (SELECT id FROM invoicing.delivery WHERE state IN ('claimed', 'transmitting')"
                         " ORDER BY random() LIMIT 1) AND state IN ('claimed', 'transmitting') RETURNING id"
                     ).fetchall()

@@ -4,7 +4,7 @@ I1  every expected invoice exists once, and is in one live first delivery
 I2  the relay accepted each Message-ID at most once
 I3  ``sent`` means that the relay has it
 I4  what the relay has is ``sent`` or ``in_doubt``
-I5  nothing stays ``claimed`` or ``transmitting`` past its lease
+I5  nothing stays ``claimed`` or ``transmitting`` past its claim
 I6  the run's figures are the ledger's
 I7  every attempt is in the log with its phase, and with the reply where one was heard
 """
@@ -80,14 +80,14 @@ def _acceptances(deliveries: list[DictRow], accepted: Counter[str], resent_on_pu
 
 def _leases(db: Database) -> Iterator[str]:
     for row in db.execute(
-        "SELECT id, state FROM invoicing.delivery WHERE state = ANY(%s) AND lease_until < now()",
+        "SELECT id, state FROM invoicing.delivery WHERE state = ANY(%s) AND claim_until < now()",
         [list(_HELD)],
     ):
-        yield f"I5: delivery {row['id']} is {row['state']} past its lease"
+        yield f"I5: delivery {row['id']} is {row['state']} past its claim"
 
 
 def _figures(db: Database, period: Period, deliveries: list[DictRow]) -> Iterator[str]:
-    shown = report.show_cycle(db, period)
+    shown = report.cycle_report(db, period)
     counted = Counter(row["state"] for row in deliveries if row["period"] == str(period))
     if Counter({state: n for state, n in shown["deliveries"].items() if n}) != counted:
         yield f"I6: the cycle shows {shown['deliveries']}, the ledger has {dict(counted)}"
@@ -103,14 +103,14 @@ def _figures(db: Database, period: Period, deliveries: list[DictRow]) -> Iterato
 
 
 def _attempts(db: Database, deliveries: list[DictRow]) -> Iterator[str]:
-    attempts = db.execute("SELECT * FROM invoicing.delivery_attempt ORDER BY lease_token").fetchall()
+    attempts = db.execute("SELECT * FROM invoicing.delivery_attempt ORDER BY claim_token").fetchall()
     of_delivery: dict[int, list[DictRow]] = {}
     for attempt in attempts:
         of_delivery.setdefault(attempt["delivery_id"], []).append(attempt)
     for row in deliveries:
         known = of_delivery.get(row["id"], [])
-        tokens = [attempt["lease_token"] for attempt in known]
-        if len(known) != row["attempts"] or tokens != list(range(1, row["lease_token"] + 1)):
+        tokens = [attempt["claim_token"] for attempt in known]
+        if len(known) != row["attempts"] or tokens != list(range(1, row["claim_token"] + 1)):
             yield f"I7: delivery {row['id']} counts {row['attempts']} attempts, its log has {tokens}"
         accepted = [attempt for attempt in known if attempt["verdict"] == "accepted"]
         by_hand = db.execute(
@@ -124,7 +124,7 @@ def _attempts(db: Database, deliveries: list[DictRow]) -> Iterator[str]:
 
 
 def _attempt(attempt: DictRow) -> Iterator[str]:
-    name = f"attempt {attempt['delivery_id']}/{attempt['lease_token']}"
+    name = f"attempt {attempt['delivery_id']}/{attempt['claim_token']}"
     if attempt["verdict"] is None:
         # Its worker died: all that can be known is whether the message had begun.
         if attempt["phase"] != ("payload" if attempt["marked_at"] else "claimed"):

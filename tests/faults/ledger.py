@@ -424,7 +424,7 @@ class Ledger:
     def end_leases(self, ids: Sequence[int] | None = None) -> None:
         """Twenty minutes go by."""
         self.db.execute(
-            "UPDATE invoicing.delivery SET lease_until = now() - interval '1 second'"
+            "UPDATE invoicing.delivery SET claim_until = now() - interval '1 second'"
             " WHERE state IN ('claimed', 'transmitting') AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))",
             {"ids": None if ids is None else list(ids)},
         )

@@ -28,8 +28,8 @@ StartProxy = Callable[[tuple[str, int] | Path], Proxy]
 
 # What the client sends to mark and to settle; found in its text, for the first five times at least.
 MARK = b"SET state = 'transmitting'"
-SETTLE = b"SET state = $1, lease_until = NULL, last_reply"
-SHORT = {"_SETTLE_SECONDS": 0.5}
+SETTLE = b"SET state = $1, claim_until = NULL, last_reply"
+SHORT = {"ledger._SETTLE_SECONDS": 0.5}
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_an_outcome_that_the_database_cannot_take_is_kept_on_disk(
     assert ledger.states() == {"transmitting": 1}
     (kept,) = ledger.journal.settlements()
     assert (kept.delivery_id, kept.token) == (ledger.row()["id"], 1)
-    # Its lease is not over, and the task's next try would take it for a doubt: the journal knows better.
+    # Its claim is not over, and the task's next try would take it for a doubt: the journal knows better.
     if who == "sweep":
         assert ledger.sweep()["journal"] == 1
         settled = {"accepted": "sent", "refused-for-now": "pending", "refused": "failed"}[what]
@@ -451,7 +451,7 @@ def faked(offset_file: Path) -> dict[str, str]:
 def test_a_worker_whose_clock_is_a_day_wrong_does_no_harm(
     offset: str, ledger: Ledger, relay: FaultyRelay, tmp_path: Path
 ) -> None:
-    """A lease is the database's: a worker that lives in another day neither takes one over nor loses its own."""
+    """A claim is the database's: a worker that lives in another day neither takes one over nor loses its own."""
     ledger.make(tenants=3)
     offset_file = tmp_path / "offset"
     offset_file.write_text(offset)
@@ -503,7 +503,7 @@ def test_the_databases_clock_set_a_day_forth_and_back(
             offset_file.write_text("+0")
             retry = ledger.send(relay.port)
 
-            # A day too late its lease looked over: then there was doubt, until it brought its own word.
+            # A day too late its claim looked over: then there was doubt, until it brought its own word.
             assert swept["doubted"] == (there == "+1d")
             assert {other.ended, ending.ended, retry.ended} <= {"done", "temporary", "permanent"}
             assert retry.ended == "done"
@@ -519,7 +519,7 @@ def test_a_clock_set_back_does_not_stop_the_limit_for_a_day(ledger: Ledger, rela
         "INSERT INTO invoicing.transmission_slot (taken_at, ended_at)"
         " VALUES (now() + interval '1 day', now() + interval '1 day')"
     )
-    worker = ledger.start(relay.port, _LONGEST_SLOT_WAIT_SECONDS=0.1)
+    worker = ledger.start(relay.port, **{"rate_limit._LONGEST_WAIT_SECONDS": 0.1})
     wait_until(
         lambda: ledger.db.execute(
             "SELECT 1 FROM invoicing.transmission_slot WHERE ended_at <= clock_timestamp()"

@@ -9,7 +9,7 @@ from ledger import Ledger, wait_until
 from relay import FaultyRelay, Step, accept, hang, on, reply, wait, wait_for
 
 from invoicing.db.connection import connect
-from invoicing.services.agency import templates
+from invoicing.services.agency import template_editing, templates
 from invoicing.services.delivery import resolution
 
 pytestmark = pytest.mark.faults
@@ -79,7 +79,7 @@ def test_killed_after_its_claim(ledger: Ledger, relay: FaultyRelay) -> None:
     worker.kill()
     assert ledger.states() == {"claimed": 1}
 
-    # The same task's next try takes it over at once, whatever is left of the lease.
+    # The same task's next try takes it over at once, whatever is left of its claim.
     assert ledger.send(relay.port).ended == "done"
 
     assert relay.accepted == 1
@@ -87,7 +87,7 @@ def test_killed_after_its_claim(ledger: Ledger, relay: FaultyRelay) -> None:
     ledger.check(relay.accepted_ids)
 
 
-def test_the_claim_of_a_dead_worker_is_another_tasks_only_when_its_lease_is_over(
+def test_the_claim_of_a_dead_worker_is_another_tasks_only_when_it_is_over(
     ledger: Ledger, relay: FaultyRelay
 ) -> None:
     ledger.make()
@@ -242,7 +242,7 @@ def test_a_task_that_airflow_ends_leaves_what_it_knows(
     ledger.check(relay.accepted_ids)
 
 
-# Stopped for longer than its lease, then going on
+# Stopped for longer than its claim, then going on
 
 
 @pytest.mark.parametrize("successor", ["sweep", "another-task", "the-same-task"])
@@ -375,13 +375,13 @@ def test_a_late_acceptance_is_heard_before_the_message_is_sent_again(
     ledger.check(relay.accepted_ids)
 
 
-def test_stopped_at_its_mark_for_longer_than_the_lease_allows_it_sends_nothing(
+def test_stopped_at_its_mark_for_longer_than_its_claim_allows_it_sends_nothing(
     ledger: Ledger, relay: FaultyRelay
 ) -> None:
     """The mark stands, its answer waits in the socket: when the worker reads it, it is too late to begin."""
     ledger.make()
     hold(ledger, "transmitting", seconds=0.5)
-    worker = ledger.start(relay.port, _LONGEST_MARK_SECONDS=1.0)
+    worker = ledger.start(relay.port, **{"ledger._LONGEST_MARK_SECONDS": 1.0})
     wait_until(lambda: sleepers(ledger), "the mark is under way")
     worker.freeze()
     ledger.wait_for_state("transmitting")
@@ -486,7 +486,7 @@ def test_what_a_run_changes_while_a_worker_waits_its_turn_is_what_is_sent(
         "INSERT INTO invoicing.transmission_slot (taken_at, ended_at)"
         " VALUES (now() - interval '1 minute', now() - interval '57 seconds')"
     )
-    worker = ledger.start(relay.port, _LONGEST_SLOT_WAIT_SECONDS=0.2)
+    worker = ledger.start(relay.port, **{"rate_limit._LONGEST_WAIT_SECONDS": 0.2})
     wait_until(
         lambda: ledger.db.execute(
             "SELECT 1 FROM pg_stat_activity WHERE application_name = 'invoicing' AND pid <> pg_backend_pid()"
@@ -535,7 +535,7 @@ def test_settings_and_templates_changed_in_mid_run_wait_for_the_next(
     ledger.set(subject="Después", from_email="otra@agencia.example", auto_send=False)
     template = templates.show_template(ledger.db, "default").template
     parts = {**template.parts, "mail.txt": "Otra plantilla"}
-    templates.save_template(ledger.db, "default", parts, seen_version=template.version, actor="test")
+    template_editing.save_template(ledger.db, "default", parts, seen_version=template.version, actor="test")
 
     assert ledger.send(relay.port).counts == {"sent": 3}
 

@@ -23,8 +23,8 @@ from relay import (
 )
 
 from invoicing.db.connection import connect
-from invoicing.db.statements import load
-from invoicing.services.delivery import resolution
+from invoicing.db.statements import beside
+from invoicing.services.delivery import rate_limit, resolution
 
 pytestmark = pytest.mark.faults
 
@@ -34,7 +34,7 @@ StartProxy = Callable[[tuple[str, int] | Path], Proxy]
 LOGIN = ("agencia", "secreto-de-verdad")
 LARGE_BYTES = 5_000_000
 IMPATIENT_SECONDS = 0.6
-QUICK_SLOTS = {"_LONGEST_SLOT_WAIT_SECONDS": 0.1}
+QUICK_SLOTS = {"rate_limit._LONGEST_WAIT_SECONDS": 0.1}
 
 BEFORE_THE_MESSAGE = [
     (Step.CONNECT, "banner"),
@@ -435,7 +435,7 @@ def test_no_minute_sees_more_than_its_limit(ledger: Ledger, relay: FaultyRelay) 
 
 def test_workers_take_turns_at_the_limit(ledger: Ledger, relay: FaultyRelay) -> None:
     """A slot that another worker is about to take counts, although nobody else can see it yet."""
-    statements = load("delivery")
+    statements = beside(rate_limit.__file__)
     ledger.make(per_minute_limit=1)
     with connect(ledger.dsn) as other, other.transaction():
         other.execute(statements["lock_slots"])

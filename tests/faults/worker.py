@@ -29,8 +29,9 @@ from invoicing.domain.errors import (
 from invoicing.domain.task_address import TaskAddress
 from invoicing.mail.conversation import BoundedSMTP
 from invoicing.mail.transmission import Relay
-from invoicing.services.delivery import deliver, sweep
+from invoicing.services.delivery import deliver, ledger, rate_limit, sweep
 from invoicing.services.delivery.journal import Journal
+from invoicing.services.delivery.ledger import Worker
 
 
 class FolderArchive:
@@ -78,7 +79,8 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     """Do what the request says, and say how it ended as Airflow would see it."""
     for name, value in request["tuned"].items():
         # Waits that a test cannot sit out.
-        setattr(deliver, name, value)
+        module, _, constant = name.rpartition(".")
+        setattr({"ledger": ledger, "rate_limit": rate_limit}[module], constant, value)
     if request["largest_file_bytes"] is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file_bytes"],) * 2)
@@ -94,7 +96,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
                     FolderArchive(),
                     journal,
                     Batch("test", tuple(request["ids"])),
-                    deliver.Worker(
+                    Worker(
                         TaskAddress("faults", "run", request["owner"], -1),
                         request["execution"],
                         request["name"],

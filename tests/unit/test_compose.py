@@ -1,18 +1,24 @@
 """docker-compose.yaml and what belongs to it, as far as that can be checked without Docker."""
 
 import ast
+import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from invoicing.stack.deployment import airflow_pools, airflow_settings
+from invoicing.stack.postgres import BUSINESS, METADATA
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+POOLS = json.loads((ROOT / "include" / "deployment" / "pools.json").read_text(encoding="utf-8"))
 SECRET = re.compile(r"PASSWORD|SECRET|KEY|CONN")
 
 
@@ -33,6 +39,15 @@ def used() -> dict[str, str]:
     found = re.findall(r"(?<!\$)\$\{(\w+)([^}]*)\}", COMPOSE)
     assert found
     return dict(found)
+
+
+def test_the_file_is_valid_by_the_compose_specification():
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run(
+        [*command, str(ROOT / "docker-compose.yaml")], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_services_are_those_of_an_airflow_with_a_local_executor(compose):
@@ -107,8 +122,9 @@ def test_ports_are_published_on_this_machine_only(compose):
 def test_every_file_that_is_named_exists(compose):
     mounts = [mount for service in compose["services"].values() for mount in service.get("volumes", [])]
     assert mounts
-    for mount in mounts:
-        source = mount.split(":")[0]
+    named = [mount.split(":")[0] for mount in mounts]
+    named += [f"./{file}" for service in compose["services"].values() for file in service.get("env_file", [])]
+    for source in named:
         if source.startswith("."):
             assert (ROOT / source).is_file(), source
         else:
@@ -141,7 +157,8 @@ def test_settings_are_names_that_airflow_has(compose):
 
     names = [name for name in compose["services"]["scheduler"]["environment"] if name.startswith("AIRFLOW__")]
     assert names
-    for name in names:
+    assert airflow_settings()
+    for name in [*names, *airflow_settings()]:
         _, section, option = name.lower().split("__")
         assert option in known[section]["options"], name
 
@@ -155,8 +172,42 @@ def test_the_auth_manager_can_be_imported(compose):
     assert hasattr(import_module(module), name)
 
 
+def test_what_airflow_is_told_everywhere_is_told_once(compose):
+    told = {f"include/deployment/{path.name}" for path in (ROOT / "include" / "deployment").glob("*.env")}
+    for name in ("init", "api-server", "scheduler", "dag-processor", "triggerer"):
+        service = compose["services"][name]
+        assert set(service["env_file"]) == told
+        assert not set(airflow_settings()) & set(service["environment"])
+    assert all(value and '"' not in value for value in airflow_settings().values()), (
+        "Compose would read it otherwise"
+    )
+
+
+def constants() -> set[str]:
+    """Our variables' names, as they stand in the code."""
+    read: set[str] = set()
+    for path in (ROOT / "plugins" / "invoicing").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                read |= set(re.findall(r"^(?:INVOICING|AIRFLOW_CONN_INVOICING)_[A-Z_]+$", node.value))
+    return read
+
+
+def defaults() -> dict[str, str]:
+    """Our variables' defaults where the code has one: ``….get("INVOICING_…", "default")``."""
+    found = {}
+    for path in (ROOT / "plugins" / "invoicing").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(attr="get"),
+                    args=[ast.Constant(value=str(name)), ast.Constant(value=str(default))],
+                ) if name.startswith("INVOICING_"):
+                    found[name] = default
+    return found
+
+
 def test_containers_get_what_the_code_reads(compose):
-    """Names of variables are found in the code itself."""
     given = set(compose["services"]["scheduler"]["environment"]) | set(
         re.findall(r"(INVOICING_\w+)=", DOCKERFILE)
     )
@@ -165,16 +216,67 @@ def test_containers_get_what_the_code_reads(compose):
     optional = {"INVOICING_JOURNAL"}
     of_the_command_line = {"INVOICING_LANGUAGE"}
 
-    read = set()
-    for path in (ROOT / "plugins" / "invoicing").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                read |= set(re.findall(r"^(?:INVOICING|AIRFLOW_CONN_INVOICING)_[A-Z_]+$", node.value))
+    read = constants()
 
     assert "INVOICING_ARCHIVE" in read
     assert read - of_the_embedded_stack - of_the_command_line - optional <= given
     ours = {name for name in given if re.match(r"INVOICING_|AIRFLOW_CONN_", name)}
     assert ours - {"INVOICING_PYTHON"} <= read, "given, but nobody reads it"
+
+
+def test_defaults_are_those_of_the_code():
+    ours = {name: default for name, default in defaults().items() if name in documented() and default}
+
+    assert {"INVOICING_TIMEZONE", "INVOICING_RETRY_SECONDS"} <= set(ours)
+    assert ours == {name: documented()[name] for name in ours}
+
+
+def test_the_contract_names_every_variable_that_the_code_reads():
+    contract = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+    table = contract.partition("## 2. Environment")[2].partition("## 3.")[0]
+
+    assert set(re.findall(r"`((?:INVOICING|AIRFLOW_CONN_INVOICING)_[A-Z_]+)`", table)) == constants()
+
+
+def test_tasks_use_the_pools_that_are_defined():
+    used = set()
+    for folder in ("plugins", "dags"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if (
+                    isinstance(node, ast.keyword)
+                    and node.arg == "pool"
+                    and isinstance(node.value, ast.Constant)
+                ):
+                    used.add(node.value.value)
+
+    assert used == set(POOLS)
+    assert set(airflow_pools()) == set(POOLS)
+
+
+def test_pools_are_in_the_form_that_airflow_imports():
+    for pool in POOLS.values():
+        assert set(pool) == {"slots", "description", "include_deferred"}
+        assert pool["slots"] > 0
+    assert "include/deployment/pools.json" in (ROOT / "bin" / "init-deployment").read_text(encoding="utf-8")
+
+
+def test_connections_lead_to_the_databases_that_are_made(compose):
+    made = re.findall(
+        r"^CREATE DATABASE (\w+) OWNER (\w+);",
+        (ROOT / "include" / "deployment" / "databases.sql").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    given = compose["services"]["scheduler"]["environment"]
+    reached = set()
+    for name in (
+        "AIRFLOW_CONN_INVOICING_DB", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC",
+    ):  # fmt: skip
+        url = re.fullmatch(r"[a-z0-9+]+://(\w+):\$\{\w+:\?.*\}@postgres:5432/(\w+)", given[name])
+        assert url, name
+        reached.add((url[2], url[1]))
+
+    assert reached == set(made) == {(BUSINESS, BUSINESS), (METADATA, METADATA)}
 
 
 @pytest.mark.parametrize("script", ["create-databases", "init-deployment", "invoicing", "setup"])

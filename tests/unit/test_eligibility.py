@@ -1,4 +1,4 @@
-"""Who gets mail: the six rules, their order, and their trace (contract, section 5)."""
+"""Who gets mail: the six rules, their order, and their trace (docs/contract.md, section 5)."""
 
 import itertools
 from dataclasses import replace

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from invoicing.domain.errors import ImportRejectedError, InputError
 from invoicing.domain.period import Period
-from invoicing.services.agency.imports import SingleInvoiceRequest, read_single_invoices
 from invoicing.services.agency.input_files import InputFile, RowModel, read_file, reject_if_any
 from invoicing.services.agency.input_rows import ChargeRow, InputRow, LeaseRow, TaxRateRow, TenantRow
+from invoicing.services.billing.single_invoice_file import SingleInvoiceRequest, read_single_invoices
 
 TENANTS = (
     "tenant_code,document_type,document_number,name,emails,cc_emails,language,city,withholding_agent,"
@@ -461,6 +461,20 @@ def test_a_long_list_of_problems_is_cut_and_says_how_many_more(write: Write) -> 
     assert "57 more" in str(rejected.value)
 
 
+def test_problems_are_told_in_spanish_too(write: Write) -> None:
+    file = read_file(write("leases.csv", LEASES + "L1,T1,x,,shop,2026-01-01,,-1,COP\nL1,T1\n"), LeaseRow)
+
+    with pytest.raises(ImportRejectedError) as rejected:
+        reject_if_any(file.problems)
+
+    assert rejected.value.in_words("es").splitlines() == [
+        "no se importó nada; 3 problema(s) por corregir:",
+        "  leases.csv línea 2, columna use, valor 'shop': debe ser 'residential' o 'commercial'",
+        "  leases.csv línea 2, columna rent, valor '-1': no puede ser negativo",
+        "  leases.csv línea 3: 2 valores donde el encabezado tiene 9 columnas",
+    ]
+
+
 def test_a_long_value_is_shown_shortened(write: Write) -> None:
     [problem] = problems(write("leases.csv", LEASES + FLAT.replace("COP", "X" * 5000)), LeaseRow)
 
@@ -523,7 +537,7 @@ def test_the_rows_of_a_reference_must_agree_on_tenant_and_lease(write: Write) ->
     with pytest.raises(ImportRejectedError) as rejected:
         read_single_invoices(write("invoices.csv", content))
 
-    assert rejected.value.problems == [
+    assert [str(problem) for problem in rejected.value.problems] == [
         "invoices.csv line 3, column tenant_code, value 'T2': line 2 of the same invoice_ref A has 'T1'",
         "invoices.csv line 4, column lease_code, value '': line 2 of the same invoice_ref A has 'L1'",
     ]

@@ -1,4 +1,4 @@
-"""The amounts of an invoice (contract, section 5)."""
+"""The amounts of an invoice (docs/contract.md, section 5)."""
 
 import datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What the connection's extra says about TLS (contract, section 3)."""
+"""What the connection's extra says about TLS (docs/contract.md, section 3)."""
 
 import json
 

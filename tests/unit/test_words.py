@@ -20,21 +20,17 @@ from invoicing.words import ledger, settings, trace
 from invoicing.words.failures import FAILURES, Fault, tell, tell_both
 
 ROOT = Path(__file__).parents[2]
-# Rooms whose errors are still sentences.
-UNCONVERTED = (
-    "plugins/invoicing/services/",
-    "plugins/invoicing/web/api/",
-    "plugins/invoicing/web/html/settings_form.py",
-    "plugins/invoicing/web/pages/",
-)
+CLOSING_SQL = ROOT / "plugins" / "invoicing" / "services" / "delivery" / "closing.sql"
 # Beside the errors: what is made of a code and its values.
 OTHERS = {"Fault", "BrokenConversationError"}
 # English says what a library said, or how; Spanish says what it means, from the parts of it, or without.
 LANGUAGES_DIFFER = {
-    "address_syntax", "css_ignored", "field_refused", "may_not_read", "setting_refused",
+    "address_stops_mail", "address_syntax", "css_ignored", "field_refused", "may_not_read",
+    "recipient_invalid", "resend_invalid_address", "row_value_not_a_choice", "setting_refused",
     "template_attribute_forbidden", "template_attribute_undefined", "template_element_undefined",
     "template_filter_unknown", "template_process_died", "template_tag_open", "template_tag_unknown",
-    "template_token_expected", "template_token_unexpected", "value_not_an_address",
+    "template_token_expected", "template_token_unexpected", "trial_address_invalid",
+    "value_not_an_address",
 }  # fmt: skip
 
 
@@ -84,8 +80,6 @@ def families() -> tuple[frozenset[str], frozenset[str]]:
 def uses() -> Iterator[Use]:
     errors, made_otherwise = families()
     for path, tree in modules().items():
-        if path.startswith(UNCONVERTED):
-            continue
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and node.name in made_otherwise:
                 for call in ast.walk(node):
@@ -121,7 +115,7 @@ def test_there_are_places_to_look_at():
 
 def test_an_error_is_a_code_and_no_sentence():
     # A code that is handed on was written elsewhere.
-    handed_on = ("code", "error.code", "fault.code", "error.failure.code", "told['code']")
+    handed_on = ("code", "error.code", "fault.code", "error.failure.code", "told['code']", "row['code']")
     wrong = [
         f"{use.place} {ast.unparse(use.code) if use.code else '()'}"
         for use in uses()
@@ -152,6 +146,8 @@ def test_no_words_are_for_nothing():
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+    # What keeps a cycle from balancing is found, and named, in SQL.
+    written |= set(re.findall(r"'(\w+)'", CLOSING_SQL.read_text()))
     assert set(FAILURES) - written == set()
 
 

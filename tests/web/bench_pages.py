@@ -21,7 +21,8 @@ from visiting import Browser, open_app
 
 from invoicing.db.connection import Database, connect
 from invoicing.db.migrate import migrate
-from invoicing.services.agency.settings import current_settings, current_template
+from invoicing.services.agency.settings import current_settings
+from invoicing.services.agency.templates import current_template
 
 LIMIT_MS = 300
 ROUNDS = 5

@@ -21,9 +21,9 @@ from invoicing.mail.transmission import Relay
 from invoicing.services.agency.settings import change_settings
 from invoicing.services.billing import count, generate
 from invoicing.services.billing import runs as cycles
-from invoicing.services.delivery import deliver, render, select
-from invoicing.services.delivery.deliver import Worker
+from invoicing.services.delivery import closing, deliver, render, select
 from invoicing.services.delivery.journal import Journal
+from invoicing.services.delivery.ledger import Worker
 
 NOVEMBER = Period(2026, 11)
 RUN = "manual__2026-11-01T06:00:00+00:00"
@@ -120,7 +120,7 @@ class Month:
         for state in ("pending", "claimed", "transmitting", "in_doubt"):
             self.db.execute(
                 "UPDATE invoicing.delivery SET state = %(state)s,"
-                " lease_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END"
+                " claim_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END"
                 " WHERE id = %(id)s",
                 {"state": state, "id": delivery_id},
             )
@@ -180,5 +180,5 @@ def open_month(dsn: str, db: Database, folder: Path, **outside: Any) -> Iterator
             count.count_invoices(db, run_id)
             month._send(run_id, select.select_recipients(db, run_id), f"monthly_invoicing/{RUN}")
             with suppress(PermanentFailureError):  # one delivery is refused, on purpose
-                cycles.close_run(db, run_id)
+                closing.close_run(db, run_id)
             yield month

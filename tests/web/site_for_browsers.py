@@ -1,6 +1,7 @@
 """The pages with something on them, served for a browser."""
 
 import contextlib
+import json
 import shutil
 import threading
 import time
@@ -9,16 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
-from visiting import App, free_port
+from visiting import App, FolderArchive, free_port
 
 from invoicing.db.connection import Database
+from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import PermanentFailureError
 from invoicing.domain.period import Period
 from invoicing.services.agency.imports import import_folder
 from invoicing.services.agency.settings import change_settings
 from invoicing.services.billing import count, generate
 from invoicing.services.billing import runs as cycles
-from invoicing.services.delivery import select
+from invoicing.services.delivery import closing, render, select
 
 # Debian's; where it is another one, what is first on the PATH.
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -35,26 +37,22 @@ _COURSES = (
 )
 
 
-def populate(db: Database) -> None:
-    """The demo agency after a November that did not all go well, and some changes by people."""
+def populate(db: Database, archive: FolderArchive | None = None) -> None:
+    """The demo agency after a November that did not all go well, and some changes by people.
+
+    Args:
+        archive: Gets the documents, where they are to be seen: some seconds of rendering.
+    """
     import_folder(db, DEMO, actor="demo")
-    change_settings(
-        db,
-        {
-            "auto_send": True,
-            "agency_name": "Inmobiliaria El Nogal S.A.S.",
-            "agency_nit": "900.555.111-2",
-            "agency_city": "Bogotá D. C.",
-            "from_email": "facturas@elnogal.example",
-        },
-        actor="ana",
-    )
+    change_settings(db, json.loads((DEMO / "settings.json").read_text(encoding="utf-8")), actor="ana")
     change_settings(db, {"per_minute_limit": 30, "due_days": 8}, actor="beto")
     run_id = cycles.open_run(db, dag_id="monthly_invoicing", dag_run_id="manual__1", period=NOVEMBER)
     generate.generate_invoices(db, run_id)
     count.count_invoices(db, run_id)
     select.select_recipients(db, run_id)
     ids = [row["id"] for row in db.execute("SELECT id FROM invoicing.delivery ORDER BY id")]
+    if archive is not None:
+        render.render_batch(db, archive, run_id, Batch("all", tuple(ids)))
     for delivery_id, (*states, reply) in zip(ids, _COURSES, strict=False):
         for state in filter(None, states):
             _move(db, delivery_id, state, reply)
@@ -62,7 +60,7 @@ def populate(db: Database) -> None:
         for state in ("claimed", "transmitting", "sent"):
             _move(db, delivery_id, state, "250 2.0.0 Ok: queued as 4FzQ1p")
     with contextlib.suppress(PermanentFailureError):  # the run ends as failed: that is what is to be seen
-        cycles.close_run(db, run_id)
+        closing.close_run(db, run_id)
 
 
 def _move(db: Database, delivery_id: int, state: str, reply: str | None) -> None:
@@ -70,15 +68,15 @@ def _move(db: Database, delivery_id: int, state: str, reply: str | None) -> None
     db.execute(
         "UPDATE invoicing.delivery SET state = %(state)s, actor = 'worker',"
         " claimed_by = 'monthly_invoicing/manual__1/send_invoices/0',"
-        " lease_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END,"
-        " attempts = attempts + (%(state)s = 'claimed')::int, lease_token = lease_token + (%(state)s = 'claimed')::int,"
+        " claim_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END,"
+        " attempts = attempts + (%(state)s = 'claimed')::int, claim_token = claim_token + (%(state)s = 'claimed')::int,"
         " last_reply = CASE WHEN %(state)s IN ('sent', 'failed') THEN %(reply)s END WHERE id = %(id)s",
         {"id": delivery_id, "state": state, "reply": reply},
     )
     if state == "claimed":
         db.execute(
-            "INSERT INTO invoicing.delivery_attempt (delivery_id, lease_token, claimed_by, host)"
-            " SELECT id, lease_token, claimed_by, 'mail.example' FROM invoicing.delivery WHERE id = %s",
+            "INSERT INTO invoicing.delivery_attempt (delivery_id, claim_token, claimed_by, host)"
+            " SELECT id, claim_token, claimed_by, 'mail.example' FROM invoicing.delivery WHERE id = %s",
             [delivery_id],
         )
     if state in ("sent", "failed"):

@@ -10,7 +10,8 @@ import pytest
 from visiting import App, Browser, open_app
 
 from invoicing.db.connection import Database
-from invoicing.services.agency.settings import change_settings, current_settings, settings_history
+from invoicing.services.agency.settings import change_settings, current_settings
+from invoicing.services.views.settings_history import settings_changes
 from invoicing.words.settings import LABELS
 
 PNG = base64.b64decode(
@@ -102,7 +103,7 @@ def test_saving_what_is_there_already_makes_no_version(editor: Browser, db: Data
     page = editor.submit("/automation", form(editor))
 
     assert "No había cambios" in page.text
-    assert len(settings_history(db)) == 1
+    assert len(settings_changes(db)) == 1
 
 
 @pytest.mark.parametrize(
@@ -134,12 +135,12 @@ def test_what_is_wrong_is_named_and_nothing_is_saved(
     editor: Browser, db: Database, field: str, typed: str, said: str
 ):
     change_settings(db, {"agency_name": "El Nogal"}, actor="test")
-    history = settings_history(db)
+    history = settings_changes(db)
 
     page = editor.submit("/automation", form(editor, auto_send="yes", agency_city="Tunja", **{field: typed}))
 
     assert page.status_code == 422
-    assert len(settings_history(db)) == len(history)
+    assert len(settings_changes(db)) == len(history)
     text = html.unescape(page.text)
     assert said in text
     assert f'id="{field}-error"' in text
@@ -298,7 +299,7 @@ def test_the_api_changes_settings_as_the_form_does(editor: Browser, db: Database
     wrong = editor.ask("PATCH", "/settings", {"due_days": 100, "colour": "blue"})
 
     assert changed.json()["settings"]["due_days"] == 10
-    assert stale.status_code == 422
+    assert stale.status_code == 409
     assert "in the meantime" in stale.json()["detail"]
     assert wrong.status_code == 422
     assert {each["field"] for each in wrong.json()["errors"]} == {"due_days", "colour"}
@@ -355,4 +356,4 @@ def test_a_form_that_is_too_large_is_refused(editor: Browser, db: Database):
     page = editor.submit("/automation", form(editor, payment_instructions="x" * 5_000_000))
 
     assert page.status_code == 413
-    assert len(settings_history(db)) == 1
+    assert len(settings_changes(db)) == 1

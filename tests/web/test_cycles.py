@@ -1,12 +1,14 @@
 """The cycles' pages: what they say is what the ledger says, and what a person decides there is done."""
 
 import csv
+import datetime
 import io
 import json
 import os
 import re
 import subprocess
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg
@@ -18,8 +20,8 @@ from visiting import Browser
 from invoicing.db.connection import Database, connect
 from invoicing.domain.task_address import TaskAddress
 from invoicing.services.agency.settings import current_settings
-from invoicing.services.views import cycles as cycle_pages
-from invoicing.services.views import report
+from invoicing.services.views import report, runs
+from invoicing.services.views.cycles import Month as MonthShown
 from invoicing.web.html.chart import months_chart
 from invoicing.web.html.spreadsheet import safe_cell
 
@@ -63,7 +65,7 @@ def plain(page: str) -> str:
 
 
 def test_the_figures_are_those_of_cycle_show(kept_month: Month, reader: Browser):
-    shown = report.show_cycle(kept_month.db, NOVEMBER)
+    shown = report.cycle_report(kept_month.db, NOVEMBER)
     assert {key: n for key, n in shown["deliveries"].items() if n} == {"sent": 2, "failed": 1}
 
     html = reader.see(HERE).text
@@ -283,9 +285,9 @@ def test_what_was_sent_is_sent_again_as_a_delivery_of_its_own(month: Month, page
     singles = page.see("/cycles/singles?kind=resends").text
     assert f"Delivery {second}" in singles
     assert "lost" in singles
-    run = cycle_pages.run_of(month.db, "send_new_invoices", "asset_triggered__1")
+    run = runs.run_of(month.db, "send_new_invoices", "asset_triggered__1")
     assert run is not None
-    assert f"Delivery {second}" in page.see(f"/cycles/singles?run={run['id']}").text
+    assert f"Delivery {second}" in page.see(f"/cycles/singles?run={run.id}").text
     assert "send_new_invoices" in page.see(HERE).text
 
 
@@ -456,26 +458,28 @@ def test_an_agency_without_a_month_is_told_how_to_get_one(editor: Browser, db: D
     assert "bin/invoicing run" in editor.see("/cycles").text
 
 
+def a_month(period: str, **figures: int) -> MonthShown:
+    """A month in which nothing happened but ``figures``."""
+    nothing = dict.fromkeys(("tenants", "to_send", "sent", "failed", "in_doubt", "waiting"), 0)
+    opened_at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    return MonthShown(
+        period=period,
+        state="open",
+        opened_at=opened_at,
+        closed_at=None,
+        invoices=0,
+        total=Decimal(0),
+        currency="COP",
+        currencies=1,
+        running=False,
+        **(nothing | figures),
+    )
+
+
 def test_the_chart_shows_every_month_and_never_hides_trouble():
     months = [
-        {
-            "period": "2026-02",
-            "sent": 9000,
-            "waiting": 0,
-            "failed": 1,
-            "in_doubt": 0,
-            "tenants": 9500,
-            "to_send": 9001,
-        },
-        {
-            "period": "2026-01",
-            "sent": 0,
-            "waiting": 0,
-            "failed": 0,
-            "in_doubt": 0,
-            "tenants": 0,
-            "to_send": 0,
-        },
+        a_month("2026-02", sent=9000, failed=1, tenants=9500, to_send=9001),
+        a_month("2026-01"),
     ]
 
     chart = months_chart(months)

@@ -274,7 +274,7 @@ def test_progress_moves_by_itself_and_stops_when_it_is_over(page: Page, site: Si
     for state in ("pending", "claimed", "transmitting", "sent"):
         db.execute(
             "UPDATE invoicing.delivery SET state = %(state)s,"
-            " lease_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END"
+            " claim_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END"
             " WHERE id = %(id)s",
             {"state": state, "id": rita},
         )

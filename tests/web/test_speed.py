@@ -86,9 +86,9 @@ def test_every_page_answers_within_300_ms(large: App, capsys: pytest.CaptureFixt
 
 
 def test_the_first_search_for_invalid_addresses_of_a_process_is_bearable(large: App):
-    from invoicing.services.agency import tenants
+    from invoicing.services.agency import addresses
 
-    tenants._problem.cache_clear()
+    addresses._problems.cache_clear()
     begun = time.perf_counter()
     large.as_editor().see("/tenants?problem=invalid_email")
 

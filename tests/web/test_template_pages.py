@@ -16,8 +16,9 @@ from visiting import App, Browser, open_app
 from invoicing.db.connection import Database
 from invoicing.domain.errors import InputError
 from invoicing.rendering.templates import PARTS, load_shipped
-from invoicing.services.agency import templates
-from invoicing.services.agency.settings import change_settings, current_template
+from invoicing.services.agency.settings import change_settings
+from invoicing.services.agency.templates import current_template
+from invoicing.services.views.templates import compare_parts, list_templates
 from invoicing.web.html.template_problems import field_of
 
 HERE = "/templates/default"
@@ -204,7 +205,7 @@ def test_a_comparison_shows_lines_with_their_numbers():
     before = dict.fromkeys(PARTS, "a\nb\nc\nd\ne\nf\ng\nh\n")
     after = {**before, "mail.txt": "a\nb\nc\nd\ne\nf\nX\nh\n"}
 
-    (diff,) = templates.differences(before, after)
+    (diff,) = compare_parts(before, after)
 
     assert (diff.part, diff.gone, diff.new) == ("mail.txt", 1, 1)
     assert diff.lines is not None
@@ -217,7 +218,7 @@ def test_a_comparison_shows_lines_with_their_numbers():
         ("new", None, 7, "X"),
         ("same", 8, 8, "h"),
     ]
-    (long,) = templates.differences(before, {**before, "mail.txt": "\n" * 7000})
+    (long,) = compare_parts(before, {**before, "mail.txt": "\n" * 7000})
     assert long.lines is None
 
 
@@ -237,8 +238,8 @@ def test_a_name_that_cannot_be_is_told_and_kept(english: Browser, db: Database, 
 
     assert answer.status_code == 422
     assert "Use small letters" in answer.text
-    assert templates.list_templates(db) == templates.list_templates(db)
-    assert [each.name for each in templates.list_templates(db)] == ["default"]
+    assert list_templates(db) == list_templates(db)
+    assert [each.name for each in list_templates(db)] == ["default"]
 
 
 def test_the_preview_shows_what_is_typed_and_trusts_nothing(english: Browser, db: Database):

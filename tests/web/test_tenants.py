@@ -2,7 +2,7 @@
 
 import html
 import re
-from typing import Any
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given, settings
@@ -13,26 +13,27 @@ from invoicing.db.connection import Database
 from invoicing.domain import address
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.services.agency import tenants
-from invoicing.services.agency.tenants import TenantFilter
+from invoicing.services.agency.tenant_filter import PROBLEMS, TenantFilter
+from invoicing.services.views.tenants import TenantShown, find_tenants, show_tenant, tenant_counts
 
 
 def codes_on(page: str) -> list[str]:
     return re.findall(r'<span class="mono">(T\d+)</span>', page)
 
 
-def tenant(db: Database, code: str = "T00001") -> dict[str, Any]:
-    return tenants.show_tenant(db, code)
+def tenant(db: Database, code: str = "T00001") -> TenantShown:
+    return show_tenant(db, code)
 
 
 def fields(db: Database, code: str = "T00001", **changes: str) -> dict[str, str]:
     row = tenant(db, code)
     shown = {
-        "emails": "\n".join(row["emails"]),
-        "cc_emails": "\n".join(row["cc_emails"]),
-        "language": row["language"],
-        "seen_at": row["updated_at"].isoformat(),
+        "emails": "\n".join(row.emails),
+        "cc_emails": "\n".join(row.cc_emails),
+        "language": row.language,
+        "seen_at": row.updated_at.isoformat(),
     }
-    return {**shown, **{key: "yes" for key in tenants.SWITCHES if row[key]}, **changes}
+    return {**shown, **{key: "yes" for key in tenants.SWITCHES if getattr(row, key)}, **changes}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_tenants_are_found_by_any_of_their_words(
 
 
 def test_filters_and_their_figures_agree(editor: Browser, agency: Database):
-    counts = tenants.tenant_counts(agency)
+    counts = asdict(tenant_counts(agency))
     rows = agency.execute(
         "SELECT emails, cc_emails, auto_send, only_multiple FROM invoicing.tenant"
     ).fetchall()
@@ -72,10 +73,10 @@ def test_filters_and_their_figures_agree(editor: Browser, agency: Database):
         ),
     }
     assert counts["invalid_email"] > 0
-    for problem in tenants.PROBLEMS:
-        _, total = tenants.find_tenants(agency, TenantFilter(problem=problem))
+    for problem in PROBLEMS:
+        _, total = find_tenants(agency, TenantFilter(problem=problem))
         assert total == counts[problem]
-    _, off = tenants.find_tenants(agency, TenantFilter(auto_send=False))
+    _, off = find_tenants(agency, TenantFilter(auto_send=False))
     assert off == counts["tenants"] - counts["auto_send"]
     assert "Dirección no válida" in editor.see("/tenants?problem=invalid_email").text
 
@@ -107,11 +108,11 @@ def test_the_switches_addresses_and_language_are_saved_and_audited(editor: Brows
 
     assert "Guardado" in page.text
     after = tenant(agency)
-    assert after["emails"] == ["uno@nogal.co", "dos@nogal.co"]
-    assert (after["auto_send"], after["only_multiple"], after["language"]) == (False, True, "en")
-    change = after["changes"][0]
-    assert change["actor"] == "ana"
-    assert change["details"]["auto_send"] == {"before": True, "after": False}
+    assert after.emails == ["uno@nogal.co", "dos@nogal.co"]
+    assert (after.auto_send, after.only_multiple, after.language) == (False, True, "en")
+    change = after.changes[0]
+    assert change.actor == "ana"
+    assert change.details["auto_send"] == {"before": True, "after": False}
     assert "<del>Sí</del> <ins>No</ins>" in page.text
 
 
@@ -140,17 +141,17 @@ def test_a_malformed_address_is_refused_with_its_field(
     assert page.status_code == 422
     assert f'id="{field}-error"' in page.text
     assert "bien@nogal.co" in page.text
-    assert tenant(agency)["emails"] == before["emails"]
-    assert tenant(agency)["changes"] == []
+    assert tenant(agency).emails == before.emails
+    assert tenant(agency).changes == []
 
 
 def test_a_tenant_with_a_malformed_address_can_be_switched_all_the_same(editor: Browser, agency: Database):
-    code = next(row["code"] for row in tenants.find_tenants(agency, TenantFilter(problem="invalid_email"))[0])
+    code = next(each.code for each in find_tenants(agency, TenantFilter(problem="invalid_email"))[0])
 
     page = editor.submit(f"/tenants/{code}", {**fields(agency, code), "auto_send": "", "only_multiple": ""})
 
     assert page.status_code == 200
-    assert tenant(agency, code)["auto_send"] is False
+    assert tenant(agency, code).auto_send is False
 
 
 def test_whoever_saves_second_is_told(editor: Browser, agency: Database):
@@ -162,23 +163,23 @@ def test_whoever_saves_second_is_told(editor: Browser, agency: Database):
     assert page.status_code == 409
     assert "mientras usted escribía" in page.text
     assert "mia@nogal.co" in page.text
-    assert tenant(agency)["emails"] != ["mia@nogal.co"]
+    assert tenant(agency).emails != ["mia@nogal.co"]
 
 
 def test_a_bulk_switch_shows_first_how_many_change(editor: Browser, agency: Database):
-    on = tenants.tenant_counts(agency)["auto_send"]
+    on = tenant_counts(agency).auto_send
 
     preview = editor.submit("/tenants/switch", {"scope": "all", "action": "auto_send:no", "auto_send": ""})
 
     assert f'<p class="figure__number">{on}</p>' in preview.text
-    assert tenants.tenant_counts(agency)["auto_send"] == on
+    assert tenant_counts(agency).auto_send == on
 
     hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', preview.text))
     done = editor.submit("/tenants/switch", {key: hidden[key] for key in hidden if key != "csrf_token"})
 
     assert f"{on} terceros cambiados" in done.text
-    assert tenants.tenant_counts(agency)["auto_send"] == 0
-    assert tenant(agency)["changes"][0]["details"] == {
+    assert tenant_counts(agency).auto_send == 0
+    assert tenant(agency).changes[0].details == {
         "auto_send": {"before": True, "after": False},
         "together": on,
     }
@@ -194,9 +195,9 @@ def test_a_bulk_switch_reaches_the_search_or_the_ticked_only(editor: Browser, ag
     )
     page = editor.submit("/tenants/switch", {"scope": "ticked", "code": ticked, "action": "auto_send:no"})
 
-    assert all("Ferretería" in row["name"] for row in preview.tenants)
-    assert tenant(agency, "T00001")["only_multiple"]
-    assert not tenant(agency, "T00002")["only_multiple"]
+    assert all("Ferretería" in each.name for each in preview.tenants)
+    assert tenant(agency, "T00001").only_multiple
+    assert not tenant(agency, "T00002").only_multiple
     assert re.findall(r'name="code" value="(\w+)"', page.text) == ticked
 
 
@@ -204,13 +205,13 @@ def test_a_bulk_switch_that_would_be_another_by_now_is_shown_again(editor: Brows
     preview = editor.submit("/tenants/switch", {"scope": "all", "action": "auto_send:no"})
     hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', preview.text))
     tenants.change_tenant(agency, "T00001", {"auto_send": False}, actor="beto")
-    before = tenants.tenant_counts(agency)["auto_send"]
+    before = tenant_counts(agency).auto_send
 
     again = editor.submit("/tenants/switch", {key: hidden[key] for key in hidden if key != "csrf_token"})
 
     assert again.status_code == 409
     assert "No se cambió nada" in again.text
-    assert tenants.tenant_counts(agency)["auto_send"] == before
+    assert tenant_counts(agency).auto_send == before
 
 
 @pytest.mark.parametrize(
@@ -250,6 +251,7 @@ def test_the_api_lists_shows_and_changes_tenants(editor: Browser, agency: Databa
     changed = editor.ask("PATCH", "/tenants/T00001", {"auto_send": False})
     wrong = editor.ask("PATCH", "/tenants/T00001", {"emails": ["a@@b"]})
     unknown = editor.ask("PATCH", "/tenants/T00001", {"rent": 1})
+    stale = editor.ask("PATCH", "/tenants/T00001", {"auto_send": True, "seen_at": "2020-01-01T00:00:00Z"})
 
     assert listed["total"] >= 2
     assert len(listed["tenants"]) == 2
@@ -258,6 +260,8 @@ def test_the_api_lists_shows_and_changes_tenants(editor: Browser, agency: Databa
     assert wrong.status_code == 422
     assert wrong.json()["errors"][0]["field"] == "emails"
     assert unknown.status_code == 422
+    assert stale.status_code == 409
+    assert "in the meantime" in stale.json()["detail"]
     assert editor.ask("GET", "/tenants/nobody").status_code == 404
     assert editor.ask("GET", "/cycles/2026-11").status_code == 404
     assert editor.ask("GET", "/cycles/2026-13").status_code == 422

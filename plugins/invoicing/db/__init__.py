@@ -1,1 +1,1 @@
-"""The business database: connections, migrations, and one repository module a noun."""
+"""The business database: connections, statements, migrations, the audit trail."""

@@ -5,9 +5,9 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
+from invoicing.db.statements import beside
 
-_SQL = load("settings")
+_SQL = beside(__file__)
 
 
 def record(db: Database, *, actor: str, action: str, subject: str, details: dict[str, Any]) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import psycopg
 
+from invoicing.db.statements import beside
 from invoicing.domain.errors import WorkFailedError
 
+_SQL = beside(__file__)
+
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Any number will do as long as nobody else locks it in this database.
-_LOCK = 7_301_955_142
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +46,17 @@ def migrate(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
         WorkFailedError: An applied migration was edited, or the database is newer than this code.
     """
     migrations = read_migrations(folder)
-    schema = (Path(__file__).parent / "queries" / "migration.sql").read_text(encoding="utf-8")
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
-        connection.execute(schema.encode())
-        applied: dict[str, str] = dict(
-            connection.execute("SELECT version, sha256 FROM invoicing.schema_migration").fetchall()
-        )
+        connection.execute(_SQL["take_turns"])
+        connection.execute(_SQL["prepare"])
+        applied: dict[str, str] = dict(connection.execute(_SQL["applied"]).fetchall())
         _check_history(migrations, applied)
         missing = [migration for migration in migrations if migration.version not in applied]
         for migration in missing:
             with connection.transaction():
                 connection.execute(migration.sql.encode())
                 connection.execute(
-                    "INSERT INTO invoicing.schema_migration (version, sha256) VALUES (%s, %s)",
-                    [migration.version, migration.sha256],
+                    _SQL["add_applied"], {"version": migration.version, "sha256": migration.sha256}
                 )
     return [migration.version for migration in missing]
 

@@ -10,8 +10,6 @@ from psycopg.rows import class_row
 
 from invoicing.db.connection import Database
 
-QUERIES = Path(__file__).parent / "queries"
-
 Row = TypeVar("Row")
 
 
@@ -23,12 +21,6 @@ def beside(module_file: str) -> dict[str, bytes]:
         module_file: The module's ``__file__``.
     """
     return _read(Path(module_file).with_suffix(".sql"))
-
-
-@cache
-def load(noun: str) -> dict[str, bytes]:
-    """Statements of ``queries/<noun>.sql`` by their ``-- name:``."""
-    return _read(QUERIES / f"{noun}.sql")
 
 
 def fetch_all(
@@ -45,6 +37,22 @@ def fetch_one(
     """Run ``statement``; its first row as a value of ``kind``, None where there is none."""
     with db.cursor(row_factory=class_row(kind)) as cursor:
         return cursor.execute(statement, parameters).fetchone()
+
+
+def fetch_page(
+    db: Database, kind: type[Row], statement: bytes, parameters: Mapping[str, Any] | None = None
+) -> tuple[list[Row], int]:
+    """Run ``statement``, which gives one page; its rows as values of ``kind``, and how many rows there are in all.
+
+    Args:
+        statement: Has a column ``total`` beside those of ``kind``, the same on each row.
+
+    Returns:
+        Past the end the total is 0: there is no row that says it.
+    """
+    rows = db.execute(statement, parameters).fetchall()
+    total = rows[0]["total"] if rows else 0
+    return [kind(**{name: row[name] for name in row if name != "total"}) for row in rows], total
 
 
 def _read(path: Path) -> dict[str, bytes]:

@@ -16,6 +16,11 @@ class DeliveryState(StrEnum):
     HELD = "held"
     CANCELLED = "cancelled"
 
+    @property
+    def is_done(self) -> bool:
+        """Nothing is left for a worker to do."""
+        return self in (DeliveryState.SENT, DeliveryState.CANCELLED, DeliveryState.HELD)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

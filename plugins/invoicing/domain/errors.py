@@ -7,16 +7,20 @@ shows it. ``str`` gives the English ones, for logs.
     ├── InputError                  the call, a setting or a file is wrong; nothing was changed
     │   ├── NotFoundError           what was asked for by its name does not exist
     │   ├── StaleEditError          somebody else changed it in the meantime
-    │   └── ImportRejectedError     input files, with every bad row
+    │   └── ImportRejectedError     input files, with every bad row (`RowProblem`)
     └── WorkFailedError             the work could not be done, or not all of it
         ├── TemporaryFailureError   repeating it later, by itself, may help
         └── PermanentFailureError   a person has to act first
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from invoicing.words import Language
-from invoicing.words.failures import Failure, tell
+from invoicing.words.failures import Fault, tell
+
+_MOST_LISTED = 200
+_LONGEST_SHOWN = 80
 
 
 class InvoicingError(Exception):
@@ -56,16 +60,57 @@ class StaleEditError(InputError):
     """Somebody else, or an import, changed what the person had before them. Nothing was changed."""
 
 
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """What is wrong at one place of an input file.
+
+    Args:
+        line: Physical line, the header is 1.
+        column: None where the line as a whole is wrong.
+        value: As it stands in the file; None where no single value is wrong.
+        code: Why: a key of `FAILURES`.
+        values: What its words speak of, by name.
+        invoice_ref: The single invoice whose lines are wrong together, ``line`` the first of them.
+    """
+
+    file: str
+    line: int
+    column: str | None
+    value: str | None
+    code: str
+    values: Mapping[str, object] = field(default_factory=dict)
+    invoice_ref: str | None = None
+
+    def __str__(self) -> str:
+        return str(self.in_place)
+
+    @property
+    def in_place(self) -> Fault:
+        """The same with its place in front."""
+        place = {"file": self.file, "line": self.line}
+        if self.invoice_ref is not None:
+            return Fault("row_of_invoice", **place, invoice_ref=self.invoice_ref, problem=self)
+        if self.column is None:
+            return Fault("row_line", **place, problem=self)
+        if self.value is None:
+            return Fault("row_column", **place, column=self.column, problem=self)
+        value = _shortened(self.value)
+        return Fault("row_value", **place, column=self.column, value=value, problem=self)
+
+
 class ImportRejectedError(InputError):
     """Input files were rejected whole.
 
     Args:
-        problems: One a bad row: file, line, column, value, why.
+        problems: Every one of them, in the order of the files; its words name the first 200.
     """
 
-    def __init__(self, problems: Sequence[str | Failure]) -> None:
+    def __init__(self, problems: Sequence[RowProblem]) -> None:
         self.problems = problems
-        super().__init__("import_rejected", count=len(problems), problems=problems)
+        listed = [problem.in_place for problem in problems[:_MOST_LISTED]]
+        if len(problems) > _MOST_LISTED:
+            listed.append(Fault("rows_left_out", left_out=len(problems) - _MOST_LISTED, count=len(problems)))
+        super().__init__("import_rejected", count=len(problems), problems=listed)
 
 
 class WorkFailedError(InvoicingError):
@@ -78,3 +123,8 @@ class TemporaryFailureError(WorkFailedError):
 
 class PermanentFailureError(WorkFailedError):
     """Part of the work is undone and needs a person before it is repeated."""
+
+
+def _shortened(value: str) -> str:
+    """``value`` in quotes, with control characters as escapes."""
+    return repr(value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 1] + "…")

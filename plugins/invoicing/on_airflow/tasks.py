@@ -14,7 +14,7 @@ from invoicing.domain.errors import InputError, PermanentFailureError
 from invoicing.domain.period import Period
 from invoicing.domain.task_address import TaskAddress
 from invoicing.services.agency import clock
-from invoicing.services.delivery.deliver import Worker
+from invoicing.services.delivery.ledger import Worker
 
 TIMEZONE = clock.TIMEZONE
 

@@ -18,6 +18,7 @@ import psutil
 
 from invoicing.airflow_api import AirflowApi, AirflowUnreachableError, Health
 from invoicing.stack.credentials import ADMIN, Credentials
+from invoicing.stack.deployment import airflow_pools, airflow_settings
 from invoicing.stack.layout import REPOSITORY, Layout
 from invoicing.stack.parts import Part, StackError
 from invoicing.stack.postgres import METADATA, Postgres
@@ -33,10 +34,6 @@ _MIGRATE_SECONDS = 600.0
 # Longer than a usual send; a task that is cut off is safe by the ledger, only slower.
 _TASK_GRACE_SECONDS = 25.0
 _IDLE_SECONDS = 3.0
-_POOLS = {
-    "smtp": (4, "Connections to the mail relay at once."),
-    "render": (max(2, os.cpu_count() or 2), "PDFs rendered at once: one a core."),
-}
 
 
 class Airflow:
@@ -109,8 +106,8 @@ class Airflow:
         started_at = {name: self._spawn(name) for name, part in self.parts.items() if part.pid() is None}
         self._wait(started_at, report)
         with AirflowApi(self.url, ADMIN, self._login) as api:
-            for name, (slots, description) in _POOLS.items():
-                api.ensure_pool(name, slots, description)
+            for name, pool in airflow_pools().items():
+                api.ensure_pool(name, pool.slots, pool.description)
 
     def _command_of(self, name: str) -> list[str]:
         # The log servers listen on all addresses, on ports of their own; the API server reads the files instead.
@@ -267,12 +264,13 @@ def _environ(
     """The components' environment: the caller's, below it our preferences, above it what makes the stack one."""
     cores = os.cpu_count() or 2
     url = f"http://127.0.0.1:{port}"
+    everywhere = airflow_settings()
     preferred = {
+        **everywhere,
         "AIRFLOW__CORE__PARALLELISM": str(max(4, min(32, 2 * cores))),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
         # The default asks the name server for this machine's name, which may take long where there is none.
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
-        "AIRFLOW__API__INSTANCE_NAME": "Rent invoicing",
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
@@ -286,7 +284,8 @@ def _environ(
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # Examples that cannot be imported here would keep the stack from starting.
+        "AIRFLOW__CORE__LOAD_EXAMPLES": everywhere["AIRFLOW__CORE__LOAD_EXAMPLES"],
         "AIRFLOW__CORE__FERNET_KEY": credentials.fernet_key,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__CORE__AUTH_MANAGER": (

@@ -4,6 +4,7 @@ The wheel's own Python interface listens on a socket in the data directory, trus
 to everyone; this one listens on 127.0.0.1 and asks for a password.
 """
 
+import contextlib
 import os
 import pwd
 import re
@@ -22,9 +23,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from invoicing.stack.credentials import Credentials
+from invoicing.stack.deployment import database_statements
 from invoicing.stack.layout import REPOSITORY, Layout, choose_port
 from invoicing.stack.parts import Account, Part, StackError, end_processes
 
+# Each database has its owner's name, as in include/deployment/databases.sql.
 BUSINESS = "invoicing"
 METADATA = "airflow"
 
@@ -177,16 +180,19 @@ class Postgres:
             time.sleep(0.1)
 
     def _provision(self) -> None:
+        passwords = {
+            "invoicing_password": self._credentials.invoicing_password,
+            "airflow_password": self._credentials.airflow_password,
+        }
         with self._connect() as connection:
-            for name, password in (
-                (BUSINESS, self._credentials.invoicing_password),
-                (METADATA, self._credentials.airflow_password),
+            if all(
+                _run(connection, "database_exists", name_text=name).rowcount for name in (BUSINESS, METADATA)
             ):
-                if not _run(connection, "role_exists", name_text=name).rowcount:
-                    _run(connection, "create_role", name=name, password=password)
-                if not _run(connection, "database_exists", name_text=name).rowcount:
-                    _run(connection, "create_database", name=name)
-                    _run(connection, "close_database", name=name)
+                return
+            for statement in database_statements(passwords):
+                # An earlier start may have ended on the way.
+                with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.DuplicateDatabase):
+                    connection.execute(statement)
 
     def _connect(self) -> "psycopg.Connection[tuple[str | None]]":
         return psycopg.connect(self.dsn(_SUPERUSER), autocommit=True, connect_timeout=5)

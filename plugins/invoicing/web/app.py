@@ -6,10 +6,7 @@ from fastapi import Depends, FastAPI, Request
 from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
-from invoicing.web.api import agency as api
-from invoicing.web.api import ledger as ledger_api
-from invoicing.web.api import problems as problems_api
-from invoicing.web.api import templates as template_api
+from invoicing.web import api, pages
 from invoicing.web.database import Pool
 from invoicing.web.door.doorkeeper import Doorkeeper
 from invoicing.web.door.form_tokens import FormTokens, require_form_token
@@ -18,16 +15,6 @@ from invoicing.web.errors import REFUSALS, install_handlers, refuse
 from invoicing.web.html.forms import lead_to
 from invoicing.web.html.templating import STATIC_FOLDER, Pages
 from invoicing.web.outside import Outside
-from invoicing.web.pages import automation, cycles, deliveries, runs, templates, tenants
-
-PAGES = (
-    automation.router,
-    cycles.router,
-    deliveries.router,
-    runs.router,
-    templates.router,
-    tenants.router,
-)
 
 
 def create_app(outside: Outside) -> FastAPI:
@@ -55,9 +42,9 @@ def create_app(outside: Outside) -> FastAPI:
     app.add_middleware(Doorkeeper, gate=outside.gate, refuse=refuse, own_origin=outside.public_url)
     app.add_middleware(SecurityHeaders)
     install_handlers(app)
-    for routes in (api.router, ledger_api.router, problems_api.router, template_api.router):
-        app.include_router(routes, prefix="/api/v1", responses=REFUSALS)
-    for router in PAGES:
+    for router in api.ROUTERS:
+        app.include_router(router, prefix="/api/v1", responses=REFUSALS)
+    for router in pages.ROUTERS:
         app.include_router(router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=Path(STATIC_FOLDER)), name="static")
 

@@ -123,9 +123,453 @@ FAILURES: Mapping[str, Text] = {
         "nothing was imported; {count} problem(s) to mend:\n{problems:lines}",
     ),
     # services.agency
+    "import_under_way": (
+        "otra importación lleva más de un minuto: repita esta cuando aquella termine",
+        "another import has been running for more than a minute: repeat this one when it has ended",
+    ),
+    "folder_unreadable": (
+        "no se puede leer la carpeta {folder}: {reason}",
+        "folder {folder} cannot be read: {reason}",
+    ),
+    "folder_without_files": (
+        "la carpeta {folder} no tiene ninguno de los archivos {files}",
+        "folder {folder} has none of the files {files}",
+    ),
+    "file_unreadable": ("no se puede leer {path}: {reason}", "{path} cannot be read: {reason}"),
+    "row_line": ("{file} línea {line}: {problem}", "{file} line {line}: {problem}"),
+    "row_column": (
+        "{file} línea {line}, columna {column}: {problem}",
+        "{file} line {line}, column {column}: {problem}",
+    ),
+    "row_value": (
+        "{file} línea {line}, columna {column}, valor {value}: {problem}",
+        "{file} line {line}, column {column}, value {value}: {problem}",
+    ),
+    "row_of_invoice": (
+        "{file} línea {line}, invoice_ref {invoice_ref!r}: {problem}",
+        "{file} line {line}, invoice_ref {invoice_ref!r}: {problem}",
+    ),
+    "rows_left_out": ("… y {left_out} más ({count} en total)", "… and {left_out} more ({count} in all)"),
+    # services.agency, a file and its lines
+    "file_is_utf16": (
+        "el archivo está en UTF-16: guárdelo como CSV UTF-8",
+        "the file is UTF-16: save it as CSV UTF-8",
+    ),
+    "file_empty": (
+        "el archivo está vacío: su primera línea debe nombrar las columnas {columns}",
+        "the file is empty: its first line must name the columns {columns}",
+    ),
+    "columns_without_commas": (
+        "las columnas no están separadas por comas: guarde el archivo como CSV con comas",
+        "the columns are not separated by commas: save the file as CSV with commas",
+    ),
+    "column_twice": ("el encabezado tiene dos veces esta columna", "the header has this column twice"),
+    "column_unknown": (
+        "columna desconocida; las que existen son {known}",
+        "unknown column; known are {known}",
+    ),
+    "column_missing": ("al encabezado le falta esta columna", "the header lacks this column"),
+    "row_not_utf8": (
+        "el byte {byte} de la línea (0x{octet:02x}) no es UTF-8: guarde el archivo como CSV UTF-8",
+        "byte {byte} of the line (0x{octet:02x}) is not UTF-8: save the file as CSV UTF-8",
+    ),
+    "row_too_long": ("tiene más de {most} caracteres", "longer than {most} characters"),
+    "quote_not_closed": (
+        "hay una comilla que no se cierra en su línea",
+        "a quote is not closed on its line",
+    ),
+    "quote_inside_value": (
+        'hay una comilla dentro de un valor: ponga el valor entre comillas y duplique las de adentro ("")',
+        'a quote stands inside a value: put the value in quotes and double the quotes in it ("")',
+    ),
+    "row_of_other_width": (
+        "{values} valores donde el encabezado tiene {columns} columnas",
+        "{values} values where the header has {columns} columns",
+    ),
+    # services.agency, a value of a file
+    "row_value_repeated": ("ya está en la línea {first}", "line {first} has it already"),
+    "row_value_empty": ("no puede quedar vacío", "must not be empty"),
+    "row_value_too_long": ("tiene más de {most} caracteres", "longer than {most} characters"),
+    "row_value_not_a_choice": ("debe ser {opciones}", "must be {choices}"),
+    "row_value_refused": ("no es válido: {message}", "{message}"),
+    "contains_line_break": ("contiene un salto de línea", "contains a line break"),
+    "contains_nul": ("contiene un carácter NUL", "contains a NUL character"),
+    "contains_control_character": (
+        "contiene un tabulador u otro carácter de control",
+        "contains a tab or another control character",
+    ),
+    "unseen_character": (
+        "contiene un carácter que no se ve ({text!a})",
+        "contains a character that cannot be seen ({text!a})",
+    ),
+    "not_yes_or_no": ("debe ser 'yes' (sí) o 'no'", "must be 'yes' or 'no'"),
+    "not_yes_no_or_empty": ("debe ser 'yes' (sí), 'no' o vacío", "must be 'yes', 'no' or empty"),
+    "not_a_date": ("no es una fecha (AAAA-MM-DD)", "not a date (YYYY-MM-DD)"),
+    "no_such_day": (
+        "no es una fecha (AAAA-MM-DD): ese día no existe en el calendario",
+        "not a date (YYYY-MM-DD): the calendar has no such day",
+    ),
+    "date_too_early": ("es una fecha anterior a {earliest}", "a date before {earliest}"),
+    "not_a_month": (
+        "no es un mes entre 2000-01 y 2199-12 (AAAA-MM)",
+        "not a month between 2000-01 and 2199-12 (YYYY-MM)",
+    ),
+    "ends_before_start": ("es anterior a {column} ({start})", "before {column} ({start})"),
+    "not_a_number": (
+        "no es un número: cifras, punto antes de los decimales y nada entre los miles",
+        "not a number: digits, a point before decimals, nothing between thousands",
+    ),
+    "too_many_decimals": ("tiene más de {most} decimales", "more than {most} decimals"),
+    "number_too_large": (
+        "está fuera de rango: debe ser menor que {limit:f}",
+        "out of range: must be less than {limit:f}",
+    ),
+    "number_negative": ("no puede ser negativo", "must not be negative"),
+    "not_a_fraction": (
+        "debe ser una fracción, desde 0 y menor que 1 (0.19 es el 19 %)",
+        "must be a fraction, at least 0 and less than 1 (0.19 for 19 %)",
+    ),
+    "not_a_currency": ("debe ser una de {known}", "must be one of {known}"),
+    "city_missing": (
+        "no puede quedar vacío: el reteica lo cobra una ciudad",
+        "must not be empty: reteica is levied by a city",
+    ),
+    "city_unexpected": (
+        "debe quedar vacío: {tax} es igual en todas las ciudades",
+        "must be empty: {tax} is the same in every city",
+    ),
+    "rate_in_force_already": (
+        "la línea {line} tiene una tarifa de {tax} que rige ese día",
+        "line {line} has a rate of {tax} in force on that day",
+    ),
+    "city_rate_in_force_already": (
+        "la línea {line} tiene una tarifa de {tax} de {city} que rige ese día",
+        "line {line} has a rate of {tax} of {city} in force on that day",
+    ),
+    "row_of_unknown_tenant": (
+        "no existe ese tercero: no se ha importado antes ni está en tenants.csv",
+        "unknown tenant, neither imported before nor in tenants.csv",
+    ),
+    "row_of_unknown_lease": (
+        "no existe ese contrato: no se ha importado antes ni está en leases.csv",
+        "unknown lease, neither imported before nor in leases.csv",
+    ),
+    "address_stops_mail": (
+        "no es una dirección de correo válida; mientras no se corrija, al tercero {tenant} no se le envía nada",
+        "{reason}; tenant {tenant} gets no mail until it is mended",
+    ),
+    "maybe_thousands": (
+        "se leyó como un número con tres decimales, no como miles",
+        "read as a number with three decimals, not as thousands",
+    ),
+    # services.agency, its settings and templates
+    "settings_version_unknown": (
+        "no existe la versión {version} de los ajustes",
+        "there is no settings version {version}",
+    ),
+    "settings_changed_meanwhile": (
+        "no se cambiaron los ajustes: {actor} guardó entretanto la versión {version}; mírela y vuelva a guardar",
+        "settings not changed: {actor} saved version {version} in the meantime; look at it, then save again",
+    ),
+    "template_not_among": (
+        "no existe la plantilla {template!r}; las que hay son {known}",
+        "there is no template {template!r}; known are {known}",
+    ),
+    "template_unknown": (
+        "no existe la plantilla {template!r}: revise el nombre",
+        "there is no template {template!r}",
+    ),
+    "template_has_no_such_version": (
+        "la plantilla {template!r} no tiene la versión {version}",
+        "template {template!r} has no version {version}",
+    ),
+    "template_version_unknown": (
+        "no existe la versión de plantilla {version}",
+        "there is no template version {version}",
+    ),
+    "template_name_malformed": (
+        "no se admite el nombre {template!r}: use letras minúsculas de la a a la z, cifras, - y _, máximo 40",
+        "template name {template!r}: use small letters a to z, digits, - and _, at most 40",
+    ),
+    "template_name_taken": (
+        "ya existe una plantilla {template!r}: elija otro nombre",
+        "there is a template {template!r} already",
+    ),
+    "template_refused": ("no se guardó la plantilla: {problems}", "template not saved: {problems}"),
+    "template_changed_meanwhile": (
+        "no se guardó la plantilla {template}: {actor} guardó entretanto la versión {version}; mírela y repita",
+        "template {template} not saved: {actor} saved version {version} in the meantime; look at it, then save again",
+    ),
+    "logo_too_heavy": (
+        "El archivo pesa más de {kilobytes} kB: redúzcalo.",
+        "The file is over {kilobytes} kB: make it smaller.",
+    ),
+    "logo_too_large": (
+        "La imagen mide {width} × {height}: redúzcala a {most} píxeles por lado.",
+        "The picture has {width} × {height} pixels: at most {most} a side.",
+    ),
+    "logo_of_unknown_kind": ("Elija una imagen PNG, JPEG o SVG.", "Choose a PNG, JPEG or SVG picture."),
+    "logo_svg_malformed": (
+        "El SVG no es XML válido: {reason}",
+        "The SVG is not well-formed XML: {reason}",
+    ),
+    "logo_svg_refused": (
+        "El SVG contiene {found}: expórtelo como SVG plano, o use PNG.",
+        "The SVG contains {found}: export it as plain SVG, or use PNG.",
+    ),
+    # services.agency, its tenants
+    "tenant_address_refused": (
+        "{field}: {address!a} no es una dirección de correo: {reason}",
+        "{field}: {address!a} is not an e-mail address: {reason}",
+    ),
+    "tenant_addresses_too_many": ("{field}: máximo {most} direcciones", "{field}: at most {most} addresses"),
+    "tenant_changed_meanwhile": (
+        "no se cambió el tercero {tenant}: alguien más, o una importación, lo cambió entretanto; mírelo y repita",
+        (
+            "tenant {tenant} not changed: somebody else or an import changed it in the meantime; "
+            "look at it, then save again"
+        ),
+    ),
+    "tenant_not_editable": (
+        "aquí no se puede cambiar {unknown}; sí {editable}",
+        "{unknown} cannot be changed here; {editable} can",
+    ),
+    "language_unknown": (
+        "language: {language!r} no es ni es ni en",
+        "language: {language!r} is neither es nor en",
+    ),
+    "switch_incomplete": (
+        "elija qué cambiar, y a cuáles terceros",
+        "choose what to switch, and the tenants to switch it for",
+    ),
+    "switch_changed_meanwhile": (
+        "no se cambió ningún tercero: entretanto serían otros los que cambian; mírelos de nuevo",
+        "no tenant was changed: which ones would be has changed in the meantime; look at them again",
+    ),
     # services.billing
+    "run_never_opened": (
+        "la ejecución nunca se abrió: falló su primera tarea, vea el registro de esa",
+        "the run was never opened: its first task failed, see that one's log",
+    ),
+    "run_not_in_database": (
+        "la ejecución {run} no está en la base de datos de facturación: limpie la tarea open_cycle",
+        "there is no run {run} in the business database: clear the task open_cycle",
+    ),
+    "lease_not_billable": ("contrato {lease}: {reason}", "lease {lease}: {reason}"),
+    "reason_missing": (
+        "escriba el motivo: queda con lo que usted decide",
+        "give a reason: it is kept with what you decide",
+    ),
+    "single_invoice_unknown": (
+        "no existe la factura individual {reference!r}: no se cambió nada",
+        "there is no single invoice {reference!r}: nothing was changed",
+    ),
+    "single_invoice_undecided": (
+        "sobre la factura individual {reference!r} no se ha decidido todavía: no se cambió nada",
+        "single invoice {reference!r} was not skipped (not decided on yet): nothing was changed",
+    ),
+    "single_invoice_not_skipped": (
+        "la factura individual {reference!r} sí se envía: no se cambió nada",
+        "single invoice {reference!r} was not skipped (send): nothing was changed",
+    ),
+    "tenant_has_no_such_lease": (
+        "el tercero {tenant} no tiene el contrato {lease!r}",
+        "tenant {tenant} has no lease {lease!r}",
+    ),
+    "total_not_positive": (
+        "su total es {total}; una factura se emite por más de cero",
+        "its total is {total}; an invoice is for more than nothing",
+    ),
+    "other_line_of_invoice_differs": (
+        "la línea {line} de la misma invoice_ref {reference} tiene {expected!r}",
+        "line {line} of the same invoice_ref {reference} has {expected!r}",
+    ),
     # services.delivery
+    "no_sender": (
+        "no hay dirección de remitente: bin/invoicing settings set from_email=…, o dé un from_email a la conexión "
+        "invoicing_smtp",
+        "there is no sender's address: bin/invoicing settings set from_email=…, "
+        "or give the connection invoicing_smtp a from_email",
+    ),
+    "recipient_invalid": (
+        "la dirección {address!r} no es válida: corríjala",
+        "invalid address {address!r}: {why}",
+    ),
+    "claim_lost": (
+        "otro proceso tomó el envío {delivery}",
+        "delivery {delivery} was taken over by another worker",
+    ),
+    "mark_too_late": (
+        "la marca del envío {delivery} volvió demasiado tarde",
+        "the mark of delivery {delivery} came back too late",
+    ),
+    "delivery_gone": (
+        "no existe el envío {delivery}: limpie select_recipients en Airflow",
+        "there is no delivery {delivery}: clear select_recipients",
+    ),
+    "outcome_in_journal": (
+        "la base de datos dejó de responder al cerrar el envío {delivery}; que está {verdict} queda en {folder} y lo "
+        "escribirá el próximo proceso o barrido",
+        "the database went away while delivery {delivery} was settled; that it is {verdict} is kept in {folder} and "
+        "will be written by the next worker or sweep",
+    ),
+    "outcome_lost": (
+        "la base de datos dejó de responder al cerrar el envío {delivery}; que está {verdict} tampoco se pudo guardar: "
+        "quedará en duda",
+        "the database went away while delivery {delivery} was settled; that it is {verdict} could not be kept either: "
+        "it will end in doubt",
+    ),
+    "deliveries_unsent": (
+        "{unsent} de {all} sin enviar: {listing}",
+        "{unsent} of {all} unsent: {listing}",
+    ),
+    "document_missing": (
+        "la factura {invoice} no tiene documento: limpie su tarea render_invoices y después esta",
+        "invoice {invoice} has no document: clear its render_invoices task, then this one",
+    ),
+    "document_unreadable": (
+        "el documento de la factura {invoice} no se puede leer en {uri} ({why}): restaure el archivo",
+        "the document of invoice {invoice} cannot be read at {uri} ({why}): restore the file",
+    ),
+    "document_altered": (
+        "el documento de la factura {invoice} en {uri} no es el que se guardó (su SHA-256 es otro): "
+        "restaure el archivo",
+        "the document of invoice {invoice} at {uri} is not the one that was kept (its SHA-256 differs): "
+        "restore the file",
+    ),
+    "invoices_not_rendered": (
+        "{failed} de {all} facturas no se generaron en PDF: {listing}",
+        "{failed} of {all} invoices were not rendered: {listing}",
+    ),
+    "ruling_unknown": (
+        "{ruling!r} no resuelve nada; se conocen {known}",
+        "{ruling!r} settles nothing; known are {known}",
+    ),
+    "delivery_not_in_doubt": (
+        "el envío {delivery} está {state:state}, no en duda: no se cambió nada",
+        "delivery {delivery} is {state}, not in doubt: nothing was changed",
+    ),
+    "deliveries_unknown": (
+        "no existe el envío {listing}: no se cambió nada",
+        "there is no delivery {listing}: nothing was changed",
+    ),
+    "resend_in_doubt": (
+        "el envío {delivery} está en duda: resuélvalo primero, con deliveries resolve {delivery} "
+        "--as sent|failed|retry; no se cambió nada",
+        "delivery {delivery} is in doubt: settle it first, with deliveries resolve {delivery} "
+        "--as sent|failed|retry; nothing was changed",
+    ),
+    "resend_too_early": (
+        "el envío {delivery} está {state:state}: solo se repite lo enviado o lo fallido; no se cambió nada",
+        "delivery {delivery} is {state}: only what was sent or failed is sent again; nothing was changed",
+    ),
+    "resend_invalid_address": (
+        "envío {delivery}: el tercero {tenant} no puede recibir correo (la dirección {address!r} no es válida); "
+        "no se cambió nada",
+        "delivery {delivery}: tenant {tenant} cannot get mail ({address!r}: {why}); nothing was changed",
+    ),
+    "resend_no_address": (
+        "envío {delivery}: el tercero {tenant} no puede recibir correo (sin dirección); no se cambió nada",
+        "delivery {delivery}: tenant {tenant} cannot get mail (no address); nothing was changed",
+    ),
+    "resend_unfinished": (
+        "el envío {delivery} de las mismas facturas está {state:state}: espere a que termine, o resuélvalo, antes de "
+        "repetirlas; no se cambió nada",
+        "delivery {delivery} of the same invoices is {state}: wait for it, or settle it, before they are sent again; "
+        "nothing was changed",
+    ),
+    "run_failed": ("la ejecución falló: {faults}", "the run has failed: {faults}"),
+    "run_stage_missing": (
+        "la ejecución no llegó a la etapa {stage}",
+        "the run never got as far as {stage}",
+    ),
+    "one_delivery_unsent": ("1 envío está {state:state}", "1 delivery is {state}"),
+    "several_deliveries_unsent": ("{count} envíos están {state:state}", "{count} deliveries are {state}"),
+    "tenant_undecided": (
+        "el tercero {tenant} tiene facturas y ninguna decisión",
+        "tenant {tenant} has invoices and no decision",
+    ),
+    "decision_without_invoice": (
+        "el tercero {tenant} tiene una decisión y ninguna factura",
+        "tenant {tenant} has a decision and no invoice",
+    ),
+    "decided_on_fewer": (
+        "la decisión sobre el tercero {tenant} cuenta {decided_on} de sus {standing} facturas",
+        "tenant {tenant} was decided on with {decided_on} of its {standing} invoices",
+    ),
+    "invoice_undelivered": (
+        "la factura {invoice} se debe enviar y no está en ningún envío",
+        "invoice {invoice} is to be sent and is in no delivery",
+    ),
+    "delivery_unwanted": (
+        "el envío {delivery} está {state:state} aunque su tercero no recibe correo",
+        "delivery {delivery} is {state} though its tenant gets no mail",
+    ),
+    "delivery_of_void_invoice": (
+        "el envío {delivery} lleva una factura que ya no vale",
+        "delivery {delivery} carries an invoice that does not stand",
+    ),
     # services.views
+    "cycle_unknown": (
+        "no existe el ciclo {period}: revise el mes en la lista de ciclos",
+        "there is no cycle {period}",
+    ),
+    "cycle_not_opened": (
+        "todavía no existe el ciclo {period}: lo abre bin/invoicing run --period {period}",
+        "there is no cycle {period} yet: bin/invoicing run --period {period} makes it",
+    ),
+    "tenant_unknown": (
+        "no existe el tercero {tenant!r}: revise el código",
+        "there is no tenant {tenant!r}",
+    ),
+    "tenant_code_with_nul": (
+        "no existe un tercero con un NUL en su código: revise el código",
+        "there is no tenant with a NUL in its code",
+    ),
+    "tenant_not_in_cycle": (
+        "el tercero {tenant} no tiene ninguna factura en el ciclo {period}",
+        "tenant {tenant} has no invoice in cycle {period}",
+    ),
+    "delivery_unknown": (
+        "no existe el envío {delivery}: revise el número",
+        "there is no delivery {delivery}",
+    ),
+    "delivery_state_unknown": (
+        "no existe el estado de envío {state!r}; use uno de estos: {known}",
+        "there is no delivery state {state!r}; known are {known}",
+    ),
+    "invoice_unknown": (
+        "no existe la factura {number!r}: revise el número",
+        "there is no invoice {number!r}",
+    ),
+    "invoice_without_document": (
+        "la factura {number} todavía no tiene documento: se genera antes de enviarla",
+        "invoice {number} has no document yet",
+    ),
+    "run_unknown": (
+        "no existe la ejecución {run!r}: revise el enlace",
+        "there is no run {run!r}",
+    ),
+    "tenant_without_invoice": (
+        "el tercero {tenant} no tiene factura en {period}, ni se le generaría: elija otro mes u otro tercero",
+        "tenant {tenant} has no invoice in {period}, and would have none",
+    ),
+    "previews_busy": (
+        "se están haciendo otras vistas previas: intente de nuevo en un momento",
+        "other previews are being made: try again in a moment",
+    ),
+    "trial_without_address": (
+        "escriba la dirección a la que se envía la prueba",
+        "type the address to send the test to",
+    ),
+    "trial_address_invalid": (
+        "{address!r} no es una dirección de correo: escriba una sola, y válida",
+        "{why}",
+    ),
+    "trial_without_sender": (
+        "no hay dirección de remitente: ponga from_email en los ajustes o en la conexión",
+        "there is no sender's address: set from_email, or from_email in the connection",
+    ),
     # rendering
     "invoice_document": ("la factura {number}", "invoice {number}"),
     "mail_document": ("el mensaje al tercero {tenant} ({numbers})", "message to tenant {tenant} ({numbers})"),

@@ -1,25 +1,22 @@
-"""Import an agency's files, all or nothing; read the file of ``invoices create`` (contract, section 4)."""
+"""Import an agency's files, all or nothing (docs/contract.md, section 4)."""
 
 import datetime
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
 from invoicing.db import audit
 from invoicing.db.connection import Database
 from invoicing.domain.address import problem as address_problem
-from invoicing.domain.errors import InputError
-from invoicing.domain.lease import ChargeTax
+from invoicing.domain.errors import InputError, RowProblem
 from invoicing.domain.period import Period
-from invoicing.services.agency import merge as imports
-from invoicing.services.agency.input_files import InputFile, Problem, RowModel, read_file, reject_if_any
+from invoicing.services.agency import merge
+from invoicing.services.agency.input_files import InputFile, RowModel, read_file, reject_if_any
 from invoicing.services.agency.input_rows import (
     ChargeRow,
     InputRow,
     LeaseRow,
-    SingleInvoiceRow,
     TaxRateRow,
     TenantRow,
     looks_like_thousands,
@@ -37,34 +34,18 @@ class ImportSummary:
 
     Args:
         files: Counts by file name, files that were not there left out.
-        warnings: One line each: what was imported all the same and wants a look.
+        warnings: What was imported all the same and wants a look.
         ignored: Names in the folder that are none of the four files.
     """
 
     files: Mapping[str, MergeCounts]
-    warnings: tuple[str, ...]
+    warnings: tuple[RowProblem, ...]
     ignored: tuple[str, ...]
 
     @property
     def changed(self) -> bool:
         """Whether anything is different now."""
         return any(counts.changed for counts in self.files.values())
-
-
-@dataclass(frozen=True, slots=True)
-class SingleInvoiceRequest:
-    """One invoice of the file of ``invoices create``.
-
-    Args:
-        items: Description, amount and tax of each line, in the file's order, at least one.
-        line: Where its first row stands.
-    """
-
-    reference: str
-    tenant_code: str
-    lease_code: str | None
-    items: tuple[tuple[str, Decimal, ChargeTax], ...]
-    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +57,7 @@ class _Folder:
     charges: InputFile[ChargeRow] | None
     tax_rates: InputFile[TaxRateRow] | None
 
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[RowProblem]:
         files = (self.tenants, self.leases, self.charges, self.tax_rates)
         return [each for file in files if file for each in sorted(file.problems, key=lambda each: each.line)]
 
@@ -97,7 +78,7 @@ def import_folder(
         db: Not inside a transaction.
         folder: Where the files are.
         actor: Who is asking, kept in the audit trail if anything changes.
-        report: Told in a line each what is being done.
+        report: Told what is being done, a line at a time.
 
     Raises:
         InputError: There is no such folder, none of the files is in it, or one cannot be opened.
@@ -120,7 +101,7 @@ def import_folder(
     if files.tax_rates:
         _reject_overlaps(files.tax_rates)
     with db.transaction():
-        imports.lock(db)
+        merge.lock(db)
         _reject_unknown_codes(db, files)
         reject_if_any(files.problems())
         report("writing")
@@ -131,44 +112,14 @@ def import_folder(
     return ImportSummary(counts, tuple(_warnings(files)), ignored)
 
 
-def read_single_invoices(path: Path) -> list[SingleInvoiceRequest]:
-    """Read the file of ``invoices create``: the rows of one ``invoice_ref`` are the lines of one invoice.
-
-    They need not stand together. Whether tenants and leases exist is not looked at.
-
-    Returns:
-        The invoices in the order of their first rows.
-
-    Raises:
-        InputError: The file cannot be opened.
-        ImportRejectedError: Something in it is wrong; every bad row is named.
-    """
-    file = read_file(path, SingleInvoiceRow)
-    first_rows: dict[str, tuple[int, SingleInvoiceRow]] = {}
-    items: dict[str, list[tuple[str, Decimal, ChargeTax]]] = {}
-    for line, row in file.rows():
-        first_line, first = first_rows.setdefault(row.invoice_ref, (line, row))
-        for column in ("tenant_code", "lease_code"):
-            value, expected = getattr(row, column), getattr(first, column)
-            if value != expected:
-                why = f"line {first_line} of the same invoice_ref {row.invoice_ref} has {expected!r}"
-                file.problems.append(Problem(file.name, line, column, value, why))
-        items.setdefault(row.invoice_ref, []).append((row.description, row.amount, row.tax))
-    reject_if_any(sorted(file.problems, key=lambda each: each.line))
-    return [
-        SingleInvoiceRequest(ref, row.tenant_code, row.lease_code or None, tuple(items[ref]), line)
-        for ref, (line, row) in first_rows.items()
-    ]
-
-
 def _look_into(folder: Path) -> tuple[set[str], tuple[str, ...]]:
     try:
         names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
-        raise InputError(f"folder {folder} cannot be read: {error.strerror}") from None
+        raise InputError("folder_unreadable", folder=folder, reason=error.strerror) from None
     present = {name for name in names if name in FILES}
     if not present:
-        raise InputError(f"folder {folder} has none of the files {', '.join(FILES)}")
+        raise InputError("folder_without_files", folder=folder, files=", ".join(FILES))
     return present, tuple(name for name in names if name not in FILES and not name.startswith("."))
 
 
@@ -189,9 +140,9 @@ def _reject_overlaps(file: InputFile[TaxRateRow]) -> None:
     for line, rate in by_start:
         earlier_line, earlier_end = longest.get((rate.tax, rate.city), (0, datetime.date.min))
         if rate.valid_from <= earlier_end:
-            what = f"{rate.tax} of {rate.city}" if rate.city else rate.tax
-            why = f"line {earlier_line} has a rate of {what} in force on that day"
-            file.problems.append(Problem(file.name, line, "valid_from", str(rate.valid_from), why))
+            code = "city_rate_in_force_already" if rate.city else "rate_in_force_already"
+            where = (line, "valid_from", str(rate.valid_from))
+            file.reject(*where, code, line=earlier_line, tax=rate.tax, city=rate.city)
         end = rate.valid_to or datetime.date.max
         if end > earlier_end:
             longest[rate.tax, rate.city] = (line, end)
@@ -202,14 +153,14 @@ def _reject_unknown_codes(db: Database, files: _Folder) -> None:
         in_file = _codes(files.tenants, "tenant_code")
         if in_file is not None:
             used = {value for _, value in files.leases.values("tenant_code")}
-            known = in_file | imports.known_tenants(db, used - in_file)
-            _reject_unknown(files.leases, "tenant_code", known)
+            known = in_file | merge.known_tenants(db, used - in_file)
+            _reject_unknown(files.leases, "tenant_code", known, "row_of_unknown_tenant")
     if files.charges:
         in_file = _codes(files.leases, "lease_code")
         if in_file is not None:
             used = {value for _, value in files.charges.values("lease_code")}
-            known = in_file | imports.known_leases(db, used - in_file)
-            _reject_unknown(files.charges, "lease_code", known)
+            known = in_file | merge.known_leases(db, used - in_file)
+            _reject_unknown(files.charges, "lease_code", known, "row_of_unknown_lease")
 
 
 def _codes(file: InputFile[RowModel] | None, column: str) -> set[str] | None:
@@ -219,24 +170,22 @@ def _codes(file: InputFile[RowModel] | None, column: str) -> set[str] | None:
     return {value for _, value in file.values(column)} if file.complete else None
 
 
-def _reject_unknown(file: InputFile[RowModel], column: str, known: set[str]) -> None:
-    noun = column.removesuffix("_code")
-    why = f"unknown {noun}, neither imported before nor in {noun}s.csv"
+def _reject_unknown(file: InputFile[RowModel], column: str, known: set[str], code: str) -> None:
     for line, value in file.values(column):
         if value not in known:
-            file.problems.append(Problem(file.name, line, column, value, why))
+            file.reject(line, column, value, code)
 
 
 def _write(db: Database, files: _Folder) -> dict[str, MergeCounts]:
     counts: dict[str, MergeCounts] = {}
     if files.tenants:
-        counts[files.tenants.name] = imports.merge_tenants(db, _values(files.tenants))
+        counts[files.tenants.name] = merge.merge_tenants(db, _values(files.tenants))
     if files.leases:
-        counts[files.leases.name] = imports.merge_leases(db, _values(files.leases))
+        counts[files.leases.name] = merge.merge_leases(db, _values(files.leases))
     if files.charges:
-        counts[files.charges.name] = imports.replace_charges(db, _values(files.charges))
+        counts[files.charges.name] = merge.replace_charges(db, _values(files.charges))
     if files.tax_rates:
-        counts[files.tax_rates.name] = imports.replace_tax_rates(db, _values(files.tax_rates))
+        counts[files.tax_rates.name] = merge.replace_tax_rates(db, _values(files.tax_rates))
     return counts
 
 
@@ -250,27 +199,27 @@ def _stored(value: object) -> object:
     return str(value) if isinstance(value, Period) else value
 
 
-def _warnings(files: _Folder) -> Iterator[str]:
+def _warnings(files: _Folder) -> Iterator[RowProblem]:
     if files.tenants:
         for line, tenant in files.tenants.rows():
             for column, addresses in (("emails", tenant.emails), ("cc_emails", tenant.cc_emails)):
                 for address in addresses:
-                    why = address_problem(address)
-                    if why:
-                        place = Problem(files.tenants.name, line, column, address, str(why).rstrip("."))
-                        yield f"{place}; tenant {tenant.tenant_code} gets no mail until it is mended"
+                    fault = address_problem(address)
+                    if fault:
+                        values = {"tenant": tenant.tenant_code, "reason": str(fault).rstrip(".")}
+                        place = (files.tenants.name, line, column, address)
+                        yield RowProblem(*place, "address_stops_mail", values)
     yield from _thousands_warnings(files.leases)
     yield from _thousands_warnings(files.charges)
     yield from _thousands_warnings(files.tax_rates)
 
 
-def _thousands_warnings(file: InputFile[_Row] | None) -> Iterator[str]:
+def _thousands_warnings(file: InputFile[_Row] | None) -> Iterator[RowProblem]:
     for record in file.records if file else ():
         for column in record.row.amount_columns if record.row else ():
             value = record.values[column]
             if file and looks_like_thousands(value):
-                why = "read as a number with three decimals, not as thousands"
-                yield str(Problem(file.name, record.line, column, value, why))
+                yield RowProblem(file.name, record.line, column, value, "maybe_thousands")
 
 
 def _details(counts: MergeCounts) -> dict[str, int]:

@@ -7,7 +7,7 @@ line is parsed by itself: one missing quote spoils its own line and not the rest
 import csv
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -15,47 +15,21 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from invoicing.domain.errors import ImportRejectedError, InputError
+from invoicing.domain.errors import ImportRejectedError, InputError, RowProblem
+from invoicing.words.failures import FAILURES
 
 RowModel = TypeVar("RowModel", bound=BaseModel)
 
-_MAX_LISTED = 200
 _BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 # How far to look for the end of a value that was broken over lines, only to say so in one message.
 _MAX_BROKEN_OVER = 20
 _LONGEST_LINE = 100_000
-_LONGEST_SHOWN = 80
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LINE_BREAKS = frozenset("\n\r\x0b\x0c\x85\u2028\u2029")
 # RFC 4180, section 2: a value that contains a quote is quoted itself, and its quotes are doubled.
 _VALUE = r'(?:"(?:[^"]|"")*"|[^",]*)'
 _WELL_QUOTED = re.compile(rf"{_VALUE}(?:,{_VALUE})*")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong at one place of one file.
-
-    Args:
-        line: Physical line, the header is 1.
-        column: None where the line as a whole is wrong.
-        value: As it stands in the file; None where the line as a whole is wrong.
-    """
-
-    file: str
-    line: int
-    column: str | None
-    value: str | None
-    why: str
-
-    def __str__(self) -> str:
-        place = f"{self.file} line {self.line}"
-        if self.column is not None:
-            place += f", column {self.column}"
-        if self.value is not None:
-            place += f", value {shown(self.value)}"
-        return f"{place}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +52,7 @@ class InputFile(Generic[RowModel]):
 
     name: str
     records: list[Record[RowModel]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[RowProblem] = field(default_factory=list)
     complete: bool = True
 
     def rows(self) -> Iterator[tuple[int, RowModel]]:
@@ -89,18 +63,24 @@ class InputFile(Generic[RowModel]):
         """What stands in ``column``, rows that are wrong elsewhere included; empty values left out."""
         return ((record.line, record.values[column]) for record in self.records if record.values[column])
 
+    def reject(
+        self, line: int, column: str | None, value: str | None, code: str, /, **values: object
+    ) -> None:
+        """Add a problem; the arguments are those of `RowProblem`."""
+        self.problems.append(RowProblem(self.name, line, column, value, code, values))
+
+    def reject_line(self, line: int, code: str, /, **values: object) -> None:
+        """Add a problem of a line that could not be split into its values; it may have had any."""
+        self.complete = False
+        self.reject(line, None, None, code, **values)
+
     def reject_repeated(self, column: str) -> None:
         """Add a problem for each row whose ``column`` an earlier row has already."""
         first_lines: dict[str, int] = {}
         for line, value in self.values(column):
             first = first_lines.setdefault(value, line)
             if first != line:
-                self.problems.append(Problem(self.name, line, column, value, f"line {first} has it already"))
-
-
-def shown(value: str) -> str:
-    """``value`` in quotes, shortened, with control characters as escapes."""
-    return repr(value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 1] + "…")
+                self.reject(line, column, value, "row_value_repeated", first=first)
 
 
 def read_file(path: Path, model: type[RowModel]) -> InputFile[RowModel]:
@@ -123,10 +103,9 @@ def read_file(path: Path, model: type[RowModel]) -> InputFile[RowModel]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError("file_unreadable", path=path, reason=error.strerror) from None
     if content.startswith(_UTF16_BOMS):
-        file.complete = False
-        file.problems.append(Problem(file.name, 1, None, None, "the file is UTF-16: save it as CSV UTF-8"))
+        file.reject_line(1, "file_is_utf16")
         return file
 
     lines = _split_lines(file, content.removeprefix(_BOM).splitlines())
@@ -138,31 +117,24 @@ def read_file(path: Path, model: type[RowModel]) -> InputFile[RowModel]:
                 file.complete = False
                 return file
         elif len(values) != len(header):
-            file.complete = False
-            why = f"{len(values)} values where the header has {len(header)} columns"
-            file.problems.append(Problem(file.name, line, None, None, why))
+            file.reject_line(line, "row_of_other_width", values=len(values), columns=len(header))
         else:
             file.records.append(_validate(file, line, dict(zip(header, values, strict=True)), model))
     if header is None:
         file.complete = False
         if not file.problems:
-            why = f"the file is empty: its first line must name the columns {','.join(model.model_fields)}"
-            file.problems.append(Problem(file.name, 1, None, None, why))
+            file.reject_line(1, "file_empty", columns=",".join(model.model_fields))
     return file
 
 
-def reject_if_any(problems: Sequence[Problem]) -> None:
-    """Raise with the first 200 problems and the number of the others.
+def reject_if_any(problems: Sequence[RowProblem]) -> None:
+    """Raise with all of them.
 
     Raises:
         ImportRejectedError: There is a problem.
     """
-    if not problems:
-        return
-    listing = [str(problem) for problem in problems[:_MAX_LISTED]]
-    if len(problems) > _MAX_LISTED:
-        listing.append(f"… and {len(problems) - _MAX_LISTED} more ({len(problems)} in all)")
-    raise ImportRejectedError(listing)
+    if problems:
+        raise ImportRejectedError(problems)
 
 
 def _split_lines(file: InputFile[RowModel], raw_lines: Iterable[bytes]) -> Iterator[tuple[int, list[str]]]:
@@ -176,13 +148,12 @@ def _split_lines(file: InputFile[RowModel], raw_lines: Iterable[bytes]) -> Itera
             return  # without a header the rest means nothing
         if text is None or not text.strip():
             continue
-        values, why = _parse(text)
+        values, code = _parse(text)
         if values is None:
             values, used = _parse_broken(lines[number - 1 : number + _MAX_BROKEN_OVER], width)
             at += used - 1
         if values is None:
-            file.complete = False
-            file.problems.append(Problem(file.name, number, None, None, why))
+            file.reject_line(number, code, most=_LONGEST_LINE)
             if not width:
                 return
         elif any(values):
@@ -194,21 +165,18 @@ def _decode(file: InputFile[RowModel], number: int, raw: bytes) -> str | None:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        file.complete = False
-        place = f"byte {error.start + 1} of the line (0x{raw[error.start]:02x})"
-        why = f"{place} is not UTF-8: save the file as CSV UTF-8"
-        file.problems.append(Problem(file.name, number, None, None, why))
+        file.reject_line(number, "row_not_utf8", byte=error.start + 1, octet=raw[error.start])
         return None
 
 
 def _parse(text: str) -> tuple[list[str] | None, str]:
-    """Split ``text`` into values; or None, and why not."""
+    """Split ``text`` into values; or None, and the code of why not."""
     if len(text) > _LONGEST_LINE:
-        return None, f"longer than {_LONGEST_LINE} characters"
+        return None, "row_too_long"
     if '"' in text and not _WELL_QUOTED.fullmatch(text):
         if text.count('"') % 2:
-            return None, "a quote is not closed on its line"
-        return None, 'a quote stands inside a value: put the value in quotes and double the quotes in it ("")'
+            return None, "quote_not_closed"
+        return None, "quote_inside_value"
     return _values_of(text), ""
 
 
@@ -233,18 +201,16 @@ def _values_of(well_quoted: str) -> list[str]:
 def _check_header(file: InputFile[RowModel], line: int, header: list[str], expected: list[str]) -> bool:
     header[:] = [name.strip() for name in header]
     if len(header) == 1 and any(separator in header[0] for separator in ";\t"):
-        why = "the columns are not separated by commas: save the file as CSV with commas"
-        file.problems.append(Problem(file.name, line, None, None, why))
+        file.reject(line, None, None, "columns_without_commas")
         return False
     repeated = {name for name in header if header.count(name) > 1}
     for name in sorted(repeated):
-        file.problems.append(Problem(file.name, line, name, None, "the header has this column twice"))
+        file.reject(line, name, None, "column_twice")
     for name in sorted(set(header) - set(expected)):
-        why = f"unknown column; known are {','.join(expected)}"
-        file.problems.append(Problem(file.name, line, name or "''", None, why))
+        file.reject(line, name or "''", None, "column_unknown", known=",".join(expected))
     for name in expected:
         if name not in header:
-            file.problems.append(Problem(file.name, line, name, None, "the header lacks this column"))
+            file.reject(line, name, None, "column_missing")
     return not file.problems
 
 
@@ -254,7 +220,9 @@ def _validate(
     unprintable = {
         column: _control_in(value) for column, value in values.items() if _CONTROL.search(value) is not None
     }
-    problems = [Problem(file.name, line, column, values[column], why) for column, why in unprintable.items()]
+    problems = [
+        RowProblem(file.name, line, column, values[column], code) for column, code in unprintable.items()
+    ]
     values = {column: value.strip() for column, value in values.items()}
     row = None
     try:
@@ -263,7 +231,7 @@ def _validate(
         for detail in error.errors(include_url=False):
             column = str(detail["loc"][0])
             if column not in unprintable:
-                problems.append(Problem(file.name, line, column, values[column], _why(detail)))
+                problems.append(RowProblem(file.name, line, column, values[column], *_why(detail)))
     file.problems.extend(problems)
     return Record(line, values, None if problems else row)
 
@@ -271,21 +239,24 @@ def _validate(
 def _control_in(value: str) -> str:
     characters = set(value)
     if characters & _LINE_BREAKS:
-        return "contains a line break"
+        return "contains_line_break"
     if "\x00" in characters:
-        return "contains a NUL character"
-    return "contains a tab or another control character"
+        return "contains_nul"
+    return "contains_control_character"
 
 
-def _why(detail: ErrorDetails) -> str:
+def _why(detail: ErrorDetails) -> tuple[str, Mapping[str, object]]:
+    """One of pydantic's complaints, or of `input_rows`' own, as a code and its values."""
+    context = detail.get("ctx", {})
     match detail["type"]:
-        case "value_error":
-            return str(detail["ctx"]["error"])
+        case code if code in FAILURES:
+            return code, context
         case "literal_error":
-            return f"must be {detail['ctx']['expected']}"
+            choices: str = context["expected"]
+            return "row_value_not_a_choice", {"choices": choices, "opciones": choices.replace(" or ", " o ")}
         case "string_too_short":
-            return "must not be empty"
+            return "row_value_empty", {}
         case "string_too_long":
-            return f"longer than {detail['ctx']['max_length']} characters"
+            return "row_value_too_long", {"most": context["max_length"]}
         case _:
-            return detail["msg"]
+            return "row_value_refused", {"message": detail["msg"]}

@@ -1,9 +1,9 @@
-"""The columns of each input file and what may stand in them (contract, section 4)."""
+"""The columns of each input file and what may stand in them (docs/contract.md, section 4)."""
 
 import datetime
 import re
 from decimal import Decimal
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, LiteralString
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from invoicing.domain.errors import InputError
 from invoicing.domain.lease import ChargeTax, Language, Use
@@ -27,9 +28,14 @@ _TOO_LARGE = Decimal(1_000_000_000_000)
 _LIKE_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}")
 
 
+def _wrong(code: LiteralString, **values: object) -> PydanticCustomError:
+    """A value that cannot be: pydantic keeps the code and what its words speak of, and raises nothing else."""
+    return PydanticCustomError(code, code, values)
+
+
 def _is_code(value: str) -> str:
     if not value.isprintable():
-        raise ValueError(f"contains a character that cannot be seen ({value!a})")
+        raise _wrong("unseen_character", text=value)
     return value
 
 
@@ -40,25 +46,25 @@ def _address_list(value: str) -> tuple[str, ...]:
 
 def _switch(value: str) -> bool:
     if value not in ("yes", "no"):
-        raise ValueError("must be 'yes' or 'no'")
+        raise _wrong("not_yes_or_no")
     return value == "yes"
 
 
 def _optional_switch(value: str) -> bool | None:
     if value not in ("yes", "no", ""):
-        raise ValueError("must be 'yes', 'no' or empty")
+        raise _wrong("not_yes_no_or_empty")
     return value == "yes" if value else None
 
 
 def _day(value: str) -> datetime.date:
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-        raise ValueError("not a date (YYYY-MM-DD)")
+        raise _wrong("not_a_date")
     try:
         day = datetime.date.fromisoformat(value)
     except ValueError:
-        raise ValueError("not a date (YYYY-MM-DD): the calendar has no such day") from None
+        raise _wrong("no_such_day") from None
     if day.year < _EARLIEST_YEAR:
-        raise ValueError(f"a date before {_EARLIEST_YEAR}")
+        raise _wrong("date_too_early", earliest=_EARLIEST_YEAR)
     return day
 
 
@@ -70,17 +76,17 @@ def _optional_period(value: str) -> Period | None:
     try:
         return Period.parse(value) if value else None
     except InputError:
-        raise ValueError("not a month between 2000-01 and 2199-12 (YYYY-MM)") from None
+        raise _wrong("not_a_month") from None
 
 
 def _decimal(value: str, decimals: int) -> Decimal:
     if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
-        raise ValueError("not a number: digits, a point before decimals, nothing between thousands")
+        raise _wrong("not_a_number")
     if "." in value and len(value.rpartition(".")[2]) > decimals:
-        raise ValueError(f"more than {decimals} decimals")
+        raise _wrong("too_many_decimals", most=decimals)
     number = Decimal(value)
     if abs(number) >= _TOO_LARGE:
-        raise ValueError(f"out of range: must be less than {_TOO_LARGE:f}")
+        raise _wrong("number_too_large", limit=_TOO_LARGE)
     return number or Decimal(0)  # no negative zero
 
 
@@ -91,20 +97,20 @@ def _amount(value: str) -> Decimal:
 def _amount_not_negative(value: str) -> Decimal:
     amount = _amount(value)
     if amount < 0:
-        raise ValueError("must not be negative")
+        raise _wrong("number_negative")
     return amount
 
 
 def _fraction(value: str) -> Decimal:
     fraction = _decimal(value, decimals=8)
     if not 0 <= fraction < 1:
-        raise ValueError("must be a fraction, at least 0 and less than 1 (0.19 for 19 %)")
+        raise _wrong("not_a_fraction")
     return fraction
 
 
 def _known_currency(value: str) -> str:
     if value not in CURRENCIES:
-        raise ValueError(f"must be one of {', '.join(sorted(CURRENCIES))}")
+        raise _wrong("not_a_currency", known=", ".join(sorted(CURRENCIES)))
     return value
 
 
@@ -169,7 +175,7 @@ class LeaseRow(InputRow):
     def _ends_after_start(cls, end: datetime.date | None, info: ValidationInfo) -> datetime.date | None:
         start = info.data.get("start_date")
         if start and end and end < start:
-            raise ValueError(f"before start_date ({start})")
+            raise _wrong("ends_before_start", column="start_date", start=str(start))
         return end
 
 
@@ -192,7 +198,7 @@ class ChargeRow(InputRow):
     def _ends_after_start(cls, last: Period | None, info: ValidationInfo) -> Period | None:
         first = info.data.get("from_period")
         if first and last and last < first:
-            raise ValueError(f"before from_period ({first})")
+            raise _wrong("ends_before_start", column="from_period", start=str(first))
         return last
 
 
@@ -213,9 +219,9 @@ class TaxRateRow(InputRow):
     def _only_reteica_has_a_city(cls, city: str, info: ValidationInfo) -> str:
         tax = info.data.get("tax")
         if tax == "reteica" and not city:
-            raise ValueError("must not be empty: reteica is levied by a city")
+            raise _wrong("city_missing")
         if tax is not None and tax != "reteica" and city:
-            raise ValueError(f"must be empty: {tax} is the same in every city")
+            raise _wrong("city_unexpected", tax=tax)
         return city
 
     @field_validator("valid_to")
@@ -223,21 +229,8 @@ class TaxRateRow(InputRow):
     def _ends_after_start(cls, end: datetime.date | None, info: ValidationInfo) -> datetime.date | None:
         start = info.data.get("valid_from")
         if start and end and end < start:
-            raise ValueError(f"before valid_from ({start})")
+            raise _wrong("ends_before_start", column="valid_from", start=str(start))
         return end
-
-
-class SingleInvoiceRow(InputRow):
-    """The file of ``invoices create``: one line of an invoice; an empty ``lease_code`` is no lease."""
-
-    amount_columns = ("amount",)
-
-    invoice_ref: Code
-    tenant_code: Code
-    lease_code: OptionalCode
-    description: Text
-    amount: Amount
-    tax: ChargeTax
 
 
 def looks_like_thousands(value: str) -> bool:

@@ -1,15 +1,15 @@
 """Writes imported rows: staged with COPY, then merged as sets. All of it in the caller's transaction."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from psycopg.errors import LockNotAvailable
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
+from invoicing.db.statements import beside, fetch_one
 from invoicing.domain.errors import TemporaryFailureError
 
-_SQL = load("imports")
+_SQL = beside(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,31 @@ class MergeCounts:
         return bool(self.added or self.updated or self.removed)
 
 
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """How the rows of a file compare with those in their table.
+
+    Args:
+        earlier: Rows in the table.
+        in_place: Of these, rows that are in the file at the same place.
+        kept: Of these, rows that are in the file at any place.
+    """
+
+    earlier: int
+    in_place: int
+    kept: int
+
+    def is_unchanged(self, rows: int) -> bool:
+        """Whether the file's ``rows`` are what the table has already."""
+        return self.in_place == self.earlier == rows
+
+    def counts(self, rows: int) -> MergeCounts:
+        """What putting the file's ``rows`` in the table's place does."""
+        return MergeCounts(rows=rows, added=rows - self.kept, updated=0, removed=self.earlier - self.kept)
+
+
 def lock(db: Database) -> None:
-    """Wait for other imports to end and keep new ones out until the transaction ends.
+    """Wait for other imports to end, and let no other one begin until the transaction ends.
 
     Raises:
         TemporaryFailureError: Another import has not ended within a minute.
@@ -49,14 +72,12 @@ def lock(db: Database) -> None:
     try:
         db.execute(_SQL["lock_imports"])
     except LockNotAvailable:
-        raise TemporaryFailureError(
-            "another import has been running for more than a minute: repeat this one when it has ended"
-        ) from None
+        raise TemporaryFailureError("import_under_way") from None
 
 
-def keep_out(db: Database) -> None:
+def hold_off_imports(db: Database) -> None:
     """Let no import commit until the transaction ends, so that several reads see the same data."""
-    db.execute(_SQL["share_lock_imports"])
+    db.execute(_SQL["hold_off_imports"])
 
 
 def known_tenants(db: Database, codes: Collection[str]) -> set[str]:
@@ -75,8 +96,11 @@ def merge_tenants(db: Database, rows: Sequence[Sequence[object]]) -> MergeCounts
     Args:
         rows: Values in the order of ``tenants.csv``; a switch that is None leaves a known tenant's as it is.
     """
-    _stage(db, "tenants", rows)
-    return _upsert(db, "tenants", len(rows))
+    db.execute(_SQL["stage_tenants"])
+    _copy(db, _SQL["copy_tenants"], rows)
+    updated = db.execute(_SQL["update_tenants"]).rowcount
+    added = db.execute(_SQL["add_tenants"]).rowcount
+    return MergeCounts(rows=len(rows), added=added, updated=updated, removed=0)
 
 
 def merge_leases(db: Database, rows: Sequence[Sequence[object]]) -> MergeCounts:
@@ -85,8 +109,11 @@ def merge_leases(db: Database, rows: Sequence[Sequence[object]]) -> MergeCounts:
     Args:
         rows: Values in the order of ``leases.csv``.
     """
-    _stage(db, "leases", rows)
-    return _upsert(db, "leases", len(rows))
+    db.execute(_SQL["stage_leases"])
+    _copy(db, _SQL["copy_leases"], rows)
+    updated = db.execute(_SQL["update_leases"]).rowcount
+    added = db.execute(_SQL["add_leases"]).rowcount
+    return MergeCounts(rows=len(rows), added=added, updated=updated, removed=0)
 
 
 def replace_charges(db: Database, rows: Sequence[Sequence[object]]) -> MergeCounts:
@@ -95,8 +122,14 @@ def replace_charges(db: Database, rows: Sequence[Sequence[object]]) -> MergeCoun
     Args:
         rows: Values in the order of ``charges.csv``, periods as text.
     """
-    _stage(db, "charges", rows)
-    return _replace(db, "charges", len(rows))
+    db.execute(_SQL["stage_charges"])
+    _copy(db, _SQL["copy_charges"], rows)
+    found = fetch_one(db, _Comparison, _SQL["compare_charges"])
+    assert found is not None
+    if not found.is_unchanged(len(rows)):
+        db.execute(_SQL["delete_charges"])
+        db.execute(_SQL["add_charges"])
+    return found.counts(len(rows))
 
 
 def replace_tax_rates(db: Database, rows: Sequence[Sequence[object]]) -> MergeCounts:
@@ -105,28 +138,17 @@ def replace_tax_rates(db: Database, rows: Sequence[Sequence[object]]) -> MergeCo
     Args:
         rows: Values in the order of ``tax_rates.csv``.
     """
-    _stage(db, "tax_rates", rows)
-    return _replace(db, "tax_rates", len(rows))
+    db.execute(_SQL["stage_tax_rates"])
+    _copy(db, _SQL["copy_tax_rates"], rows)
+    found = fetch_one(db, _Comparison, _SQL["compare_tax_rates"])
+    assert found is not None
+    if not found.is_unchanged(len(rows)):
+        db.execute(_SQL["delete_tax_rates"])
+        db.execute(_SQL["add_tax_rates"])
+    return found.counts(len(rows))
 
 
-def _stage(db: Database, noun: str, rows: Iterable[Sequence[object]]) -> None:
-    db.execute(_SQL[f"stage_{noun}"])
-    with db.cursor() as cursor, cursor.copy(_SQL[f"copy_{noun}"]) as copy:
+def _copy(db: Database, statement: bytes, rows: Sequence[Sequence[object]]) -> None:
+    with db.cursor() as cursor, cursor.copy(statement) as copy:
         for position, row in enumerate(rows):
             copy.write_row((position, *row))
-
-
-def _upsert(db: Database, noun: str, rows: int) -> MergeCounts:
-    updated = db.execute(_SQL[f"update_{noun}"]).rowcount
-    added = db.execute(_SQL[f"add_{noun}"]).rowcount
-    return MergeCounts(rows=rows, added=added, updated=updated, removed=0)
-
-
-def _replace(db: Database, noun: str, rows: int) -> MergeCounts:
-    same = db.execute(_SQL[f"compare_{noun}"]).fetchone()
-    assert same is not None
-    if not same["in_place"] == same["earlier"] == rows:
-        db.execute(_SQL[f"delete_{noun}"])
-        db.execute(_SQL[f"add_{noun}"])
-    kept = same["kept"]
-    return MergeCounts(rows=rows, added=rows - kept, updated=0, removed=same["earlier"] - kept)

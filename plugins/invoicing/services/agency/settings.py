@@ -1,4 +1,4 @@
-"""Settings and templates: immutable versions; the newest is the one in force."""
+"""The agency's settings: immutable versions; the newest is the one in force."""
 
 import datetime
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from psycopg.types.json import Jsonb
 
 from invoicing.db import audit
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
-from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.db.statements import beside
+from invoicing.domain.errors import InputError, NotFoundError, StaleEditError
 from invoicing.domain.settings import Settings
-from invoicing.rendering.templates import SHIPPED_FOLDER, Template, load_shipped, shipped_names
+from invoicing.rendering.templates import Template
 from invoicing.rendering.validation import validate_subject
+from invoicing.services.agency.templates import INSTALLATION, current_template
 
-_SQL = load("settings")
-_INSTALLATION = "installation"
+_SQL = beside(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,6 @@ class SettingsVersion:
     created_at: datetime.datetime
 
 
-@dataclass(frozen=True, slots=True)
-class TemplateVersion:
-    """One version of a template, and who made it."""
-
-    id: int
-    template: Template
-    actor: str
-    created_at: datetime.datetime
-
-
 def current_settings(db: Database) -> SettingsVersion:
     """The settings in force; a new installation gets its first version: everything off."""
     row = db.execute(_SQL["current_settings"]).fetchone()
@@ -46,7 +36,7 @@ def current_settings(db: Database) -> SettingsVersion:
         with db.transaction():
             db.execute(_SQL["lock_settings"])
             row = db.execute(_SQL["current_settings"]).fetchone() or _add_settings(
-                db, Settings(), _INSTALLATION
+                db, Settings(), INSTALLATION
             )
     return _settings_version(row)
 
@@ -55,13 +45,8 @@ def settings_version(db: Database, version_id: int) -> SettingsVersion:
     """An earlier version; raises `NotFoundError`."""
     row = db.execute(_SQL["settings_version"], {"id": version_id}).fetchone()
     if row is None:
-        raise NotFoundError(f"there is no settings version {version_id}")
+        raise NotFoundError("settings_version_unknown", version=version_id)
     return _settings_version(row)
-
-
-def settings_history(db: Database, limit: int = 100) -> list[SettingsVersion]:
-    """The newest ``limit`` versions, newest first."""
-    return [_settings_version(row) for row in db.execute(_SQL["settings_versions"], {"limit": limit})]
 
 
 def change_settings(
@@ -76,16 +61,14 @@ def change_settings(
             else is not overwritten.
 
     Raises:
-        InputError: An unknown setting or value, or somebody else saved in between. Nothing is changed.
+        StaleEditError: Somebody else saved in between.
+        InputError: An unknown setting or value. Nothing is changed.
     """
     with db.transaction():
         db.execute(_SQL["lock_settings"])
         before = current_settings(db)
         if seen_version is not None and seen_version != before.id:
-            raise InputError(
-                f"settings not changed: {before.actor} saved version {before.id} in the meantime; "
-                "look at it, then save again"
-            )
+            raise StaleEditError("settings_changed_meanwhile", actor=before.actor, version=before.id)
         after = before.settings.changed(changes)
         if after == before.settings:
             return before
@@ -107,48 +90,10 @@ def change_settings(
     return _settings_version(row)
 
 
-def current_template(db: Database, name: str) -> TemplateVersion:
-    """The newest version of template ``name``; a shipped one is taken over when it is first asked for.
-
-    Raises:
-        InputError: No such template.
-    """
-    row = db.execute(_SQL["current_template"], {"name": name}).fetchone()
-    shipped = load_shipped(name) if name in shipped_names() else None
-    if row is None and shipped is None:
-        raise InputError(f"there is no template {name!r}; known are {', '.join(template_names(db))}")
-    # An upgrade's new shipped text becomes a new version, unless somebody here has made their own since.
-    if shipped and (row is None or (row["actor"] == _INSTALLATION and row["parts"] != dict(shipped.parts))):
-        with db.transaction():
-            db.execute(_SQL["lock_templates"])
-            row = db.execute(_SQL["current_template"], {"name": name}).fetchone()
-            if row is None or (row["actor"] == _INSTALLATION and row["parts"] != dict(shipped.parts)):
-                row = db.execute(
-                    _SQL["add_template"],
-                    {"name": name, "parts": Jsonb(dict(shipped.parts)), "actor": _INSTALLATION},
-                ).fetchone()
-    assert row is not None
-    return _template_version(row)
-
-
-def template_version(db: Database, version_id: int) -> TemplateVersion:
-    """A version by its id, as a run or a delivery keeps it; raises `NotFoundError`."""
-    row = db.execute(_SQL["template_version"], {"id": version_id}).fetchone()
-    if row is None:
-        raise NotFoundError(f"there is no template version {version_id}")
-    return _template_version(row)
-
-
-def template_names(db: Database) -> list[str]:
-    """Templates that can be chosen: the shipped ones and those made here."""
-    made_here = {row["name"] for row in db.execute(_SQL["template_names"])}
-    return sorted(made_here | set(shipped_names()))
-
-
 def _check_subject(settings: Settings, template: Template) -> None:
-    problems = [str(p) for p in validate_subject(settings.subject, template) if not p.is_warning]
-    if problems:
-        raise InputError("settings not changed: " + "; ".join(problems))
+    found = [each.in_place for each in validate_subject(settings.subject, template) if not each.is_warning]
+    if found:
+        raise InputError("settings_refused", problems=found)
 
 
 def _add_settings(db: Database, settings: Settings, actor: str) -> DictRow:
@@ -162,12 +107,6 @@ def _add_settings(db: Database, settings: Settings, actor: str) -> DictRow:
 def _settings_version(row: DictRow) -> SettingsVersion:
     # A version kept by older code lacks the newer settings: they have their defaults.
     return SettingsVersion(row["id"], Settings(**row["settings"]), row["actor"], row["created_at"])
-
-
-def _template_version(row: DictRow) -> TemplateVersion:
-    folder = SHIPPED_FOLDER / row["name"] if row["name"] in shipped_names() else None
-    template = Template(row["name"], row["version"], row["parts"], folder)
-    return TemplateVersion(row["id"], template, row["actor"], row["created_at"])
 
 
 def _short(value: object) -> object:

@@ -3,11 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
-from invoicing.services.billing import runs as cycles
+from invoicing.db.statements import beside
+from invoicing.services.billing import runs
+from invoicing.services.billing.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SQL = beside(__file__)
 
 
 def count_invoices(db: Database, run_id: int) -> dict[str, Any]:
@@ -16,26 +19,25 @@ def count_invoices(db: Database, run_id: int) -> dict[str, Any]:
     Returns:
         ``invoices``, ``tenants``, and ``multiple``: tenants with more than one invoice.
     """
-    run = cycles.load_run(db, run_id)
+    run = runs.load_run(db, run_id)
     with db.transaction():
-        cycles.lock(db, run)
+        runs.lock(db, run)
         counts = keep_counts(db, run)
-        cycles.mark(db, run, "counted", counts)
+        runs.finish_stage(db, run, "counted", counts)
     return counts
 
 
-def keep_counts(db: Database, run: cycles.Run) -> dict[str, Any]:
+def keep_counts(db: Database, run: Run) -> dict[str, Any]:
     """Count and keep, in the caller's transaction, which holds the cycle's lock.
 
     Whoever decides counts again: another run may have added invoices since `count_invoices`.
     """
     import pandas as pd  # takes a second; the command line does without
 
-    rows = db.execute(load("invoice")["invoice_tenants"], {"cycle_id": run.cycle_id}).fetchall()
+    rows = db.execute(_SQL["invoice_tenants"], {"cycle_id": run.cycle_id}).fetchall()
     per_tenant = count_per_tenant(pd.DataFrame(rows, columns=["tenant_id", "invoice_id"]))
-    statements = load("decision")
-    db.execute(statements["clear_counts"], {"run_id": run.id})
-    with db.cursor() as cursor, cursor.copy(statements["copy_counts"]) as copy:
+    db.execute(_SQL["clear_counts"], {"run_id": run.id})
+    with db.cursor() as cursor, cursor.copy(_SQL["copy_counts"]) as copy:
         for tenant_id, invoices in per_tenant.items():
             copy.write_row((run.id, tenant_id, int(invoices)))
     return {

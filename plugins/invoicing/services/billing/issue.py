@@ -1,105 +1,79 @@
-"""Invoices, their lines and their documents."""
+"""Issue invoices: numbered without gaps, stored with their lines and withholdings."""
 
 import datetime
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from psycopg.rows import DictRow
+from typing import Any, Literal
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
+from invoicing.db.statements import beside
 from invoicing.domain.invoice import InvoiceDraft
 from invoicing.domain.period import Period
-from invoicing.domain.taxes import TaxRate, TaxTable
+from invoicing.services.billing.leases import BilledLease, BilledTenant
 
-_SQL = load("invoice")
+_SQL = beside(__file__)
 
 
 @dataclass(frozen=True, slots=True)
 class NewInvoice:
-    """A draft, and the rest of what an invoice's row says."""
+    """A draft, and the rest of what an invoice's row says.
+
+    Args:
+        reference: Of a single invoice; None for one of the monthly job.
+        cycle_id: None, like ``run_id``, for a single invoice.
+        lease: None for a single invoice that belongs to no lease.
+    """
 
     draft: InvoiceDraft
-    origin: str
+    origin: Literal["monthly", "single"]
     reference: str | None
     cycle_id: int | None
     run_id: int | None
-    tenant_id: int
-    lease_id: int | None
+    tenant: BilledTenant
+    lease: BilledLease | None
     settings_version_id: int
     period: Period
     issued_on: datetime.date
     due_on: datetime.date
-    tenant_name: str
-    tenant_document_type: str
-    tenant_document_number: str
-    tenant_city: str
-    language: str
-    property: str
-    property_city: str
-    use: str
 
 
-def leases_to_invoice(db: Database, period: Period) -> list[DictRow]:
-    """Leases active in ``period`` that have no standing invoice for it, by code, with their tenant."""
-    return db.execute(
-        _SQL["leases_to_invoice"],
-        {"period": str(period), "first_day": period.first_day, "last_day": period.last_day},
-    ).fetchall()
-
-
-def charges_due(db: Database, lease_ids: Sequence[int], period: Period) -> dict[int, list[DictRow]]:
-    """Charges billed in ``period``, by lease id, in the order of their file."""
-    charges: defaultdict[int, list[DictRow]] = defaultdict(list)
-    for row in db.execute(_SQL["charges_due"], {"lease_ids": list(lease_ids), "period": str(period)}):
-        charges[row["lease_id"]].append(row)
-    return charges
-
-
-def tax_table(db: Database, day: datetime.date) -> TaxTable:
-    """The tax rates in force on ``day``."""
-    return TaxTable((TaxRate(**row) for row in db.execute(_SQL["tax_rates_in_force"], {"day": day})), on=day)
-
-
-def issue(db: Database, invoices: Sequence[NewInvoice], *, prefix: str) -> list[int]:
+def issue(db: Database, invoices: Sequence[NewInvoice], *, prefix: str) -> None:
     """Number and store ``invoices``, in their order, within the caller's transaction.
 
     Numbers are gapless: where the transaction is undone, so are they.
-
-    Returns:
-        The invoices' ids.
     """
     if not invoices:
-        return []
+        return
     row = db.execute(_SQL["take_serials"], {"prefix": prefix, "count": len(invoices)}).fetchone()
     assert row is not None
     first_serial = row["last_serial"] - len(invoices) + 1
     ids = [row["id"] for row in db.execute(_SQL["take_ids"], {"count": len(invoices)})]
     numbered = list(zip(ids, range(first_serial, first_serial + len(invoices)), invoices, strict=True))
-    _copy(db, "copy_invoices", (_invoice_row(*each, prefix) for each in numbered))
-    _copy(db, "copy_lines", (row for id_, _, invoice in numbered for row in _line_rows(id_, invoice.draft)))
+    _copy(db, _SQL["copy_invoices"], (_invoice_row(*each, prefix) for each in numbered))
     _copy(
         db,
-        "copy_withholdings",
+        _SQL["copy_lines"],
+        (row for id_, _, invoice in numbered for row in _line_rows(id_, invoice.draft)),
+    )
+    _copy(
+        db,
+        _SQL["copy_withholdings"],
         (
             (id_, kept.tax, kept.rate, kept.base, kept.amount)
             for id_, _, invoice in numbered
             for kept in invoice.draft.withholdings
         ),
     )
-    return ids
 
 
-def _copy(db: Database, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    with db.cursor() as cursor, cursor.copy(_SQL[statement]) as copy:
+def _copy(db: Database, statement: bytes, rows: Iterable[tuple[Any, ...]]) -> None:
+    with db.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:
             copy.write_row(row)
 
 
 def _invoice_row(id_: int, serial: int, invoice: NewInvoice, prefix: str) -> tuple[Any, ...]:
-    draft = invoice.draft
+    draft, tenant, lease = invoice.draft, invoice.tenant, invoice.lease
     return (
         id_,
         prefix,
@@ -108,8 +82,8 @@ def _invoice_row(id_: int, serial: int, invoice: NewInvoice, prefix: str) -> tup
         invoice.reference,
         invoice.cycle_id,
         invoice.run_id,
-        invoice.tenant_id,
-        invoice.lease_id,
+        tenant.id,
+        lease.id if lease else None,
         invoice.settings_version_id,
         str(invoice.period),
         invoice.issued_on,
@@ -119,14 +93,14 @@ def _invoice_row(id_: int, serial: int, invoice: NewInvoice, prefix: str) -> tup
         draft.tax,
         draft.withholding,
         draft.total,
-        invoice.tenant_name,
-        invoice.tenant_document_type,
-        invoice.tenant_document_number,
-        invoice.tenant_city,
-        invoice.language,
-        invoice.property,
-        invoice.property_city,
-        invoice.use,
+        tenant.name,
+        tenant.document_type,
+        tenant.document_number,
+        tenant.city,
+        tenant.language,
+        lease.terms.property if lease else "",
+        lease.terms.city if lease else "",
+        lease.terms.use if lease else "",
     )
 
 

@@ -1,19 +1,22 @@
-"""A month's cycle: opened by a DAG run, closed when it balances."""
+"""A DAG run's work: opened with a snapshot of settings and template, stage by stage."""
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
 import invoicing
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
-from invoicing.domain.errors import NotFoundError, PermanentFailureError
+from invoicing.db.statements import beside
+from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.templates import TemplateVersion, current_template, template_version
 
-_SQL = load("cycle")
+_SQL = beside(__file__)
+
+Stage = Literal["generated", "counted", "decided"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Run:
     dag_id: str
     dag_run_id: str
     settings: settings_service.SettingsVersion
-    template: settings_service.TemplateVersion
+    template: TemplateVersion
 
 
 def open_run(db: Database, *, dag_id: str, dag_run_id: str, period: Period | None) -> int:
@@ -43,7 +46,7 @@ def open_run(db: Database, *, dag_id: str, dag_run_id: str, period: Period | Non
         The run's id; the same one when the DAG run is repeated.
     """
     snapshot = settings_service.current_settings(db)
-    template = settings_service.current_template(db, snapshot.settings.template)
+    template = current_template(db, snapshot.settings.template)
     with db.transaction():
         cycle_id = None
         if period is not None:
@@ -68,10 +71,10 @@ def open_run(db: Database, *, dag_id: str, dag_run_id: str, period: Period | Non
 def load_run(db: Database, run_id: int | None) -> Run:
     """The run with its snapshot; raises `NotFoundError`, also for the None of a run that never opened."""
     if run_id is None:
-        raise NotFoundError("the run was never opened: its first task failed, see that one's log")
-    row = db.execute(_SQL["run"], {"run_id": run_id}).fetchone()
+        raise NotFoundError("run_never_opened")
+    row = db.execute(_SQL["load_run"], {"run_id": run_id}).fetchone()
     if row is None:
-        raise NotFoundError(f"there is no run {run_id} in the business database: clear the task open_cycle")
+        raise NotFoundError("run_not_in_database", run=run_id)
     return Run(
         id=row["id"],
         cycle_id=row["cycle_id"],
@@ -79,72 +82,39 @@ def load_run(db: Database, run_id: int | None) -> Run:
         dag_id=row["dag_id"],
         dag_run_id=row["dag_run_id"],
         settings=settings_service.settings_version(db, row["settings_version_id"]),
-        template=settings_service.template_version(db, row["template_version_id"]),
+        template=template_version(db, row["template_version_id"]),
     )
 
 
 def lock(db: Database, run: Run) -> None:
     """Take turns with other runs of the same cycle until the caller's transaction ends."""
     if run.cycle_id is None:
-        db.execute(_SQL["lock_single_invoices"])
+        lock_single_invoices(db)
     else:
         db.execute(_SQL["lock_cycle"], {"cycle_id": run.cycle_id})
 
 
-def mark(db: Database, run: Run, stage: str, counts: dict[str, Any]) -> None:
-    """Keep that ``stage`` (``generated``, ``counted``, ``decided``) is done, and its counts."""
+def lock_single_invoices(db: Database) -> None:
+    """Take turns with others that make single invoices or decide on them, until the caller's transaction ends."""
+    db.execute(_SQL["lock_single_invoices"])
+
+
+def finish_stage(db: Database, run: Run, stage: Stage, counts: dict[str, Any]) -> None:
+    """Keep that the run has finished ``stage``, and its counts; bring the tables' statistics up to date."""
     db.execute(_SQL["analyze"])
-    db.execute(_SQL[f"mark_{stage}"], {"run_id": run.id, "counts": Jsonb(counts)})
+    finished = {"run_id": run.id, "counts": Jsonb(counts)}
+    match stage:
+        case "generated":
+            db.execute(_SQL["finish_generating"], finished)
+        case "counted":
+            db.execute(_SQL["finish_counting"], finished)
+        case "decided":
+            db.execute(_SQL["finish_deciding"], finished)
 
 
 def is_sending_disabled(db: Database, run_id: int) -> bool:
     """The global rule, of the run's snapshot."""
     return not load_run(db, run_id).settings.settings.auto_send
-
-
-def close_run(db: Database, run_id: int) -> dict[str, Any]:
-    """End the run: check that the cycle balances and that every delivery due was sent.
-
-    Returns:
-        Counts of decisions and deliveries.
-
-    Raises:
-        PermanentFailureError: What is missing or wrong, in words. The run is kept as failed.
-    """
-    run = load_run(db, run_id)
-    row = db.execute(_SQL["run"], {"run_id": run_id}).fetchone()
-    assert row is not None
-    faults = [
-        f"the run never got as far as {stage}"
-        for stage in ("generated", "counted", "decided")
-        if row[f"{stage}_at"] is None and (run.cycle_id is not None or stage == "decided")
-    ]
-    states = delivery_counts(db, run)
-    faults += imbalances(db, run.cycle_id) if run.cycle_id is not None else []
-    faults += [
-        f"{states[state]} {'delivery is' if states[state] == 1 else 'deliveries are'} {state}"
-        for state in ("failed", "in_doubt", "pending", "claimed", "transmitting")
-        if states.get(state)
-    ]
-    with db.transaction():
-        db.execute(_SQL["end_run"], {"run_id": run_id, "state": "failed" if faults else "success"})
-        if run.cycle_id is not None and not faults:
-            db.execute(_SQL["close_cycle"], {"cycle_id": run.cycle_id})
-    if faults:
-        raise PermanentFailureError("the run has failed: " + "; ".join(faults))
-    return {"deliveries": states}
-
-
-def delivery_counts(db: Database, run: Run) -> dict[str, int]:
-    """Deliveries by state: of the run's cycle; of the run itself where it belongs to none."""
-    statement = load("delivery")["counts_of_run"] if run.cycle_id is None else _SQL["first_delivery_counts"]
-    parameters = {"cycle_id": run.cycle_id, "run_id": run.id}
-    return {row["state"]: row["deliveries"] for row in db.execute(statement, parameters)}
-
-
-def imbalances(db: Database, cycle_id: int) -> list[str]:
-    """Why the cycle does not balance; empty where it does. At most 50 faults are named."""
-    return [row["fault"] for row in db.execute(_SQL["imbalances"], {"cycle_id": cycle_id})]
 
 
 def code_version() -> str:

@@ -3,24 +3,21 @@
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from psycopg.rows import DictRow
-
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
+from invoicing.db.statements import beside
 from invoicing.domain.address import invalid_addresses, to_envelope
 from invoicing.domain.errors import InputError
 from invoicing.domain.settings import Settings
 from invoicing.mail.message import Attachment, Mailbox, OutgoingMail, build
 from invoicing.rendering.mail import MailRenderer
 from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.templates import template_version
+from invoicing.services.delivery import archive as kept_documents
 from invoicing.services.delivery import documents
 from invoicing.services.delivery.archive import Archive
+from invoicing.services.delivery.ledger import Delivery
 
-_SQL = load("delivery")
-NO_SENDER = (
-    "there is no sender's address: bin/invoicing settings set from_email=…, "
-    "or give the connection invoicing_smtp a from_email"
-)
+_SQL = beside(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,65 +32,63 @@ class Mail:
 class Composer:
     """Builds the messages of a batch; what several deliveries share is loaded and started once."""
 
-    def __init__(self, db: Database, archive: Archive, stack: ExitStack, sender: str | None) -> None:
-        self.db = db
+    def __init__(self, archive: Archive, stack: ExitStack, sender: str | None) -> None:
         self._archive = archive
         self._stack = stack
         self._sender = sender
         self._settings: dict[int, Settings] = {}
         self._renderers: dict[tuple[int, int], MailRenderer] = {}
 
-    def settings(self, delivery: DictRow) -> Settings:
+    def settings(self, db: Database, delivery: Delivery) -> Settings:
         """The settings that the delivery was made with."""
-        version = delivery["settings_version_id"]
+        version = delivery.settings_version_id
         if version not in self._settings:
-            self._settings[version] = settings_service.settings_version(self.db, version).settings
+            self._settings[version] = settings_service.settings_version(db, version).settings
         return self._settings[version]
 
-    def compose(self, delivery: DictRow) -> Mail:
+    def compose(self, db: Database, delivery: Delivery) -> Mail:
         """The message of ``delivery``: the same bytes each time, as long as its content is frozen.
 
         Raises:
             DocumentDamagedError, RenderFailedError, UnsafeMessageError, InputError: It cannot be sent as
                 it is; the message says what to mend.
         """
-        settings = self.settings(delivery)
+        settings = self.settings(db, delivery)
         from_address = settings.from_email or self._sender
         if not from_address:
-            raise InputError(NO_SENDER)
-        problems = invalid_addresses((*delivery["to_addresses"], *delivery["cc_addresses"]))
+            raise InputError("no_sender")
+        problems = invalid_addresses((*delivery.to_addresses, *delivery.cc_addresses))
         if problems:
-            raise InputError(f"invalid address {problems[0].address!r}: {problems[0].reason}")
+            raise InputError("recipient_invalid", address=problems[0].address, why=problems[0].reason)
         invoice_ids = [
-            row["invoice_id"]
-            for row in self.db.execute(_SQL["invoice_ids_of_delivery"], {"id": delivery["id"]})
+            row["invoice_id"] for row in db.execute(_SQL["invoice_ids_of_delivery"], {"id": delivery.id})
         ]
-        kept = documents.fetch(self.db, self._archive, invoice_ids)
-        invoices = documents.load_invoices(self.db, invoice_ids)
-        content = self._renderer(delivery, settings).render(
-            documents.mail_document(invoices, language=delivery["language"], settings=settings)
+        kept = kept_documents.fetch(db, self._archive, invoice_ids)
+        invoices = documents.load_invoices(db, invoice_ids)
+        content = self._renderer(db, delivery, settings).render(
+            documents.mail_document(invoices, language=delivery.language, settings=settings)
         )
         payload = build(
             OutgoingMail(
-                message_id=delivery["message_id"],
-                date=delivery["message_date"],
+                message_id=delivery.message_id,
+                date=delivery.message_date,
                 sender=Mailbox(settings.from_name or settings.agency_name, from_address),
                 reply_to=settings.reply_to,
-                to=tuple(delivery["to_addresses"]),
-                cc=tuple(delivery["cc_addresses"]),
+                to=tuple(delivery.to_addresses),
+                cc=tuple(delivery.cc_addresses),
                 subject=content.subject,
                 text=content.text,
                 html=content.html,
                 attachments=tuple(Attachment(each.filename, each.content) for each in kept),
-                delivery_id=str(delivery["id"]),
+                delivery_id=str(delivery.id),
             )
         )
-        recipients = (*delivery["to_addresses"], *delivery["cc_addresses"])
+        recipients = (*delivery.to_addresses, *delivery.cc_addresses)
         return Mail(to_envelope(from_address), tuple(to_envelope(address) for address in recipients), payload)
 
-    def _renderer(self, delivery: DictRow, settings: Settings) -> MailRenderer:
-        key = (delivery["template_version_id"], delivery["settings_version_id"])
+    def _renderer(self, db: Database, delivery: Delivery, settings: Settings) -> MailRenderer:
+        key = (delivery.template_version_id, delivery.settings_version_id)
         if key not in self._renderers:
-            template = settings_service.template_version(self.db, delivery["template_version_id"]).template
+            template = template_version(db, delivery.template_version_id).template
             self._renderers[key] = self._stack.enter_context(MailRenderer(template, settings.subject))
         return self._renderers[key]

@@ -1,16 +1,13 @@
-"""From the database's rows to what templates see, and the kept documents themselves."""
+"""From the database's rows to what templates see."""
 
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from psycopg.rows import DictRow
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
-from invoicing.domain.errors import PermanentFailureError
+from invoicing.db.statements import beside
 from invoicing.domain.period import Period
 from invoicing.domain.settings import Settings
 from invoicing.rendering.document import (
@@ -23,21 +20,8 @@ from invoicing.rendering.document import (
     Withholding,
 )
 from invoicing.services.agency import settings as settings_service
-from invoicing.services.delivery.archive import Archive
 
-_SQL = load("invoice")
-
-
-class DocumentDamagedError(PermanentFailureError):
-    """A kept document is missing, or is not what was kept: it is not sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptDocument:
-    """A PDF from the archive, its checksum verified."""
-
-    filename: str
-    content: bytes
+_SQL = beside(__file__)
 
 
 def load_invoices(db: Database, ids: Sequence[int]) -> list[InvoiceDocument]:
@@ -123,58 +107,6 @@ def agency_of(settings: Settings) -> Agency:
 def filename(number: str) -> str:
     """The attachment's name: the invoice's number."""
     return re.sub(r"[^A-Za-z0-9-]", "_", number) + ".pdf"
-
-
-def keep(db: Database, archive: Archive, invoice_id: int, template_version_id: int, pdf: bytes) -> None:
-    """Store a rendered invoice and its checksum; where another worker was first, its document stands.
-
-    The file is stored before the row says so: an interrupted store leaves a file that nothing refers to.
-    """
-    row = db.execute(_SQL["invoices_by_id"], {"ids": [invoice_id]}).fetchone()
-    assert row is not None
-    sha256 = hashlib.sha256(pdf).hexdigest()
-    uri = archive.store(f"{row['period']}/{sha256[:12]}-{filename(row['number'])}", pdf)
-    db.execute(
-        _SQL["add_document"],
-        {
-            "invoice_id": invoice_id,
-            "uri": uri,
-            "sha256": sha256,
-            "size_bytes": len(pdf),
-            "template_version_id": template_version_id,
-        },
-    )
-
-
-def fetch(db: Database, archive: Archive, invoice_ids: Sequence[int]) -> list[KeptDocument]:
-    """The kept documents of invoices, in the order of their numbers, checksums verified.
-
-    Raises:
-        DocumentDamagedError: One was never rendered, is missing, or was altered.
-    """
-    documents = {row["invoice_id"]: row for row in db.execute(_SQL["documents"], {"ids": list(invoice_ids)})}
-    invoices = db.execute(_SQL["invoices_by_id"], {"ids": list(invoice_ids)}).fetchall()
-    kept = []
-    for invoice in invoices:
-        document = documents.get(invoice["id"])
-        if document is None:
-            raise DocumentDamagedError(
-                f"invoice {invoice['number']} has no document: clear its render_invoices task, then this one"
-            )
-        try:
-            content = archive.fetch(document["uri"])
-        except OSError as error:
-            raise DocumentDamagedError(
-                f"the document of invoice {invoice['number']} cannot be read at {document['uri']} "
-                f"({error.strerror or error}): restore the file"
-            ) from error
-        if hashlib.sha256(content).hexdigest() != document["sha256"]:
-            raise DocumentDamagedError(
-                f"the document of invoice {invoice['number']} at {document['uri']} is not the one that was "
-                "kept (its SHA-256 differs): restore the file"
-            )
-        kept.append(KeptDocument(filename(invoice["number"]), content))
-    return kept
 
 
 def _party(row: DictRow) -> Party:

@@ -3,16 +3,19 @@
 import logging
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
+from invoicing.db.statements import beside
 from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import PermanentFailureError
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.billing import runs as cycles
 from invoicing.services.delivery import documents
-from invoicing.services.delivery.archive import Archive
+from invoicing.services.delivery.archive import Archive, keep
 
 log = logging.getLogger(__name__)
+
+_SQL = beside(__file__)
+_MOST_NAMED = 10
 
 
 def render_batch(db: Database, archive: Archive, run_id: int, batch: Batch) -> int:
@@ -28,9 +31,9 @@ def render_batch(db: Database, archive: Archive, run_id: int, batch: Batch) -> i
     """
     template = cycles.load_run(db, run_id).template
     missing = db.execute(
-        load("invoice")["invoices_without_document"], {"delivery_ids": list(batch.delivery_ids)}
+        _SQL["invoices_without_document"], {"delivery_ids": list(batch.delivery_ids)}
     ).fetchall()
-    failures = []
+    failures: list[RenderFailedError] = []
     rendered = 0
     with InvoiceRenderer(template.template) as renderer:
         for row in missing:
@@ -40,12 +43,12 @@ def render_batch(db: Database, archive: Archive, run_id: int, batch: Batch) -> i
                 pdf = renderer.render(invoice)
             except RenderFailedError as error:
                 log.error("%s", error)
-                failures.append(str(error))
+                failures.append(error)
                 continue
-            documents.keep(db, archive, invoice_id, template.id, pdf)
+            keep(db, archive, invoice_id, template.id, pdf)
             rendered += 1
     if failures:
         raise PermanentFailureError(
-            f"{len(failures)} of {len(missing)} invoices were not rendered: " + "; ".join(failures[:10])
+            "invoices_not_rendered", failed=len(failures), all=len(missing), listing=failures[:_MOST_NAMED]
         )
     return rendered

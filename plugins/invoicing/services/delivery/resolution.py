@@ -7,16 +7,19 @@ from psycopg.rows import DictRow
 
 from invoicing.db import audit
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
+from invoicing.db.statements import beside
 from invoicing.domain.address import invalid_addresses
 from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.templates import current_template
 from invoicing.services.delivery import select
 
-_SQL = load("delivery")
+_SQL = beside(__file__)
 
-Verdict = Literal["sent", "failed", "retry"]
+Ruling = Literal["sent", "failed", "retry"]
+"""What a person says became of a delivery."""
+
 _STATE_OF: dict[str, DeliveryState] = {
     "sent": DeliveryState.SENT,
     "failed": DeliveryState.FAILED,
@@ -24,37 +27,35 @@ _STATE_OF: dict[str, DeliveryState] = {
 }
 
 
-def resolve(db: Database, delivery_id: int, verdict: str, *, reason: str, actor: str) -> None:
+def resolve(db: Database, delivery_id: int, ruling: str, *, reason: str, actor: str) -> None:
     """Settle a delivery that is in doubt.
 
     Args:
-        verdict: ``sent`` (the relay's log shows it was accepted), ``failed`` (it was not, and no run shall
+        ruling: ``sent`` (the relay's log shows it was accepted), ``failed`` (it was not, and no run shall
             send it: only `resend` does), or ``retry`` (it was not: send it, under the same Message-ID).
         reason: What the person knows, for the audit.
         actor: Who.
 
     Raises:
-        InputError: The delivery is not in doubt (any more), the verdict is unknown, or the reason empty.
+        InputError: The delivery is not in doubt (any more), the ruling is unknown, or the reason empty.
     """
     reason = _given(reason)
-    if verdict not in _STATE_OF:
-        raise InputError(f"{verdict!r} settles nothing; known are {', '.join(_STATE_OF)}")
+    if ruling not in _STATE_OF:
+        raise InputError("ruling_unknown", ruling=ruling, known=", ".join(_STATE_OF))
     with db.transaction():
         before = _locked(db, [delivery_id])[delivery_id]
         settled = db.execute(
             _SQL["resolve"],
-            {"id": delivery_id, "state": _STATE_OF[verdict], "actor": actor, "reason": reason},
+            {"id": delivery_id, "state": _STATE_OF[ruling], "actor": actor, "reason": reason},
         ).fetchone()
         if settled is None:
-            raise InputError(
-                f"delivery {delivery_id} is {before['state']}, not in doubt: nothing was changed"
-            )
+            raise InputError("delivery_not_in_doubt", delivery=delivery_id, state=before["state"])
         audit.record(
             db,
             actor=actor,
             action="delivery_resolved",
             subject=f"delivery {delivery_id}",
-            details={"as": verdict, "reason": reason},
+            details={"as": ruling, "reason": reason},
         )
 
 
@@ -74,7 +75,7 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
     reason = _given(reason)
     delivery_ids = list(dict.fromkeys(delivery_ids))
     snapshot = settings_service.current_settings(db)
-    template = settings_service.current_template(db, snapshot.settings.template)
+    template = current_template(db, snapshot.settings.template)
     with db.transaction():
         db.execute(_SQL["lock_family"], {"ids": list(delivery_ids)})
         locked = _locked(db, delivery_ids)
@@ -114,40 +115,34 @@ def _locked(db: Database, ids: Sequence[int]) -> dict[int, DictRow]:
     rows = {row["id"]: row for row in db.execute(_SQL["lock_deliveries"], {"ids": list(ids)})}
     unknown = [str(id_) for id_ in ids if id_ not in rows]
     if unknown:
-        raise NotFoundError(f"there is no delivery {', '.join(unknown)}: nothing was changed")
+        raise NotFoundError("deliveries_unknown", listing=", ".join(unknown))
     return rows
 
 
 def _check_resendable(row: DictRow) -> None:
     state = DeliveryState(row["state"])
     if state is DeliveryState.IN_DOUBT:
-        raise InputError(
-            f"delivery {row['id']} is in doubt: settle it first, with deliveries resolve {row['id']} "
-            "--as sent|failed|retry; nothing was changed"
-        )
+        raise InputError("resend_in_doubt", delivery=row["id"])
     if state not in (DeliveryState.SENT, DeliveryState.FAILED):
-        raise InputError(
-            f"delivery {row['id']} is {state}: only what was sent or failed is sent again; nothing was changed"
-        )
+        raise InputError("resend_too_early", delivery=row["id"], state=state)
     problems = invalid_addresses((*row["emails"], *row["cc_emails"]))
     if not row["emails"] or problems:
-        why = f"{problems[0].address!r}: {problems[0].reason}" if problems else "no address"
-        raise InputError(
-            f"delivery {row['id']}: tenant {row['tenant_code']} cannot get mail ({why}); nothing was changed"
-        )
+        which = {"delivery": row["id"], "tenant": row["tenant_code"]}
+        if problems:
+            raise InputError(
+                "resend_invalid_address", **which, address=problems[0].address, why=problems[0].reason
+            )
+        raise InputError("resend_no_address", **which)
 
 
 def _check_family(db: Database, delivery_id: int) -> None:
     other = db.execute(_SQL["unfinished_of_family"], {"id": delivery_id}).fetchone()
     if other is not None:
-        raise InputError(
-            f"delivery {other['id']} of the same invoices is {other['state']}: wait for it, or settle it, "
-            "before they are sent again; nothing was changed"
-        )
+        raise InputError("resend_unfinished", delivery=other["id"], state=other["state"])
 
 
 def _given(reason: str) -> str:
     reason = reason.strip()
     if not reason:
-        raise InputError("give a reason: it is kept with what you decide")
+        raise InputError("reason_missing", field="reason")
     return reason

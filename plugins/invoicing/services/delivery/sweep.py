@@ -4,15 +4,16 @@ import datetime
 import logging
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
+from invoicing.db.statements import beside
+from invoicing.domain.names import SWEEP_DAG
 from invoicing.services.agency import settings as settings_service
-from invoicing.services.delivery import deliver
 from invoicing.services.delivery.journal import Journal
+from invoicing.services.delivery.ledger import adopt_acceptances, settle_journal
 
 log = logging.getLogger(__name__)
 
-_SQL = load("delivery")
-_ACTOR = "sweep_deliveries"
+_SQL = beside(__file__)
+_ACTOR = SWEEP_DAG
 # A relay that takes a message and always loses the connection would have it sent for ever.
 _MOST_DOUBT_RESENDS = 3
 
@@ -28,8 +29,8 @@ def sweep_deliveries(db: Database, journal: Journal) -> dict[str, int]:
     """
     settings = settings_service.current_settings(db).settings
     # First the journal: what a worker knew is better than a doubt.
-    settled = deliver.settle_journal(db, journal)
-    adopted = db.execute(_SQL["adopt_acceptances"], {"actor": _ACTOR, "ids": None}).fetchall()
+    settled = settle_journal(db, journal)
+    adopted = adopt_acceptances(db, None, actor=_ACTOR)
     freed = db.execute(_SQL["free_claims"], {"actor": _ACTOR}).fetchall()
     doubted = db.execute(_SQL["doubt_transmissions"], {"actor": _ACTOR}).fetchall()
     released = []
@@ -42,7 +43,7 @@ def sweep_deliveries(db: Database, journal: Journal) -> dict[str, int]:
         log.error("delivery %s is in doubt: its worker went silent while it transmitted", row["id"])
     for row in released:
         log.warning("delivery %s goes out again, under the same Message-ID: it may be a duplicate", row["id"])
-    waiting = db.execute(_SQL["waiting_for_nobody"]).fetchone()
+    waiting = db.execute(_SQL["untold"]).fetchone()
     assert waiting is not None
     return {
         "journal": settled,

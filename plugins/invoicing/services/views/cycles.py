@@ -1,47 +1,161 @@
-"""Cycles as people look at them: months, tenants with what was decided and what became of it, single invoices."""
+"""Cycles as people look at them: the months, and one month's figures, runs and troubles."""
 
 import datetime
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-from psycopg.rows import DictRow
-
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
+from invoicing.db.statements import beside, fetch_all, fetch_one
 from invoicing.domain.delivery import DeliveryState
-from invoicing.domain.eligibility import REASONS
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
-from invoicing.services.agency.searching import patterns
-from invoicing.services.views import report
+from invoicing.services.delivery import closing
+from invoicing.words.failures import Fault
 
-_SQL = load("cycle_pages")
-_CYCLE = load("cycle")
-_TENANT = load("tenant")
-
-SORTS = ("code", "name", "invoices", "decision", "state", "updated")
-OUTCOMES = ("send", "skip", *REASONS)
-STATES = (*(str(state) for state in DeliveryState), "none")
-
+_SQL = beside(__file__)
 _TROUBLED_SHOWN = 12
-_EXPORT_ROWS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class TenantQuery:
-    """Which of a cycle's tenants are meant.
+class Cycle:
+    """A month's cycle.
 
     Args:
-        search: Words that all occur in code, name, document or addresses.
-        outcome: One of `OUTCOMES`: ``skip`` is any reason.
-        state: One of `STATES`: a delivery of theirs is in it; ``none``: there is no delivery.
+        period: ``YYYY-MM``.
+        closed_at: None as long as it is open.
     """
 
-    search: str = ""
-    outcome: str | None = None
-    state: str | None = None
+    id: int
+    period: str
+    state: str
+    opened_at: datetime.datetime
+    closed_at: datetime.datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A cycle in the list of months.
+
+    Args:
+        total: Of the currency with most invoices; ``currencies`` is how many there are.
+        tenants: Those decided on; ``to_send`` of them get mail.
+        waiting: Deliveries that are neither accepted nor given up.
+        running: Whether a run of the cycle is under way.
+    """
+
+    period: str
+    state: str
+    opened_at: datetime.datetime
+    closed_at: datetime.datetime | None
+    invoices: int
+    total: Decimal
+    currency: str
+    currencies: int
+    tenants: int
+    to_send: int
+    sent: int
+    failed: int
+    in_doubt: int
+    waiting: int
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencySum:
+    """A cycle's standing invoices in one currency."""
+
+    currency: str
+    count: int
+    total: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class UnissuedInvoice:
+    """A lease without an invoice, since its total is not more than nothing; ``lease`` and ``tenant`` are codes."""
+
+    lease: str
+    tenant: str
+    total: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class CycleFigures:
+    """A cycle's counts and sums.
+
+    Args:
+        sums: The currency with most invoices first.
+        decisions: Tenants by outcome: ``send``, which is always there, or the reason.
+        deliveries: By state; every state is there.
+        unissued: By lease.
+        imbalances: Why the cycle does not balance; empty where it does.
+    """
+
+    sums: Sequence[CurrencySum]
+    decisions: Mapping[str, int]
+    deliveries: Mapping[str, int]
+    unissued: Sequence[UnissuedInvoice]
+    imbalances: Sequence[Fault]
+
+    @property
+    def invoices(self) -> int:
+        """Standing invoices, of all currencies."""
+        return sum(each.count for each in self.sums)
+
+    @property
+    def tenants(self) -> int:
+        """Tenants decided on."""
+        return sum(self.decisions.values())
+
+    @property
+    def balanced(self) -> bool:
+        """Whether nothing keeps the cycle from balancing."""
+        return not self.imbalances
+
+
+@dataclass(frozen=True, slots=True)
+class RunOfCycle:
+    """A run that worked for a cycle.
+
+    Args:
+        counts: What it told of itself, stage by stage.
+        is_other: It is none of the monthly DAG: it sent deliveries of the cycle again.
+    """
+
+    id: int
+    dag_id: str
+    dag_run_id: str
+    state: str
+    started_at: datetime.datetime
+    ended_at: datetime.datetime | None
+    settings_version_id: int
+    code_version: str
+    counts: Mapping[str, Any]
+    template_name: str
+    template_number: int
+    is_other: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TroubledDelivery:
+    """A delivery that a person must look at.
+
+    Args:
+        tenant: Its code, beside its ``name``.
+        claimed_by: The task instance that had it last.
+    """
+
+    id: int
+    state: str
+    tenant: str
+    name: str
+    last_reply: str | None
+    reason: str | None
+    claimed_by: str | None
+    attempts: int
+    updated_at: datetime.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,216 +172,100 @@ class Pace:
     per_minute: float | None
 
 
-def list_months(db: Database, *, limit: int = 12, offset: int = 0) -> tuple[list[DictRow], int]:
-    """Cycles with their figures, newest first, and how many there are."""
-    rows = db.execute(_SQL["months"], {"limit": limit, "offset": offset}).fetchall()
-    total = db.execute(_SQL["count_months"]).fetchone()
-    assert total is not None
-    return rows, total["cycles"]
-
-
-def show_cycle(db: Database, period: Period) -> dict[str, Any]:
-    """A cycle's figures, exactly as ``cycle show``, and what its page has on top.
-
-    Returns:
-        ``shown`` (of `report.show_cycle`), ``runs``, ``pace``, ``troubled`` deliveries, ``opened_at``,
-        ``closed_at``.
-
-    Raises:
-        NotFoundError: There is no such cycle.
-    """
-    shown = report.show_cycle(db, period)
-    cycle = _cycle(db, period)
-    which = {"cycle_id": cycle["id"], "limit": _TROUBLED_SHOWN}
-    paced = db.execute(_SQL["transmissions"], which).fetchone()
-    assert paced is not None
-    return {
-        "shown": shown,
-        "opened_at": cycle["opened_at"],
-        "closed_at": cycle["closed_at"],
-        "runs": db.execute(_SQL["runs"], which).fetchall(),
-        "pace": _pace(paced),
-        "troubled": db.execute(_SQL["troubled"], which).fetchall(),
-    }
-
-
-def show_progress(db: Database, period: Period) -> dict[str, Any]:
-    """Few figures that are cheap to ask for again and again while a run goes on; raises `NotFoundError`.
-
-    Returns:
-        ``period``, ``state``, ``running``, and counts: ``invoices``, ``tenants``, ``to_send``, ``sent``,
-        ``failed``, ``in_doubt``, ``waiting``.
-    """
-    row = db.execute(_SQL["progress"], {"period": str(period)}).fetchone()
-    if row is None:
-        raise NotFoundError(f"there is no cycle {period}")
-    keys = ("state", "invoices", "tenants", "to_send", "sent", "failed", "in_doubt", "waiting")
-    return {"period": str(period), "running": row["run_is_open"] or row["moving"] > 0} | {
-        key: row[key] for key in keys
-    }
-
-
-def find_tenants(
-    db: Database,
-    period: Period,
-    which: TenantQuery,
-    *,
-    sort: str = "code",
-    descending: bool = False,
-    limit: int = 25,
-    offset: int = 0,
-) -> tuple[list[DictRow], int]:
-    """One page of a cycle's tenants, and how many fit in all; raises `NotFoundError`.
-
-    Each row has the decision with its ``trace``, and of the delivery that needs most attention ``state``,
-    ``attempts``, ``last_reply``; ``deliveries`` is how many there are, None where there is none.
-    """
-    parameters = {
-        "cycle_id": _cycle(db, period)["id"],
-        "outcome": which.outcome,
-        "state": which.state,
-        "patterns": patterns(which.search),
-        "sort": sort,
-        "descending": descending,
-        "limit": limit,
-    }
-    rows = db.execute(_SQL["cycle_tenants_found"], parameters | {"offset": offset}).fetchall()
-    if not rows and offset:
-        # Past the end: the total is on the rows.
-        first = db.execute(_SQL["cycle_tenants_found"], parameters | {"limit": 1, "offset": 0}).fetchone()
-        return [], first["total"] if first else 0
-    return rows, rows[0]["total"] if rows else 0
-
-
-def all_tenants(db: Database, period: Period, which: TenantQuery) -> Iterator[DictRow]:
-    """Every tenant that fits, by code, as `find_tenants` gives them; raises `NotFoundError`."""
-    offset = 0
-    while True:
-        rows, _ = find_tenants(db, period, which, limit=_EXPORT_ROWS, offset=offset)
-        yield from rows
-        if len(rows) < _EXPORT_ROWS:
-            return
-        offset += _EXPORT_ROWS
-
-
-def show_tenant(db: Database, period: Period, code: str) -> dict[str, Any]:
-    """A tenant in a cycle: decision, earlier decisions, invoices, deliveries with events and attempts.
-
-    Raises:
-        NotFoundError: There is no such cycle or tenant, or nothing of the tenant in the cycle.
-    """
-    cycle = _cycle(db, period)
-    which = {"cycle_id": cycle["id"], "code": code.replace("\0", ""), "id": None}
-    row = db.execute(_SQL["cycle_tenant"], which).fetchone()
-    if row is None:
-        raise NotFoundError(f"there is no tenant {code!r}")
-    which["tenant_id"] = row["tenant_id"]
-    invoices = db.execute(_SQL["invoices_of_cycle_tenant"], which).fetchall()
-    if row["decided_at"] is None and not invoices:
-        raise NotFoundError(f"tenant {code} has no invoice in cycle {period}")
-    return row | {
-        "invoices": invoices,
-        "earlier": db.execute(_SQL["earlier_decisions"], which).fetchall(),
-        "deliveries": _with_history(db, db.execute(_SQL["deliveries_to_show"], which).fetchall()),
-    }
-
-
-def show_delivery(db: Database, delivery_id: int) -> DictRow:
-    """A delivery with its invoices' numbers, events and attempts; raises `NotFoundError`."""
-    rows = db.execute(
-        _SQL["deliveries_to_show"], {"id": min(delivery_id, 2**62), "cycle_id": None, "tenant_id": None}
-    ).fetchall()
-    if not rows:
-        raise NotFoundError(f"there is no delivery {delivery_id}")
-    return _with_history(db, rows)[0]
-
-
-def show_invoice(db: Database, number: str) -> DictRow:
-    """An invoice, what is known of its document, and its deliveries; raises `NotFoundError`."""
-    row = db.execute(_SQL["invoice_by_number"], {"number": number.replace("\0", "")}).fetchone()
-    if row is None:
-        raise NotFoundError(f"there is no invoice {number!r}")
-    return row | {"deliveries": db.execute(_SQL["deliveries_of_invoice"], {"id": row["id"]}).fetchall()}
-
-
-def find_single_invoices(
-    db: Database, search: str = "", *, limit: int = 25, offset: int = 0
-) -> tuple[list[DictRow], int]:
-    """Invoices made outside the monthly job, newest first, and how many fit."""
-    rows = db.execute(
-        _SQL["single_invoices_found"], {"patterns": patterns(search), "limit": limit, "offset": offset}
-    ).fetchall()
-    return rows, rows[0]["total"] if rows else 0
-
-
-def find_other_deliveries(
-    db: Database,
-    search: str = "",
-    *,
-    run_id: int | None = None,
-    owner: str | None = None,
-    limit: int = 25,
-    offset: int = 0,
-) -> tuple[list[DictRow], int]:
-    """Deliveries that were sent again, newest first, and how many fit.
+@dataclass(frozen=True, slots=True)
+class CycleOverview:
+    """A cycle's page above its tenants.
 
     Args:
-        run_id: Those of this run instead.
-        owner: Those that this task instance (``dag/run/task/map index``) had last instead.
+        runs: Newest first.
+        troubled: Newest first, those in doubt before the others; at most twelve.
     """
-    rows = db.execute(
-        _SQL["other_deliveries_found"],
-        {
-            "patterns": patterns(search),
-            "run_id": run_id,
-            "owner": owner,
-            "limit": limit,
-            "offset": offset,
-        },
-    ).fetchall()
-    return rows, rows[0]["total"] if rows else 0
+
+    cycle: Cycle
+    figures: CycleFigures
+    runs: Sequence[RunOfCycle]
+    pace: Pace
+    troubled: Sequence[TroubledDelivery]
 
 
-def run_of(db: Database, dag_id: str, dag_run_id: str) -> DictRow | None:
-    """What a DAG run of Airflow's was for us: its ``id`` and ``period``; None where it was nothing."""
-    return db.execute(
-        _SQL["run_by_dag_run"],
-        {"dag_id": dag_id.replace("\0", ""), "dag_run_id": dag_run_id.replace("\0", "")},
-    ).fetchone()
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Few figures that are cheap to ask for again and again while a run goes on.
+
+    Args:
+        running: Whether there is anything to wait for.
+        to_send: Tenants who get mail.
+        sent: Deliveries, as all that follow.
+    """
+
+    period: str
+    running: bool
+    state: str
+    invoices: int
+    tenants: int
+    to_send: int
+    sent: int
+    failed: int
+    in_doubt: int
+    waiting: int
 
 
-def show_run(db: Database, run_id: int) -> DictRow | None:
-    """A run by its id."""
-    return db.execute(_SQL["run_by_id"], {"id": min(run_id, 2**62)}).fetchone()
+def list_months(db: Database, *, limit: int = 12, offset: int = 0) -> tuple[list[Month], int]:
+    """Cycles with their figures, newest first, and how many there are."""
+    months = fetch_all(db, Month, _SQL["months"], {"limit": limit, "offset": offset})
+    total = db.execute(_SQL["count_months"]).fetchone()
+    assert total is not None
+    return months, total["cycles"]
 
 
-def _pace(row: DictRow) -> Pace:
+def load_cycle(db: Database, period: Period) -> Cycle:
+    """The cycle of ``period``; raises `NotFoundError`."""
+    cycle = fetch_one(db, Cycle, _SQL["cycle_of_period"], {"period": str(period)})
+    if cycle is None:
+        raise NotFoundError("cycle_unknown", period=period)
+    return cycle
+
+
+def cycle_figures(db: Database, cycle: Cycle) -> CycleFigures:
+    """Count and sum what belongs to ``cycle``."""
+    which = {"cycle_id": cycle.id}
+    outcomes = {row["outcome"]: row["tenants"] for row in db.execute(_SQL["decision_counts"], which)}
+    states = {row["state"]: row["deliveries"] for row in db.execute(_SQL["delivery_counts"], which)}
+    return CycleFigures(
+        sums=fetch_all(db, CurrencySum, _SQL["invoice_sums"], which),
+        decisions={"send": 0} | outcomes,
+        deliveries={str(state): states.get(state, 0) for state in DeliveryState},
+        unissued=fetch_all(db, UnissuedInvoice, _SQL["unissued"], which),
+        imbalances=closing.imbalances(db, cycle.id),
+    )
+
+
+def cycle_overview(db: Database, period: Period) -> CycleOverview:
+    """A cycle's figures, the same as ``cycle show`` has, and what its page has on top; raises `NotFoundError`."""
+    cycle = load_cycle(db, period)
+    which = {"cycle_id": cycle.id, "limit": _TROUBLED_SHOWN}
+    return CycleOverview(
+        cycle=cycle,
+        figures=cycle_figures(db, cycle),
+        runs=fetch_all(db, RunOfCycle, _SQL["runs_to_show"], which),
+        pace=_pace(db, cycle),
+        troubled=fetch_all(db, TroubledDelivery, _SQL["troubled"], which),
+    )
+
+
+def show_progress(db: Database, period: Period) -> Progress:
+    """How far a cycle is; raises `NotFoundError`."""
+    progress = fetch_one(db, Progress, _SQL["progress"], {"period": str(period)})
+    if progress is None:
+        raise NotFoundError("cycle_unknown", period=period)
+    return progress
+
+
+def _pace(db: Database, cycle: Cycle) -> Pace:
+    row = db.execute(_SQL["transmissions"], {"cycle_id": cycle.id}).fetchone()
+    assert row is not None
     seconds = 0.0
     if row["first_at"] is not None and row["last_at"] is not None:
         seconds = (row["last_at"] - row["first_at"]) / datetime.timedelta(seconds=1)
     enough = row["accepted"] > 1 and seconds > 0
     return Pace(row["accepted"], seconds, row["accepted"] * 60 / seconds if enough else None)
-
-
-def _cycle(db: Database, period: Period) -> DictRow:
-    row = db.execute(_CYCLE["cycle_of_period"], {"period": str(period)}).fetchone()
-    if row is None:
-        raise NotFoundError(f"there is no cycle {period}")
-    return row
-
-
-def _with_history(db: Database, deliveries: list[DictRow]) -> list[DictRow]:
-    ids = {"ids": [delivery["id"] for delivery in deliveries]}
-    events = _by_delivery(db.execute(_TENANT["events_of_deliveries"], ids))
-    attempts = _by_delivery(db.execute(_TENANT["attempts_of_deliveries"], ids))
-    return [
-        delivery | {"events": events[delivery["id"]], "tries": attempts[delivery["id"]]}
-        for delivery in deliveries
-    ]
-
-
-def _by_delivery(rows: Iterable[DictRow]) -> defaultdict[int, list[DictRow]]:
-    grouped: defaultdict[int, list[DictRow]] = defaultdict(list)
-    for row in rows:
-        grouped[row["delivery_id"]].append(row)
-    return grouped

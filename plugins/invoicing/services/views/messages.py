@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
+from invoicing.db.statements import beside
 from invoicing.domain.errors import NotFoundError
 from invoicing.services.delivery.archive import Archive
 from invoicing.services.delivery.compose import Composer
+from invoicing.services.delivery.ledger import find_delivery
 
-_SQL = load("delivery")
+_SQL = beside(__file__)
+_LARGEST_ID = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +49,24 @@ def build_message(db: Database, archive: Archive, delivery_id: int, *, sender: s
         DocumentDamagedError, RenderFailedError, UnsafeMessageError, InputError: It cannot be built; the
             message says why.
     """
-    row = db.execute(_SQL["delivery"], {"id": min(delivery_id, 2**62)}).fetchone()
-    if row is None:
-        raise NotFoundError(f"there is no delivery {delivery_id}")
+    delivery = find_delivery(db, min(delivery_id, _LARGEST_ID))
+    if delivery is None:
+        raise NotFoundError("delivery_unknown", delivery=delivery_id)
     with ExitStack() as stack:
-        payload = Composer(db, archive, stack, sender).compose(row).payload
+        payload = Composer(archive, stack, sender).compose(db, delivery).payload
     message = email.message_from_bytes(payload, _class=EmailMessage, policy=email.policy.default)
-    attempts = db.execute(_SQL["attempts"], {"id": row["id"]}).fetchall()
-    transmitted = [each["payload_sha256"] for each in attempts if each["payload_sha256"]]
+    transmitted = db.execute(_SQL["last_transmitted"], {"id": delivery_id}).fetchone()
     return BuiltMessage(
         headers=[(name, str(value)) for name, value in message.items() if name.lower() != "content-type"],
         text=_body(message, "plain"),
         html=_body(message, "html"),
         attachments=[part.get_filename() or "" for part in message.iter_attachments()],
         payload=payload,
-        is_as_transmitted=transmitted[-1] == hashlib.sha256(payload).hexdigest() if transmitted else None,
+        is_as_transmitted=(
+            None
+            if transmitted is None
+            else transmitted["payload_sha256"] == hashlib.sha256(payload).hexdigest()
+        ),
     )
 
 

@@ -1,26 +1,19 @@
-"""What a template makes of a tenant's documents before it is saved; and a test message to look at in a mail reader."""
+"""What a template makes of a tenant's documents before it is saved."""
 
 import datetime
 import threading
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from psycopg.rows import DictRow
-
-from invoicing.db import audit
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
-from invoicing.domain.address import problem as address_problem
-from invoicing.domain.address import to_envelope
+from invoicing.db.statements import beside, fetch_one
 from invoicing.domain.errors import InputError, NotFoundError, TemporaryFailureError
 from invoicing.domain.invoice import InvoiceDraft
+from invoicing.domain.lease import Lease
 from invoicing.domain.period import Period
 from invoicing.domain.settings import DEFAULT_SUBJECT, Settings
-from invoicing.mail.message import Attachment, Mailbox, OutgoingMail, build
-from invoicing.mail.transmission import Outcome, Relay
 from invoicing.rendering.assignment import Limits
 from invoicing.rendering.document import InvoiceDocument, Line, MailDocument, Party, Withholding
 from invoicing.rendering.invoice import InvoiceRenderer
@@ -29,14 +22,10 @@ from invoicing.rendering.sample import sample_invoice, sample_mail
 from invoicing.rendering.templates import Template
 from invoicing.services.agency import clock
 from invoicing.services.agency import settings as settings_service
-from invoicing.services.billing import generate
-from invoicing.services.billing import issue as invoices
-from invoicing.services.delivery import documents, select
+from invoicing.services.billing import leases
+from invoicing.services.delivery import documents
 
-_SQL = load("template")
-
-MARK = "[PRUEBA] "
-"""What the subject of a test message starts with."""
+_SQL = beside(__file__)
 
 _MOST_INVOICES = 5
 _MAIL_LIMITS = Limits(seconds=5, memory_bytes=256 * 1024 * 1024, output_bytes=2 * 1024 * 1024)
@@ -69,6 +58,17 @@ class Documents:
     source: Literal["issued", "simulated", "sample"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Tenant:
+    id: int
+    code: str
+    name: str
+    document_type: str
+    document_number: str
+    city: str
+    language: str
+
+
 def gather(
     db: Database, tenant_code: str = "", period: Period | None = None, language: str = ""
 ) -> Documents:
@@ -86,21 +86,21 @@ def gather(
     subject = settings.subject or DEFAULT_SUBJECT
     if not tenant_code:
         return _sample(settings, period, language or "es", subject)
-    tenant = db.execute(_SQL["tenant_to_show"], {"code": tenant_code.replace("\0", "")}).fetchone()
+    tenant = fetch_one(db, _Tenant, _SQL["tenant_to_show"], {"code": tenant_code.replace("\0", "")})
     if tenant is None:
-        raise NotFoundError(f"there is no tenant {tenant_code!r}")
+        raise NotFoundError("tenant_unknown", tenant=tenant_code)
     month = period or Period.containing(clock.today())
-    chosen = language or tenant["language"]
+    chosen = language or tenant.language
     ids = [
         row["id"]
         for row in db.execute(
             _SQL["invoices_to_show"],
-            {"tenant_id": tenant["id"], "period": str(month), "limit": _MOST_INVOICES},
+            {"tenant_id": tenant.id, "period": str(month), "limit": _MOST_INVOICES},
         )
     ]
     found = documents.load_invoices(db, ids) if ids else _simulated(db, tenant, month, settings)
     if not found:
-        raise NoInvoiceError(f"tenant {tenant_code} has no invoice in {month}, and would have none")
+        raise NoInvoiceError("tenant_without_invoice", tenant=tenant_code, period=month)
     shown = [replace(each, language=chosen) if language else each for each in found]
     mail = documents.mail_document(shown, language=chosen, settings=settings)
     return Documents(shown, mail, subject, "issued" if ids else "simulated")
@@ -113,69 +113,9 @@ def render_mail(template: Template, shown: Documents) -> MailContent:
 
 
 def render_invoices(template: Template, shown: Sequence[InvoiceDocument]) -> list[bytes]:
-    """A PDF an invoice; raises `RenderFailedError` or `PreviewsBusyError`."""
+    """One PDF per invoice; raises `RenderFailedError` or `PreviewsBusyError`."""
     with _turn(), InvoiceRenderer(template, _INVOICE_LIMITS) as renderer:
         return [renderer.render(each) for each in shown]
-
-
-def check_recipient(address: str) -> None:
-    """Raise `InputError` where no test can go to ``address``: it takes a single one."""
-    why = address_problem(address) if address else "type the address to send the test to"
-    if why:
-        raise InputError(str(why))
-
-
-def send_test(
-    relay: Relay,
-    content: MailContent,
-    pdfs: Mapping[str, bytes],
-    *,
-    to: str,
-    settings: Settings,
-    sender: str | None,
-) -> Outcome:
-    """Send one message to look at. It is no delivery: the ledger knows nothing of it.
-
-    Args:
-        pdfs: File name to content.
-        sender: The connection's own from-address, for settings that name none.
-
-    Raises:
-        InputError: The address is none, or there is no sender's address.
-        UnsafeMessageError: The message would not say what is meant.
-        RelayUnavailableError: There is no relay to send through.
-    """
-    check_recipient(to)
-    from_address = settings.from_email or sender
-    if not from_address:
-        raise InputError("there is no sender's address: set from_email, or from_email in the connection")
-    payload = build(
-        OutgoingMail(
-            message_id=select.message_id(settings),
-            date=datetime.datetime.now(datetime.UTC),
-            sender=Mailbox(settings.from_name or settings.agency_name, from_address),
-            reply_to=settings.reply_to,
-            to=(to,),
-            cc=(),
-            subject=MARK + content.subject,
-            text=content.text,
-            html=content.html,
-            attachments=tuple(Attachment(name, pdf) for name, pdf in pdfs.items()),
-            delivery_id=f"test-{uuid.uuid4()}",
-        )
-    )
-    return relay.transmit(to_envelope(from_address), [to_envelope(to)], payload, before_payload=lambda: None)
-
-
-def record_test(db: Database, template: str, to: str, outcome: Outcome, *, actor: str) -> None:
-    """Keep in the audit who had a test sent where."""
-    audit.record(
-        db,
-        actor=actor,
-        action="template_test_sent",
-        subject=f"template {template}",
-        details={"to": to, "verdict": outcome.verdict, "code": outcome.code, "reply": outcome.reply},
-    )
 
 
 def _sample(settings: Settings, period: Period | None, language: str, subject: str) -> Documents:
@@ -188,49 +128,39 @@ def _sample(settings: Settings, period: Period | None, language: str, subject: s
     return Documents([invoice], mail, subject, "sample")
 
 
-def _simulated(db: Database, tenant: DictRow, period: Period, settings: Settings) -> list[InvoiceDocument]:
+def _simulated(db: Database, tenant: _Tenant, period: Period, settings: Settings) -> list[InvoiceDocument]:
     """The invoices that the month's run would issue, unnumbered; nothing is written."""
-    leases = db.execute(
-        _SQL["leases_to_show"],
-        {
-            "tenant_id": tenant["id"],
-            "first_day": period.first_day,
-            "last_day": period.last_day,
-            "limit": _MOST_INVOICES,
-        },
-    ).fetchall()
-    charges = invoices.charges_due(db, [row["id"] for row in leases], period)
-    taxes = invoices.tax_table(db, period.first_day)
+    taxes = leases.tax_table(db, period.first_day)
     made = []
-    for position, row in enumerate(leases, start=1):
-        withheld = {**row, "withholding_agent": tenant["withholding_agent"]}
-        draft = generate.draft_lease(withheld, charges.get(row["id"], []), period, taxes)
+    found = leases.leases_of_tenant(db, tenant.id, period, most=_MOST_INVOICES)
+    for position, lease in enumerate(found, start=1):
+        draft = leases.draft_lease(lease, period, taxes)
         if draft is not None and draft.total > 0:
             number = f"{settings.invoice_prefix}{'0' * 3}{position}"
-            made.append(_document(number, row, draft, tenant, period, settings))
+            made.append(_document(number, lease.terms, draft, tenant, period, settings))
     return made
 
 
 def _document(
-    number: str, lease: DictRow, draft: InvoiceDraft, tenant: DictRow, period: Period, settings: Settings
+    number: str, lease: Lease, draft: InvoiceDraft, tenant: _Tenant, period: Period, settings: Settings
 ) -> InvoiceDocument:
     issued_on = clock.today()
     return InvoiceDocument(
         number=number,
-        language=tenant["language"],
+        language=tenant.language,
         agency=documents.agency_of(settings),
         tenant=Party(
-            tenant["code"],
-            tenant["name"],
-            tenant["document_type"],
-            tenant["document_number"],
-            tenant["city"],
-            tenant["language"],
+            tenant.code,
+            tenant.name,
+            tenant.document_type,
+            tenant.document_number,
+            tenant.city,
+            tenant.language,
         ),
-        lease_code=lease["code"],
-        property=lease["property"],
-        property_city=lease["city"],
-        use=lease["use"],
+        lease_code=lease.code,
+        property=lease.property,
+        property_city=lease.city,
+        use=lease.use,
         period=period,
         lines=tuple(
             Line(
@@ -260,7 +190,7 @@ def _document(
 @contextmanager
 def _turn() -> Iterator[None]:
     if not _AT_ONCE.acquire(timeout=_PATIENCE_SECONDS):
-        raise PreviewsBusyError("other previews are being made: try again in a moment")
+        raise PreviewsBusyError("previews_busy")
     try:
         yield
     finally:

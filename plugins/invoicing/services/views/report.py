@@ -1,56 +1,52 @@
-"""What a cycle, its tenants, invoices and deliveries look like now: the JSON of contract section 1."""
+"""What a cycle, its tenants, invoices and deliveries look like now: the JSON of docs/contract.md, section 1."""
 
 from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
-from psycopg.rows import DictRow
-
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
+from invoicing.db.statements import beside
 from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
-from invoicing.services.billing import runs as cycles
+from invoicing.services.views.cycles import Cycle, cycle_figures, load_cycle
 
-_CYCLE = load("cycle")
+_SQL = beside(__file__)
 
 Json = dict[str, Any]
 
 
-def show_cycle(db: Database, period: Period) -> Json:
+def cycle_report(db: Database, period: Period) -> Json:
     """Counts and sums of a cycle (``cycle show``); raises `NotFoundError`."""
     cycle = _cycle(db, period)
+    figures = cycle_figures(db, cycle)
     sums = [
-        {"count": row["count"], "total": money(row["total"]), "currency": row["currency"]}
-        for row in db.execute(_CYCLE["invoice_sums"], {"cycle_id": cycle["id"]})
+        {"count": each.count, "total": money(each.total), "currency": each.currency} for each in figures.sums
     ]
-    decisions = {"send": 0} | {
-        row["outcome"]: row["tenants"]
-        for row in db.execute(_CYCLE["decision_counts"], {"cycle_id": cycle["id"]})
-    }
-    states = {
-        row["state"]: row["deliveries"]
-        for row in db.execute(_CYCLE["delivery_counts"], {"cycle_id": cycle["id"]})
-    }
-    unissued = db.execute(_CYCLE["unissued"], {"cycle_id": cycle["id"]}).fetchall()
-    faults = cycles.imbalances(db, cycle["id"])
     return {
-        "period": str(period),
-        "state": cycle["state"],
+        "period": cycle.period,
+        "state": cycle.state,
         # Of the currency with most invoices; `by_currency` has them all.
         "invoices": {
-            "count": sum(each["count"] for each in sums),
+            "count": figures.invoices,
             "total": sums[0]["total"] if sums else "0",
             "currency": sums[0]["currency"] if sums else "COP",
             "by_currency": sums,
         },
-        "unissued": [{**row, "total": money(row["total"])} for row in unissued],
-        "tenants": sum(decisions.values()),
-        "decisions": decisions,
-        "deliveries": {str(state): states.get(state, 0) for state in DeliveryState},
-        "balanced": not faults,
-        "imbalances": faults,
+        "unissued": [
+            {
+                "lease": each.lease,
+                "tenant": each.tenant,
+                "total": money(each.total),
+                "currency": each.currency,
+            }
+            for each in figures.unissued
+        ],
+        "tenants": figures.tenants,
+        "decisions": dict(figures.decisions),
+        "deliveries": dict(figures.deliveries),
+        "balanced": figures.balanced,
+        "imbalances": [str(fault) for fault in figures.imbalances],
         "runs": [
             {
                 "dag_run_id": row["dag_run_id"],
@@ -62,19 +58,18 @@ def show_cycle(db: Database, period: Period) -> Json:
                 "code_version": row["code_version"],
                 "counts": row["counts"],
             }
-            for row in db.execute(_CYCLE["runs_of_cycle"], {"cycle_id": cycle["id"]})
+            for row in db.execute(_SQL["runs_of_cycle"], {"cycle_id": cycle.id})
         ],
     }
 
 
 def cycle_tenants(db: Database, period: Period) -> list[Json]:
-    """One row a tenant with invoices: its decision with the trace, and its delivery (``cycle tenants``)."""
+    """One row per tenant with invoices: its decision with the trace, and its delivery (``cycle tenants``)."""
     cycle = _cycle(db, period)
     deliveries: defaultdict[str, list[Json]] = defaultdict(list)
     for delivery in list_deliveries(db, period=period):
         if delivery["in_cycle"]:
             deliveries[delivery["tenant"]].append(delivery)
-    rows = db.execute(load("decision")["decisions_of_cycle"], {"cycle_id": cycle["id"]})
     return [
         {
             "tenant": row["tenant"],
@@ -86,12 +81,12 @@ def cycle_tenants(db: Database, period: Period) -> list[Json]:
             "delivery": _principal(deliveries[row["tenant"]]),
             "deliveries": [_brief(each) for each in deliveries[row["tenant"]]],
         }
-        for row in rows
+        for row in db.execute(_SQL["decisions_of_cycle"], {"cycle_id": cycle.id})
     ]
 
 
 def cycle_invoices(db: Database, period: Period) -> list[Json]:
-    """One row an invoice of the monthly job (``cycle invoices``)."""
+    """One row per invoice of the monthly job (``cycle invoices``)."""
     cycle = _cycle(db, period)
     keys = ("number", "lease", "tenant", "period")
     return [
@@ -103,21 +98,19 @@ def cycle_invoices(db: Database, period: Period) -> list[Json]:
             "due_on": row["due_on"].isoformat(),
             "state": row["state"],
         }
-        for row in db.execute(load("invoice")["invoices_of_cycle"], {"cycle_id": cycle["id"]})
+        for row in db.execute(_SQL["invoices_of_cycle"], {"cycle_id": cycle.id})
     ]
 
 
 def list_deliveries(db: Database, *, period: Period | None = None, state: str | None = None) -> list[Json]:
-    """One row a delivery (``deliveries list``).
+    """One row per delivery (``deliveries list``).
 
     Raises:
         InputError: There is no such state.
     """
     if state is not None and state not in list(DeliveryState):
-        raise InputError(f"there is no delivery state {state!r}; known are {', '.join(DeliveryState)}")
-    rows = db.execute(
-        load("delivery")["deliveries"], {"period": str(period) if period else None, "state": state}
-    )
+        raise InputError("delivery_state_unknown", state=state, known=", ".join(DeliveryState))
+    rows = db.execute(_SQL["deliveries"], {"period": str(period) if period else None, "state": state})
     return [
         {
             "id": row["id"],
@@ -148,11 +141,11 @@ def money(amount: Decimal) -> str:
     return f"{amount:f}"
 
 
-def _cycle(db: Database, period: Period) -> DictRow:
-    row = db.execute(_CYCLE["cycle_of_period"], {"period": str(period)}).fetchone()
-    if row is None:
-        raise NotFoundError(f"there is no cycle {period} yet: bin/invoicing run --period {period} makes it")
-    return row
+def _cycle(db: Database, period: Period) -> Cycle:
+    try:
+        return load_cycle(db, period)
+    except NotFoundError:
+        raise NotFoundError("cycle_not_opened", period=period) from None
 
 
 def _principal(deliveries: list[Json]) -> Json | None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import load
+from invoicing.db.statements import beside
 from invoicing.domain.settings import Settings
 
-_SQL = load("settings_history")
+_SQL = beside(__file__)
 _NEWEST = 2**62
 
 

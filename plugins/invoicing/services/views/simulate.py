@@ -4,8 +4,7 @@ from typing import Any
 
 from invoicing.db.connection import Database
 from invoicing.domain.period import Period
-from invoicing.services.billing import count, generate
-from invoicing.services.billing import runs as cycles
+from invoicing.services.billing import count, generate, runs
 from invoicing.services.delivery import select
 from invoicing.services.views import report
 
@@ -17,10 +16,11 @@ def simulate(db: Database, period: Period) -> dict[str, Any]:
     number is taken, nothing is sent. Numbers and ids in the answer are what they would be.
 
     Returns:
-        ``tenants`` as in ``cycle tenants``, ``invoices_detail`` as in ``cycle invoices``.
+        ``period``, ``tenants`` as in ``cycle tenants``, ``invoices_detail`` as in ``cycle invoices``, and ``unissued``:
+        codes of the leases that would have no invoice, at most 50.
     """
     with db.transaction(force_rollback=True):
-        run_id = cycles.open_run(db, dag_id="simulation", dag_run_id=f"simulation {period}", period=period)
+        run_id = runs.open_run(db, dag_id="simulation", dag_run_id=f"simulation {period}", period=period)
         generated = generate.generate_invoices(db, run_id)
         count.count_invoices(db, run_id)
         select.select_recipients(db, run_id)

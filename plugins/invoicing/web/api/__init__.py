@@ -1,1 +1,14 @@
-"""The JSON API: thin, over the services that the pages and the command line use."""
+"""The JSON API, a module per noun: thin, over the services that the pages and the command line use."""
+
+from invoicing.web.api import cycles, deliveries, invoices, openapi, problems, settings, templates, tenants
+
+ROUTERS = (
+    settings.router,
+    tenants.router,
+    cycles.router,
+    invoices.router,
+    deliveries.router,
+    templates.router,
+    problems.router,
+    openapi.router,
+)

@@ -11,7 +11,7 @@ from invoicing.rendering.mail import MailRenderer
 from invoicing.rendering.sample import sample_mail
 from invoicing.rendering.templates import INVOICE_CSS, INVOICE_HTML, MAIL_HTML, MAIL_TEXT, Template
 from invoicing.rendering.validation import validate_subject
-from invoicing.services.agency.settings import current_template
+from invoicing.services.agency.templates import current_template
 from invoicing.words.failures import tell_both
 
 _LIMITS = Limits(seconds=3, memory_bytes=128 * 1024 * 1024, output_bytes=64 * 1024)

@@ -7,8 +7,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from invoicing.rendering.templates import PARTS
-from invoicing.services.agency import templates
-from invoicing.services.agency.settings import TemplateVersion
+from invoicing.services.agency import template_editing, templates
+from invoicing.services.agency.templates import TemplateVersion
+from invoicing.services.views.templates import list_templates, versions_of
+from invoicing.web.api.problem import STALE
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.i18n import Translator
@@ -107,14 +109,14 @@ def get_templates(db: DatabaseDep) -> list[dict[str, Any]]:
             "created_at": each.created_at,
             "in_use": each.in_use,
         }
-        for each in templates.list_templates(db)
+        for each in list_templates(db)
     ]
 
 
 @router.post("/templates", status_code=201)
 def post_template(db: DatabaseDep, visitor: VisitorDep, new: NewTemplate) -> TemplateAnswer:
     """Make a template out of another one."""
-    return _answer(templates.create_template(db, new.name, new.source, actor=visitor.actor))
+    return _answer(template_editing.create_template(db, new.name, new.source, actor=visitor.actor))
 
 
 @router.get("/templates/{name}")
@@ -123,11 +125,11 @@ def get_template(db: DatabaseDep, name: str) -> TemplateAnswer:
     return _answer(templates.show_template(db, name))
 
 
-@router.put("/templates/{name}")
+@router.put("/templates/{name}", responses=STALE)
 def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersion) -> TemplateAnswer:
     """Save a new version; no change makes none."""
     return _answer(
-        templates.save_template(
+        template_editing.save_template(
             db, name, new.parts.by_name(), seen_version=new.seen_version, actor=visitor.actor
         )
     )
@@ -137,7 +139,7 @@ def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersio
 def post_check(db: DatabaseDep, name: str, draft: Draft) -> CheckAnswer:
     """What is wrong with a text, by part and line. Changes nothing; takes about a second."""
     t = Translator(draft.language)
-    found = templates.check_parts(draft.parts.by_name(), templates.show_template(db, name))
+    found = template_editing.check_parts(draft.parts.by_name(), templates.show_template(db, name))
     return CheckAnswer(
         problems=[
             ProblemAnswer(
@@ -159,7 +161,7 @@ def get_versions(db: DatabaseDep, name: str) -> list[dict[str, Any]]:
             "created_at": each.created_at,
             "cycles": list(each.periods),
         }
-        for each in templates.versions_of(db, name)
+        for each in versions_of(db, name)
     ]
 
 
@@ -169,13 +171,15 @@ def get_version(db: DatabaseDep, name: str, version: int) -> TemplateAnswer:
     return _answer(templates.show_version(db, name, version))
 
 
-@router.post("/templates/{name}/versions/{version}/restore")
+@router.post("/templates/{name}/versions/{version}/restore", responses=STALE)
 def post_restore(
     db: DatabaseDep, visitor: VisitorDep, name: str, version: int, order: Restoration
 ) -> TemplateAnswer:
     """Save an earlier version's text as the newest."""
     return _answer(
-        templates.restore_version(db, name, version, seen_version=order.seen_version, actor=visitor.actor)
+        template_editing.restore_version(
+            db, name, version, seen_version=order.seen_version, actor=visitor.actor
+        )
     )
 
 

@@ -1,8 +1,9 @@
 """The chart of the months: where its bars stand. How they look is the style sheet's business."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from invoicing.services.views.cycles import Month
 
 WIDTH, HEIGHT = 1120, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 12, 30
@@ -42,9 +43,9 @@ class Chart:
     lines: Sequence[tuple[float, int]]
 
 
-def months_chart(months: Sequence[Mapping[str, Any]]) -> Chart:
+def months_chart(months: Sequence[Month]) -> Chart:
     """Lay out ``months`` (newest first, as the list has them), oldest on the left."""
-    stacks = [(str(month["period"]), _layers(month)) for month in reversed(months)]
+    stacks = [(month.period, _layers(month)) for month in reversed(months)]
     step, top = _scale(max((sum(layers.values()) for _, layers in stacks), default=0))
     ground = HEIGHT - _BOTTOM
     unit = (ground - _TOP) / top
@@ -76,12 +77,12 @@ def months_chart(months: Sequence[Mapping[str, Any]]) -> Chart:
     return Chart(WIDTH, HEIGHT, ground, columns, lines)
 
 
-def _layers(month: Mapping[str, Any]) -> dict[str, int]:
+def _layers(month: Month) -> dict[str, int]:
     return {
-        "sent": int(month["sent"]),
-        "waiting": int(month["waiting"]),
-        "trouble": int(month["failed"]) + int(month["in_doubt"]),
-        "skipped": int(month["tenants"]) - int(month["to_send"]),
+        "sent": month.sent,
+        "waiting": month.waiting,
+        "trouble": month.failed + month.in_doubt,
+        "skipped": month.tenants - month.to_send,
     }
 
 

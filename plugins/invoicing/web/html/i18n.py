@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from invoicing.words import Language, Text, choose
+from invoicing.words.failures import Failure, tell
 from invoicing.words.ledger import REASONS, STATES, VERDICTS
 
 COOKIE = "invoicing_language"
@@ -36,6 +37,10 @@ class Translator:
     def verdict(self, verdict: str | None) -> str:
         """What one attempt came to, in words; None where it is not known: the worker died."""
         return self(*VERDICTS.get(verdict or "", (verdict or "Desconocido", verdict or "Unknown")))
+
+    def failure(self, failure: Failure) -> str:
+        """What is wrong, in words."""
+        return tell(failure, self.language)
 
     def state(self, state: str) -> str:
         """A state of a delivery, cycle, run or invoice, in words."""

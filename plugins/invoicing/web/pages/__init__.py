@@ -1,1 +1,27 @@
 """The pages, a module each."""
+
+from invoicing.web.pages import (
+    automation,
+    cycles,
+    deliveries,
+    invoices,
+    runs,
+    template_editor,
+    template_preview,
+    template_trial,
+    templates,
+    tenants,
+)
+
+ROUTERS = (
+    automation.router,
+    cycles.router,
+    deliveries.router,
+    invoices.router,
+    runs.router,
+    templates.router,
+    template_editor.router,
+    template_preview.router,
+    template_trial.router,
+    tenants.router,
+)

@@ -6,21 +6,18 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from invoicing.domain.errors import InputError
+from invoicing.domain.errors import InputError, StaleEditError
 from invoicing.domain.settings import Settings
 from invoicing.rendering.sample import variables
 from invoicing.rendering.templates import SUBJECT
-from invoicing.services.agency.settings import (
-    change_settings,
-    current_settings,
-    settings_version,
-    template_names,
-)
+from invoicing.services.agency.logo import LogoError, logo_uri
+from invoicing.services.agency.settings import change_settings, current_settings, settings_version
+from invoicing.services.agency.templates import template_names
 from invoicing.services.views.settings_history import differences, settings_changes
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
-from invoicing.web.html.settings_form import LogoError, find_problems, logo_uri
+from invoicing.web.html.settings_form import find_problems
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
 from invoicing.words.failures import tell_both
@@ -60,7 +57,7 @@ def save(
     try:
         typed["agency_logo"] = _logo(submitted, before.settings)
     except LogoError as error:
-        logo_problem["agency_logo"] = error.text
+        logo_problem["agency_logo"] = tell_both(error)
         typed["agency_logo"] = submitted["agency_logo"]
     if seen != before.id:
         return _form(request, db, pages, typed, seen=before.id, status=409, overtaken_since=seen)
@@ -70,10 +67,10 @@ def save(
         return _form(request, db, pages, typed, seen=seen, status=422, problems=problems)
     try:
         after = change_settings(db, typed, actor=visitor.actor, seen_version=seen)
-    except InputError as error:
+    except StaleEditError:
         now = current_settings(db)
-        if now.id != seen:
-            return _form(request, db, pages, typed, seen=now.id, status=409, overtaken_since=seen)
+        return _form(request, db, pages, typed, seen=now.id, status=409, overtaken_since=seen)
+    except InputError as error:
         return _form(request, db, pages, typed, seen=seen, status=422, problems={"": tell_both(error)})
     return see_other(request, f"/automation?saved={'same' if after.id == before.id else after.id}")
 

@@ -2,7 +2,6 @@
 
 import datetime
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Any
 
 from babel.dates import format_date
@@ -12,8 +11,18 @@ from starlette.responses import Response
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
 from invoicing.rendering.formats import LOCALES
-from invoicing.services.views import cycles as cycle_pages
-from invoicing.services.views.cycles import OUTCOMES, SORTS, STATES, TenantQuery
+from invoicing.services.views import deliveries, invoices, runs
+from invoicing.services.views.cycle_tenants import (
+    OUTCOMES,
+    SORTS,
+    STATES,
+    CycleTenantQuery,
+    all_cycle_tenants,
+    cycle_tenant,
+    find_cycle_tenants,
+)
+from invoicing.services.views.cycles import cycle_overview, list_months, show_progress
+from invoicing.services.views.runs import RunShown
 from invoicing.web.database import DatabaseDep
 from invoicing.web.html.chart import months_chart
 from invoicing.web.html.i18n import TranslatorDep
@@ -33,7 +42,7 @@ def show_months(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """The months as a chart and as a table."""
     asked = request.query_params.get("page", "1")
     page = max(1, int(asked)) if asked.isascii() and asked.isdecimal() and len(asked) < 6 else 1
-    months, total = cycle_pages.list_months(db, limit=_MONTHS_A_PAGE, offset=(page - 1) * _MONTHS_A_PAGE)
+    months, total = list_months(db, limit=_MONTHS_A_PAGE, offset=(page - 1) * _MONTHS_A_PAGE)
     return pages.respond(
         request,
         "cycles.html",
@@ -56,29 +65,31 @@ def show_singles(request: Request, db: DatabaseDep, pages: PagesDep) -> Response
         sorts=("newest",),
         filters={
             "kind": ("invoices", "resends"),
-            "run": () if run is None else (str(run["id"]),),
+            "run": () if run is None else (str(run.id),),
             "task": (task,) if task else (),
         },
     )
     if run is not None or task or query.filters.get("kind") == "resends":
-        rows, total = cycle_pages.find_other_deliveries(
+        kind = "resends"
+        resent, total = deliveries.find_other_deliveries(
             db,
             query.search,
-            run_id=run["id"] if run else None,
+            run_id=run.id if run else None,
             owner=task or None,
             limit=query.size,
             offset=query.offset,
         )
-        kind = "resends"
+        table = TablePage(query, resent, total)
     else:
-        rows, total = cycle_pages.find_single_invoices(
+        kind = "invoices"
+        singles, total = invoices.find_single_invoices(
             db, query.search, limit=query.size, offset=query.offset
         )
-        kind = "invoices"
+        table = TablePage(query, singles, total)
     return pages.respond(
         request,
         "cycles_singles.html",
-        table=TablePage(query, rows, total),
+        table=table,
         kind=kind,
         run=run,
         task=task,
@@ -87,11 +98,11 @@ def show_singles(request: Request, db: DatabaseDep, pages: PagesDep) -> Response
 
 
 @router.get("/{period}")
-def show_cycle(request: Request, db: DatabaseDep, pages: PagesDep, period: str) -> Response:
+def show(request: Request, db: DatabaseDep, pages: PagesDep, period: str) -> Response:
     """A month: the figures, what needs a person, the runs, the tenants."""
     month = Period.parse(period)
     query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
-    rows, total = cycle_pages.find_tenants(
+    rows, total = find_cycle_tenants(
         db,
         month,
         _tenants_of(query),
@@ -121,7 +132,7 @@ def export_tenants(request: Request, db: DatabaseDep, t: TranslatorDep, period: 
     """The month's tenants that fit, as a table for spreadsheet programs."""
     month = Period.parse(period)
     query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
-    found = list(cycle_pages.all_tenants(db, month, _tenants_of(query)))
+    found = list(all_cycle_tenants(db, month, _tenants_of(query)))
     head = [
         t(*text)
         for text in (
@@ -144,29 +155,28 @@ def export_tenants(request: Request, db: DatabaseDep, t: TranslatorDep, period: 
 
     def lines() -> Iterator[tuple[Any, ...]]:
         for row in found:
-            sent = row["delivery_id"] is not None
             yield (
-                row["tenant"],
-                row["name"],
-                row["invoices"],
-                t("sin correo", "no mail") if row["reason"] else t("con correo", "mail"),
-                row["reason"],
-                t.text(explain(row["trace"], row["reason"])),
-                row["delivery_id"],
-                t.state(row["state"]) if sent else "",
-                row["attempts"],
-                row["last_reply"],
-                "; ".join(row["to_addresses"] or ()),
-                "; ".join(row["cc_addresses"] or ()),
-                row["message_id"],
-                row["updated_at"].isoformat(timespec="seconds") if sent else "",
+                row.tenant,
+                row.name,
+                row.invoices,
+                t("sin correo", "no mail") if row.reason else t("con correo", "mail"),
+                row.reason,
+                t.text(explain(row.trace, row.reason)),
+                row.delivery_id,
+                t.state(row.state) if row.state else "",
+                row.attempts,
+                row.last_reply,
+                "; ".join(row.to_addresses or ()),
+                "; ".join(row.cc_addresses or ()),
+                row.message_id,
+                row.updated_at.isoformat(timespec="seconds") if row.updated_at else "",
             )
 
     return csv_response(f"{t('ciclo', 'cycle')}-{month}.csv", head, lines())
 
 
 @router.get("/{period}/tenants/{code}")
-def show_tenant(request: Request, db: DatabaseDep, pages: PagesDep, period: str, code: str) -> Response:
+def show_cycle_tenant(request: Request, db: DatabaseDep, pages: PagesDep, period: str, code: str) -> Response:
     """A tenant in a month: the decision rule by rule, and every delivery with all that happened to it."""
     month = Period.parse(period)
     return tenant_page(request, db, pages, month, code)
@@ -181,48 +191,41 @@ def tenant_page(
     status: int = 200,
     **context: Any,
 ) -> Response:
-    """The page of `show_tenant`; ``context`` has what became of an action that was asked for on it."""
-    tenant = cycle_pages.show_tenant(db, month, code)
+    """The page of `show_cycle_tenant`; ``context`` has what became of an action that was asked for on it."""
+    tenant = cycle_tenant(db, month, code)
     return pages.respond(
         request,
         "cycle_tenant.html",
         status,
         period=str(month),
         tenant=tenant,
-        steps=steps(tenant["trace"] or ()),
+        steps=steps(tenant.trace or ()),
         explain=explain,
         **{"acted": request.query_params.get("done", ""), "problem": None, **context},
     )
 
 
 def _overview(db: DatabaseDep, month: Period) -> dict[str, Any]:
-    cycle = cycle_pages.show_cycle(db, month)
-    progress = cycle_pages.show_progress(db, month)
     return {
         "period": str(month),
-        "cycle": cycle,
-        "shown": cycle["shown"],
-        "progress": progress,
+        "overview": cycle_overview(db, month),
+        "progress": show_progress(db, month),
         "duration": _duration,
-        "decimal": Decimal,
         "now": datetime.datetime.now(datetime.UTC),
     }
 
 
-def _tenants_of(query: TableQuery) -> TenantQuery:
-    return TenantQuery(query.search, query.filters.get("outcome"), query.filters.get("state"))
+def _tenants_of(query: TableQuery) -> CycleTenantQuery:
+    return CycleTenantQuery(query.search, query.filters.get("outcome"), query.filters.get("state"))
 
 
-def _run(db: DatabaseDep, text: str) -> Mapping[str, Any] | None:
+def _run(db: DatabaseDep, text: str) -> RunShown | None:
     if not text:
         return None
-    run = (
-        cycle_pages.show_run(db, int(text))
-        if text.isascii() and text.isdecimal() and len(text) < 19
-        else None
-    )
+    is_id = text.isascii() and text.isdecimal() and len(text) < 19
+    run = runs.show_run(db, int(text)) if is_id else None
     if run is None:
-        raise NotFoundError(f"there is no run {text[:40]!r}")
+        raise NotFoundError("run_unknown", run=text[:40])
     return run
 
 

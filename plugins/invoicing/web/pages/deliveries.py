@@ -1,6 +1,6 @@
-"""Deliveries and invoices one by one: the message as sent, the document as kept, and what a person decides."""
+"""Deliveries one by one: what happened, the message as sent, and what a person decides."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -9,102 +9,119 @@ from starlette.responses import Response
 
 from invoicing.domain.errors import InputError, InvoicingError, NotFoundError
 from invoicing.domain.period import Period
-from invoicing.rendering.errors import RenderFailedError
-from invoicing.rendering.pictures import draw_pages
-from invoicing.services.delivery import documents, resolution
-from invoicing.services.delivery.documents import DocumentDamagedError, KeptDocument
-from invoicing.services.views import cycles as cycle_pages
+from invoicing.services.delivery import resolution
+from invoicing.services.views.deliveries import show_delivery
 from invoicing.services.views.messages import BuiltMessage, build_message
 from invoicing.web.announcement import announce
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import SubmittedDep, see_other
-from invoicing.web.html.frames import html_frame, pdf_response, pictures_frame, problem_frame, text_frame
+from invoicing.web.html.frames import html_frame, problem_frame, text_frame
 from invoicing.web.html.i18n import TranslatorDep
 from invoicing.web.html.templating import PagesDep
 from invoicing.web.pages.cycles import tenant_page
 from invoicing.words import Text
 
-router = APIRouter()
+router = APIRouter(prefix="/deliveries")
 
-_PAGES_SHOWN = 6
-NO_REASON: Text = (
+_NO_REASON: Text = (
     "Escriba el motivo: queda con lo que usted decide.",
     "Give a reason: it is kept with what you decide.",
 )
+_NO_VERDICT: Text = ("Elija qué fue de él.", "Choose what became of it.")
 
 
-@router.get("/deliveries/{delivery_id}")
-def show_delivery(request: Request, db: DatabaseDep, pages: PagesDep, delivery_id: int) -> Response:
+@dataclass(frozen=True, slots=True)
+class RefusedAction:
+    """What was asked for on a delivery's page and cannot be done.
+
+    Args:
+        action: ``resend`` or ``resolve``.
+        back: The page that the form was on: ``cycle`` or ``delivery``.
+        reason: As typed, like ``verdict``, which is empty for a resend.
+        text: What is wrong with it.
+    """
+
+    delivery: int
+    action: str
+    back: str
+    reason: str
+    text: str
+    verdict: str = ""
+
+
+@router.get("/{delivery_id}")
+def show(request: Request, db: DatabaseDep, pages: PagesDep, delivery_id: int) -> Response:
     """A delivery with all that happened to it."""
     return _page(request, db, pages, delivery_id)
 
 
-@router.post("/deliveries/{delivery_id}/resend")
+@router.post("/{delivery_id}/resend")
 def resend(
     request: Request,
     db: DatabaseDep,
     pages: PagesDep,
     visitor: VisitorDep,
+    t: TranslatorDep,
     submitted: SubmittedDep,
     delivery_id: int,
 ) -> Response:
     """Send the same invoices again; what failed is taken up as it is."""
-    reason = submitted["reason"]
+    reason, back = submitted["reason"], submitted["back"]
+
+    def refused(text: str) -> Response:
+        return _refused(request, db, pages, RefusedAction(delivery_id, "resend", back, reason, text))
+
     if not reason.strip():
-        return _refused(request, db, pages, delivery_id, submitted["back"], "resend", reason, NO_REASON)
+        return refused(t.text(_NO_REASON))
     try:
         made = resolution.resend(db, [delivery_id], reason=reason, actor=visitor.actor)
     except NotFoundError:
         raise
     except InputError as error:
-        return _refused(
-            request, db, pages, delivery_id, submitted["back"], "resend", reason, (str(error), str(error))
-        )
+        return refused(error.in_words(t.language))
     told = announce(request)
-    return _back(request, db, made[0], submitted["back"], "resent" if told else "resent-untold")
+    return _back(request, db, made[0], back, "resent" if told else "resent-untold")
 
 
-@router.post("/deliveries/{delivery_id}/resolve")
+@router.post("/{delivery_id}/resolve")
 def resolve(
     request: Request,
     db: DatabaseDep,
     pages: PagesDep,
     visitor: VisitorDep,
+    t: TranslatorDep,
     submitted: SubmittedDep,
     delivery_id: int,
 ) -> Response:
     """Settle a delivery that is in doubt."""
-    reason, verdict = submitted["reason"], submitted["as"]
-    problem: Text | None = None
+    reason, verdict, back = submitted["reason"], submitted["as"], submitted["back"]
+
+    def refused(text: str) -> Response:
+        action = RefusedAction(delivery_id, "resolve", back, reason, text, verdict)
+        return _refused(request, db, pages, action)
+
     if not reason.strip():
-        problem = NO_REASON
-    elif not verdict:
-        problem = ("Elija qué fue de él.", "Choose what became of it.")
-    else:
-        try:
-            resolution.resolve(db, delivery_id, verdict, reason=reason, actor=visitor.actor)
-        except NotFoundError:
-            raise
-        except InputError as error:
-            problem = (str(error), str(error))
-    if problem:
-        return _refused(
-            request, db, pages, delivery_id, submitted["back"], "resolve", reason, problem, verdict
-        )
+        return refused(t.text(_NO_REASON))
+    if not verdict:
+        return refused(t.text(_NO_VERDICT))
+    try:
+        resolution.resolve(db, delivery_id, verdict, reason=reason, actor=visitor.actor)
+    except NotFoundError:
+        raise
+    except InputError as error:
+        return refused(error.in_words(t.language))
     told = verdict != "retry" or announce(request)
-    return _back(request, db, delivery_id, submitted["back"], "resolved" if told else "resolved-untold")
+    return _back(request, db, delivery_id, back, "resolved" if told else "resolved-untold")
 
 
-@router.get("/deliveries/{delivery_id}/message")
+@router.get("/{delivery_id}/message")
 def show_message(request: Request, db: DatabaseDep, pages: PagesDep, delivery_id: int) -> Response:
     """The page around the message; the message itself is in a frame."""
-    return pages.respond(
-        request, "delivery_message.html", delivery=cycle_pages.show_delivery(db, delivery_id)
-    )
+    return pages.respond(request, "delivery_message.html", delivery=show_delivery(db, delivery_id))
 
 
-@router.get("/deliveries/{delivery_id}/message.html")
+@router.get("/{delivery_id}/message.html")
 def frame_message(
     request: Request, db: DatabaseDep, pages: PagesDep, t: TranslatorDep, delivery_id: int
 ) -> Response:
@@ -115,7 +132,7 @@ def frame_message(
     return html_frame(built.html)
 
 
-@router.get("/deliveries/{delivery_id}/message.txt")
+@router.get("/{delivery_id}/message.txt")
 def frame_message_text(
     request: Request, db: DatabaseDep, pages: PagesDep, t: TranslatorDep, delivery_id: int
 ) -> Response:
@@ -139,7 +156,7 @@ def frame_message_text(
     return text_frame(pages, request, f"{head}\n\n{built.text}\n{attached}", lead)
 
 
-@router.get("/deliveries/{delivery_id}/message.eml")
+@router.get("/{delivery_id}/message.eml")
 def download_message(request: Request, db: DatabaseDep, delivery_id: int) -> Response:
     """The whole message, to be opened in a mail reader."""
     built = _build(request, db, delivery_id)
@@ -150,51 +167,6 @@ def download_message(request: Request, db: DatabaseDep, delivery_id: int) -> Res
         media_type="message/rfc822",
         headers={"Content-Disposition": f'attachment; filename="delivery-{delivery_id}.eml"'},
     )
-
-
-@router.get("/invoices/{number}")
-def show_invoice(request: Request, db: DatabaseDep, pages: PagesDep, number: str) -> Response:
-    """An invoice's facts, and its document as it is kept."""
-    invoice = cycle_pages.show_invoice(db, number)
-    problem = ""
-    if invoice["sha256"]:
-        try:
-            _kept(request, db, invoice)
-        except DocumentDamagedError as error:
-            problem = str(error)
-    return pages.respond(request, "issued_invoice.html", invoice=invoice, problem=problem)
-
-
-@router.get("/invoices/{number}/document.pdf")
-def download_document(request: Request, db: DatabaseDep, number: str, download: str = "") -> Response:
-    """The PDF from the archive, its checksum verified."""
-    kept = _kept(request, db, cycle_pages.show_invoice(db, number))
-    return pdf_response(kept.content, kept.filename, download=download == "yes")
-
-
-@router.get("/invoices/{number}/pages")
-def frame_document(
-    request: Request, db: DatabaseDep, pages: PagesDep, t: TranslatorDep, number: str
-) -> Response:
-    """The document's pages as pictures: browsers show no PDF in a sandboxed frame."""
-    invoice = cycle_pages.show_invoice(db, number)
-    try:
-        kept = _kept(request, db, invoice)
-        drawn = draw_pages(kept.content, f"invoice {number}", most=_PAGES_SHOWN)
-    except (DocumentDamagedError, RenderFailedError) as error:
-        return problem_frame(pages, request, str(error))
-    more = (
-        t("Se muestran {} de {} páginas.", "{} of {} pages are shown.").format(
-            len(drawn.pictures), drawn.pages
-        )
-        if drawn.pages > len(drawn.pictures)
-        else ""
-    )
-    pictures = [
-        (t("Página {} de {}", "Page {} of {}").format(at, drawn.pages), picture)
-        for at, picture in enumerate(drawn.pictures, start=1)
-    ]
-    return pictures_frame(pages, request, pictures, more)
 
 
 def _page(
@@ -209,44 +181,25 @@ def _page(
         request,
         "delivery.html",
         status,
-        delivery=cycle_pages.show_delivery(db, delivery_id),
+        delivery=show_delivery(db, delivery_id),
         **{"acted": request.query_params.get("done", ""), "problem": None, **context},
     )
 
 
-def _refused(
-    request: Request,
-    db: DatabaseDep,
-    pages: PagesDep,
-    delivery_id: int,
-    back: str,
-    action: str,
-    reason: str,
-    problem: Text,
-    verdict: str = "",
-) -> Response:
+def _refused(request: Request, db: DatabaseDep, pages: PagesDep, refused: RefusedAction) -> Response:
     """The page that the form was on, with what was typed and what is wrong with it."""
-    typed: Mapping[str, Any] = {
-        "problem": {
-            "delivery": delivery_id,
-            "action": action,
-            "reason": reason,
-            "text": problem,
-            "verdict": verdict,
-        }
-    }
-    delivery = cycle_pages.show_delivery(db, delivery_id)
-    if back == "cycle" and delivery["cycle_id"] is not None:
-        month = Period.parse(delivery["period"])
-        return tenant_page(request, db, pages, month, delivery["tenant"], 422, **typed)
-    return _page(request, db, pages, delivery_id, 422, **typed)
+    delivery = show_delivery(db, refused.delivery)
+    if refused.back == "cycle" and delivery.cycle_id is not None:
+        month = Period.parse(delivery.period)
+        return tenant_page(request, db, pages, month, delivery.tenant, 422, problem=refused)
+    return _page(request, db, pages, refused.delivery, 422, problem=refused)
 
 
 def _back(request: Request, db: DatabaseDep, delivery_id: int, back: str, done: str) -> Response:
-    delivery = cycle_pages.show_delivery(db, delivery_id)
-    if back == "cycle" and delivery["cycle_id"] is not None:
-        code = quote(delivery["tenant"], safe="")
-        return see_other(request, f"/cycles/{delivery['period']}/tenants/{code}?done={done}")
+    delivery = show_delivery(db, delivery_id)
+    if back == "cycle" and delivery.cycle_id is not None:
+        code = quote(delivery.tenant, safe="")
+        return see_other(request, f"/cycles/{delivery.period}/tenants/{code}?done={done}")
     return see_other(request, f"/deliveries/{delivery_id}?done={done}")
 
 
@@ -261,11 +214,5 @@ def _build(request: Request, db: DatabaseDep, delivery_id: int) -> BuiltMessage 
 
 
 def _not_built(t: TranslatorDep, error: InvoicingError) -> str:
-    return t(f"Todavía no se puede armar el mensaje: {error}", f"The message cannot be built yet: {error}")
-
-
-def _kept(request: Request, db: DatabaseDep, invoice: Mapping[str, Any]) -> KeptDocument:
-    if not invoice["sha256"]:
-        raise NotFoundError(f"invoice {invoice['number']} has no document yet")
-    (kept,) = documents.fetch(db, request.app.state.outside.open_archive(), [invoice["id"]])
-    return kept
+    lead = t("Todavía no se puede armar el mensaje", "The message cannot be built yet")
+    return f"{lead}: {error.in_words(t.language)}"

@@ -9,22 +9,19 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.domain.errors import InputError, NotFoundError, StaleEditError
 from invoicing.services.agency import tenants
-from invoicing.services.agency.tenants import (
-    AddressRefusedError,
-    ChangedMeanwhileError,
-    Switch,
-    TenantFilter,
-    TooManyAddressesError,
-    split_addresses,
-)
+from invoicing.services.agency.addresses import split_addresses
+from invoicing.services.agency.tenant_filter import PROBLEMS, TenantFilter
+from invoicing.services.agency.tenants import AddressRefusedError, Switch, TooManyAddressesError
+from invoicing.services.views.tenants import SORTS, TenantShown, find_tenants, show_tenant, tenant_counts
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
 from invoicing.web.html.table import TablePage, TableQuery
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
+from invoicing.words.failures import tell_both
 
 router = APIRouter(prefix="/tenants")
 
@@ -39,7 +36,7 @@ LABELS: Mapping[str, Text] = {
 _FILTERS: Mapping[str, tuple[str, ...]] = {
     "auto_send": ("yes", "no"),
     "only_multiple": ("yes", "no"),
-    "problem": tenants.PROBLEMS,
+    "problem": PROBLEMS,
 }
 _NAMES_SHOWN = 50
 
@@ -47,8 +44,8 @@ _NAMES_SHOWN = 50
 @router.get("")
 def show_list(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """The tenants that fit, a page of them."""
-    query = TableQuery.of(request, sorts=tenants.SORTS, filters=_FILTERS)
-    rows, total = tenants.find_tenants(
+    query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
+    found, total = find_tenants(
         db,
         _filter(query.search, query.filters),
         sort=query.sort,
@@ -60,8 +57,8 @@ def show_list(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     return pages.respond(
         request,
         "tenants.html",
-        table=TablePage(query, rows, total),
-        counts=tenants.tenant_counts(db),
+        table=TablePage(query, found, total),
+        counts=tenant_counts(db),
         labels=LABELS,
         switched=int(switched) if switched.isascii() and switched.isdecimal() and len(switched) < 9 else None,
     )
@@ -74,7 +71,7 @@ def switch_many(
     """Show how many tenants a switch would change; asked again with that page's fingerprint, change them."""
     order = _BulkOrder.of(submitted)
     if order is None:
-        raise InputError("choose what to switch, and the tenants to switch it for")
+        raise InputError("switch_incomplete")
     overtaken = False
     if submitted["fingerprint"]:
         try:
@@ -87,12 +84,12 @@ def switch_many(
                 fingerprint=submitted["fingerprint"],
                 actor=visitor.actor,
             )
-        except ChangedMeanwhileError:
+        except StaleEditError:
             overtaken = True
         else:
             return see_other(request, f"/tenants?switched={changed}")
     preview = tenants.preview_switch(db, order.which, order.codes, order.switch, value=order.value)
-    _, meant = tenants.find_tenants(db, order.which, limit=0)
+    _, meant = find_tenants(db, order.which, limit=0)
     return pages.respond(
         request,
         "tenants_switch.html",
@@ -111,7 +108,7 @@ def switch_many(
 def show(request: Request, db: DatabaseDep, pages: PagesDep, code: str) -> Response:
     """One tenant."""
     tenant = _tenant(db, code)
-    return _page(request, pages, tenant, {key: tenant[key] for key in LABELS})
+    return _page(request, pages, tenant, {key: getattr(tenant, key) for key in LABELS})
 
 
 @router.post("/{code}")
@@ -136,7 +133,7 @@ def save(
         changed = tenants.change_tenant(
             db, code, typed, actor=visitor.actor, seen_at=_instant(submitted["seen_at"])
         )
-    except ChangedMeanwhileError:
+    except StaleEditError:
         return _page(request, pages, _tenant(db, code), typed, status=409)
     except AddressRefusedError as error:
         wrong: Text = (
@@ -154,9 +151,8 @@ def save(
     except NotFoundError:
         raise
     except InputError as error:
-        return _page(
-            request, pages, before, typed, status=422, problems={"language": (str(error), str(error))}
-        )
+        told = {"language": tell_both(error)}
+        return _page(request, pages, before, typed, status=422, problems=told)
     return see_other(request, f"/tenants/{quote(code, safe='')}?saved={'yes' if changed else 'same'}")
 
 
@@ -191,7 +187,7 @@ def _filter(search: str, filters: Mapping[str, str]) -> TenantFilter:
 def _page(
     request: Request,
     pages: PagesDep,
-    tenant: Mapping[str, Any],
+    tenant: TenantShown,
     values: Mapping[str, Any],
     *,
     status: int = 200,
@@ -210,10 +206,10 @@ def _page(
     )
 
 
-def _tenant(db: DatabaseDep, code: str) -> dict[str, Any]:
+def _tenant(db: DatabaseDep, code: str) -> TenantShown:
     if "\0" in code:
-        raise NotFoundError("there is no tenant with a NUL in its code")
-    return tenants.show_tenant(db, code)
+        raise NotFoundError("tenant_code_with_nul")
+    return show_tenant(db, code)
 
 
 def _instant(text: str) -> datetime.datetime | None:

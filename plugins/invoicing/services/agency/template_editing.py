@@ -1,0 +1,168 @@
+"""Templates as people change them: made from another one, saved version by version, brought back."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote_to_bytes
+
+from invoicing.db import audit
+from invoicing.db.connection import Database
+from invoicing.domain.errors import InputError, StaleEditError
+from invoicing.rendering.templates import MAIL_HTML, PARTS, SUBJECT
+from invoicing.rendering.validation import TemplateProblem, validate
+from invoicing.services.agency import templates
+from invoicing.services.agency.templates import NAME_PATTERN, TemplateVersion
+
+MOST_CHARACTERS = 500_000
+"""Of one part: a picture as a data: URI fits, a novel does not."""
+
+_SVG_PICTURE = re.compile(r"data:image/svg\+xml([^,\s\"']{0,60}),([^\s\"')>]*)", re.IGNORECASE)
+
+
+class TemplateRefusedError(InputError):
+    """A template that would not work is not saved.
+
+    Args:
+        problems: What is wrong, part by part; none of them a warning.
+    """
+
+    def __init__(self, problems: Sequence[TemplateProblem]) -> None:
+        self.problems = problems
+        super().__init__("template_refused", problems=[problem.in_place for problem in problems])
+
+
+class TemplateNameError(InputError):
+    """A template cannot have this name."""
+
+    field = "name"
+
+
+def create_template(db: Database, name: str, source: str, *, actor: str) -> TemplateVersion:
+    """Make a template out of another one's text as it is in force.
+
+    Raises:
+        TemplateNameError: The name is taken, or not made of small letters, digits, ``-`` and ``_``.
+        NotFoundError: There is no template ``source``.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise TemplateNameError("template_name_malformed", template=name[:60])
+    parts = dict(templates.show_template(db, source).template.parts)
+    with db.transaction():
+        templates.lock_templates(db)
+        if name in templates.template_names(db):
+            raise TemplateNameError("template_name_taken", template=name)
+        return _add(db, name, parts, actor=actor, action="template_created", details={"from": source})
+
+
+def save_template(
+    db: Database, name: str, parts: Mapping[str, str], *, seen_version: int, actor: str
+) -> TemplateVersion:
+    """Save a new version; no change makes none.
+
+    Args:
+        parts: All of `PARTS`.
+        seen_version: The version that the person had before them.
+
+    Raises:
+        NotFoundError: There is no such template.
+        TemplateRefusedError: It would not work: every problem with its part and line.
+        StaleEditError: There is a newer version than the one seen.
+    """
+    before = templates.show_template(db, name)
+    if before.template.version != seen_version:
+        raise _stale(before)
+    if dict(before.template.parts) == dict(parts):
+        return before
+    # Outside of the lock: it may take as long as a hostile template can make it.
+    faults = [problem for problem in check_parts(parts, before) if not problem.is_warning]
+    if faults:
+        raise TemplateRefusedError(faults)
+    with db.transaction():
+        templates.lock_templates(db)
+        now = templates.current_template(db, name)
+        if now.template.version != seen_version:
+            raise _stale(now)
+        changed = [part for part in PARTS if now.template.parts[part] != parts[part]]
+        details = {"version": {"before": seen_version, "after": seen_version + 1}, "parts": changed}
+        return _add(db, name, parts, actor=actor, action="template_changed", details=details)
+
+
+def restore_version(
+    db: Database, name: str, version: int, *, seen_version: int, actor: str
+) -> TemplateVersion:
+    """Save an earlier version's text as the newest one.
+
+    Raises:
+        NotFoundError, TemplateRefusedError, StaleEditError: As `save_template`.
+    """
+    earlier = templates.show_version(db, name, version)
+    return save_template(db, name, earlier.template.parts, seen_version=seen_version, actor=actor)
+
+
+def check_parts(parts: Mapping[str, str], of: TemplateVersion) -> list[TemplateProblem]:
+    """Find what is wrong with a text that is not saved yet, warnings included; takes about a second.
+
+    The subject is the settings' own and was checked when it was saved: nothing is said about it here.
+    """
+    too_long = [
+        TemplateProblem(
+            part, None, "template_part_too_long", {"characters": len(text), "most": MOST_CHARACTERS}
+        )
+        for part, text in parts.items()
+        if len(text) > MOST_CHARACTERS
+    ]
+    if too_long:
+        return too_long
+    found = [problem for problem in validate(parts, "-", of.template.folder) if problem.part != SUBJECT]
+    return [*found, *_picture_problems(parts)]
+
+
+def _picture_problems(parts: Mapping[str, str]) -> list[TemplateProblem]:
+    """SVG pictures that are not shown, or that could unfold into millions of things.
+
+    The printer leaves such a picture out without a word; mail readers show no SVG at all.
+    """
+    problems = []
+    for part, text in parts.items():
+        for found in _SVG_PICTURE.finditer(text):
+            line = text.count("\n", 0, found.start()) + 1
+            if part == MAIL_HTML:
+                problems.append(TemplateProblem(part, line, "mail_svg_not_shown"))
+            elif _has_doctype(found[1], found[2]):
+                problems.append(TemplateProblem(part, line, "svg_with_doctype"))
+    return problems
+
+
+def _has_doctype(encoding: str, content: str) -> bool:
+    written = unquote_to_bytes(content)
+    if "base64" in encoding.lower():
+        try:
+            written = base64.b64decode(written + b"==", validate=False)
+        except binascii.Error:
+            return False
+    # The declarations are at the start; UTF-16 has a NUL beside each letter.
+    return b"<!" in written[:4096].replace(b"\0", b"").replace(b"<!--", b"")
+
+
+def _stale(current: TemplateVersion) -> StaleEditError:
+    return StaleEditError(
+        "template_changed_meanwhile",
+        template=current.template.name,
+        actor=current.actor,
+        version=current.template.version,
+    )
+
+
+def _add(
+    db: Database,
+    name: str,
+    parts: Mapping[str, str],
+    *,
+    actor: str,
+    action: str,
+    details: Mapping[str, object],
+) -> TemplateVersion:
+    added = templates.add_version(db, name, parts, actor=actor)
+    audit.record(db, actor=actor, action=action, subject=f"template {name}", details=dict(details))
+    return added

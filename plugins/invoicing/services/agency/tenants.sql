@@ -1,0 +1,40 @@
+-- name: tenant_codes
+SELECT code FROM invoicing.tenant;
+
+-- name: lock_tenant
+SELECT id, code, name, emails, cc_emails, language, auto_send, only_multiple, updated_at
+FROM invoicing.tenant WHERE code = %(code)s FOR UPDATE;
+
+-- name: change_tenant
+UPDATE invoicing.tenant
+SET emails = %(emails)s, cc_emails = %(cc_emails)s, language = %(language)s, auto_send = %(auto_send)s,
+    only_multiple = %(only_multiple)s, updated_at = clock_timestamp()
+WHERE id = %(id)s;
+
+-- name: lock_tenants
+-- Against other people's changes; whoever only reads is not kept waiting.
+LOCK TABLE invoicing.tenant IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: tenants_to_switch
+-- Those that fit and whose switch is not there yet; of `codes` only, where they are given.
+SELECT id, code, name FROM invoicing.tenant
+WHERE (%(auto_send)s::boolean IS NULL OR auto_send = %(auto_send)s)
+  AND (%(only_multiple)s::boolean IS NULL OR only_multiple = %(only_multiple)s)
+  AND (NOT %(without_address)s OR emails = '{}')
+  AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
+  AND (%(patterns)s::text[] = '{}' OR words LIKE ALL (%(patterns)s))
+  AND (%(codes)s::text[] IS NULL OR code = ANY(%(codes)s))
+  AND CASE %(switch)s WHEN 'auto_send' THEN auto_send ELSE only_multiple END <> %(value)s
+ORDER BY code;
+
+-- name: switch_tenants
+WITH switched AS (
+    UPDATE invoicing.tenant
+    SET auto_send = CASE %(switch)s WHEN 'auto_send' THEN %(value)s ELSE auto_send END,
+        only_multiple = CASE %(switch)s WHEN 'only_multiple' THEN %(value)s ELSE only_multiple END,
+        updated_at = clock_timestamp()
+    WHERE id = ANY(%(ids)s)
+    RETURNING code
+)
+INSERT INTO invoicing.audit_event (actor, action, subject, details)
+SELECT %(actor)s, 'tenant_changed', 'tenant ' || code, %(details)s FROM switched ORDER BY code;

@@ -1,0 +1,52 @@
+-- name: counted_tenants
+-- The tenants of a run's count, what stands decided about them, whether a message to them is under way or
+-- was accepted, whether one is still to be sent, and their invoices that no live first delivery carries.
+SELECT t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language, t.withholding_agent,
+       t.auto_send, t.only_multiple, n.invoices,
+       d.id AS decision_id, d.reason AS decided_reason, d.trace AS decided_trace,
+       d.invoice_count AS decided_count,
+       coalesce(m.has_message, false) AS has_message,
+       coalesce(m.has_open, false) AS has_open,
+       coalesce(u.invoice_ids, '{}') AS uncovered
+FROM invoicing.invoice_count AS n
+JOIN invoicing.tenant AS t ON t.id = n.tenant_id
+LEFT JOIN invoicing.decision AS d
+    ON d.tenant_id = t.id AND d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
+LEFT JOIN (
+    SELECT tenant_id, bool_or(state IN ('claimed', 'transmitting', 'sent', 'in_doubt')) AS has_message,
+           bool_or(state IN ('pending', 'failed', 'held')) AS has_open
+    FROM invoicing.delivery WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' GROUP BY tenant_id
+) AS m ON m.tenant_id = t.id
+LEFT JOIN (
+    SELECT i.tenant_id, array_agg(i.id ORDER BY i.serial) AS invoice_ids FROM invoicing.invoice AS i
+    WHERE i.cycle_id = %(cycle_id)s AND i.origin = 'monthly' AND i.state = 'issued'
+      AND NOT EXISTS (
+          SELECT FROM invoicing.delivery_invoice AS di
+          WHERE di.invoice_id = i.id AND di.purpose = 'initial' AND di.live)
+    GROUP BY i.tenant_id
+) AS u ON u.tenant_id = t.id
+WHERE n.run_id = %(run_id)s
+ORDER BY t.code;
+
+-- name: undecided_single_invoices
+SELECT i.id AS invoice_id, i.period, t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language,
+       t.withholding_agent, t.auto_send, t.only_multiple
+FROM invoicing.invoice AS i JOIN invoicing.tenant AS t ON t.id = i.tenant_id
+WHERE i.origin = 'single' AND i.state = 'issued'
+  AND NOT EXISTS (
+      SELECT FROM invoicing.decision AS d WHERE d.invoice_id = i.id AND d.superseded_at IS NULL)
+ORDER BY i.series, i.serial;
+
+-- name: supersede_decisions
+UPDATE invoicing.decision SET superseded_at = now() WHERE id = ANY(%(ids)s);
+
+-- name: supersede_uncounted
+-- A tenant whose invoices no longer stand has nothing to decide.
+UPDATE invoicing.decision AS d SET superseded_at = now()
+WHERE d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
+  AND NOT EXISTS (
+      SELECT FROM invoicing.invoice AS i
+      WHERE i.cycle_id = d.cycle_id AND i.tenant_id = d.tenant_id AND i.origin = 'monthly' AND i.state = 'issued');
+
+-- name: copy_decisions
+COPY invoicing.decision (run_id, cycle_id, tenant_id, invoice_id, invoice_count, reason, trace) FROM STDIN;

@@ -1,0 +1,13 @@
+-- name: numbers_of_references
+SELECT reference, number FROM invoicing.invoice WHERE reference = ANY(%(references)s);
+
+-- name: decisions_of_references
+SELECT i.reference, d.id IS NOT NULL AS is_decided, d.reason
+FROM invoicing.invoice AS i
+LEFT JOIN invoicing.decision AS d ON d.invoice_id = i.id AND d.superseded_at IS NULL
+WHERE i.origin = 'single' AND i.reference = ANY(%(references)s);
+
+-- name: supersede_skipped
+UPDATE invoicing.decision AS d SET superseded_at = now()
+FROM invoicing.invoice AS i
+WHERE i.id = d.invoice_id AND i.reference = ANY(%(references)s) AND d.superseded_at IS NULL AND d.reason IS NOT NULL;

@@ -1,0 +1,48 @@
+-- name: resolve
+-- A person's word on a doubt; it counts once.
+UPDATE invoicing.delivery
+SET state = %(state)s, on_request = on_request OR %(state)s = 'pending', given_up = %(state)s = 'failed',
+    run_id = CASE WHEN %(state)s <> 'pending' THEN run_id END, actor = %(actor)s, reason = %(reason)s
+WHERE id = %(id)s AND state = 'in_doubt'
+RETURNING id;
+
+-- name: lock_deliveries
+SELECT d.id, d.state, t.code AS tenant_code, t.emails, t.cc_emails
+FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
+WHERE d.id = ANY(%(ids)s) ORDER BY d.id FOR UPDATE OF d;
+
+-- name: lock_family
+-- All deliveries of the same invoices: the first, and every one that sent them again.
+SELECT id, state FROM invoicing.delivery
+WHERE coalesce(resend_of, id) IN (SELECT coalesce(resend_of, id) FROM invoicing.delivery WHERE id = ANY(%(ids)s))
+ORDER BY id FOR UPDATE;
+
+-- name: unfinished_of_family
+SELECT id, state FROM invoicing.delivery
+WHERE coalesce(resend_of, id) = (SELECT coalesce(resend_of, id) FROM invoicing.delivery WHERE id = %(id)s)
+  AND id <> %(id)s AND state NOT IN ('sent', 'failed', 'cancelled')
+ORDER BY id LIMIT 1;
+
+-- name: add_resend
+WITH added AS (
+    INSERT INTO invoicing.delivery
+        (cycle_id, tenant_id, period, purpose, generation, resend_of, message_id, to_addresses, cc_addresses,
+         language, settings_version_id, template_version_id, on_request, actor, reason)
+    SELECT d.cycle_id, d.tenant_id, d.period, 'resend',
+           1 + (SELECT max(g.generation) FROM invoicing.delivery AS g
+                WHERE coalesce(g.resend_of, g.id) = coalesce(d.resend_of, d.id)),
+           coalesce(d.resend_of, d.id), %(message_id)s, t.emails, t.cc_emails, t.language,
+           %(settings_version_id)s, %(template_version_id)s, true, %(actor)s, %(reason)s
+    FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
+    WHERE d.id = %(id)s
+    RETURNING id
+), invoices AS (
+    SELECT added.id, di.invoice_id FROM added, invoicing.delivery_invoice AS di WHERE di.delivery_id = %(id)s
+)
+SELECT id, invoice_id FROM invoices;
+
+-- name: request_failed
+UPDATE invoicing.delivery AS d
+SET state = 'pending', on_request = true, given_up = false, run_id = NULL, to_addresses = t.emails,
+    cc_addresses = t.cc_emails, actor = %(actor)s, reason = %(reason)s
+FROM invoicing.tenant AS t WHERE t.id = d.tenant_id AND d.id = %(id)s AND d.state = 'failed';

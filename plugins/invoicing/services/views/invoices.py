@@ -1,0 +1,112 @@
+"""Invoices as people look at them: one by its number, and those made outside the monthly job."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from invoicing.db.connection import Database
+from invoicing.db.statements import beside, fetch_all, fetch_one, fetch_page
+from invoicing.domain.errors import NotFoundError
+from invoicing.services.agency.searching import patterns
+
+_SQL = beside(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOfInvoice:
+    """A delivery that carries the invoice."""
+
+    id: int
+    state: str
+    purpose: str
+    updated_at: datetime.datetime
+    to_addresses: Sequence[str]
+    period: str
+    cycle_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceShown:
+    """An invoice, what is known of its document, and its deliveries.
+
+    Args:
+        cycle_id: None, as ``reference`` is not, for a single invoice.
+        lease: Its code; None for an invoice that belongs to none.
+        uri: Where the document is kept; None, like all up to ``template_number``, as long as there is none.
+        deliveries: Newest first.
+    """
+
+    id: int
+    number: str
+    origin: str
+    reference: str | None
+    period: str
+    cycle_id: int | None
+    tenant: str
+    tenant_name: str
+    lease: str | None
+    property: str
+    property_city: str
+    issued_on: datetime.date
+    due_on: datetime.date
+    subtotal: Decimal
+    tax: Decimal
+    withholding: Decimal
+    total: Decimal
+    currency: str
+    state: str
+    settings_version_id: int
+    uri: str | None
+    sha256: str | None
+    size_bytes: int | None
+    rendered_at: datetime.datetime | None
+    template_name: str | None
+    template_number: int | None
+    deliveries: Sequence[DeliveryOfInvoice] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SingleInvoice:
+    """An invoice made outside the monthly job, what was decided on it, and its newest delivery.
+
+    Args:
+        decision_id: None, as ``trace`` is, as long as nobody decided.
+        reason: Why it is not sent; None where it is.
+        delivery_id: None, like all that follows, where there is no delivery.
+    """
+
+    number: str
+    reference: str
+    issued_on: datetime.date
+    amount: Decimal
+    currency: str
+    tenant: str
+    name: str
+    decision_id: int | None
+    reason: str | None
+    trace: Sequence[Mapping[str, Any]] | None
+    delivery_id: int | None
+    state: str | None
+    purpose: str | None
+    attempts: int | None
+    last_reply: str | None
+    updated_at: datetime.datetime | None
+
+
+def show_invoice(db: Database, number: str) -> InvoiceShown:
+    """An invoice, what is known of its document, and its deliveries; raises `NotFoundError`."""
+    found = fetch_one(db, InvoiceShown, _SQL["invoice_by_number"], {"number": number.replace("\0", "")})
+    if found is None:
+        raise NotFoundError("invoice_unknown", number=number)
+    deliveries = fetch_all(db, DeliveryOfInvoice, _SQL["deliveries_of_invoice"], {"id": found.id})
+    return replace(found, deliveries=deliveries)
+
+
+def find_single_invoices(
+    db: Database, search: str = "", *, limit: int = 25, offset: int = 0
+) -> tuple[list[SingleInvoice], int]:
+    """Invoices made outside the monthly job, newest first, and how many fit."""
+    which = {"patterns": patterns(search), "limit": limit, "offset": offset}
+    return fetch_page(db, SingleInvoice, _SQL["single_invoices_found"], which)

