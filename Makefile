@@ -5,6 +5,10 @@ PY := .venv/bin/python
 # Tests are told where the package is by pyproject.toml; tools that import it are told here.
 export PYTHONPATH := $(CURDIR)/plugins
 
+# So many tests at a time, each with a database server, browser and ports of its own.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n : 8)))
+SIDE_BY_SIDE := -n $(JOBS) --dist worksteal
+
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/^([a-z0-9-]+):[^#]*## */\1|/' | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
@@ -23,11 +27,15 @@ up: setup ## Start the embedded stack: PostgreSQL, mail inbox, Airflow
 down: ## Stop the embedded stack; nothing is lost
 	@bin/invoicing down
 
+# First what runs side by side, then what needs the machine, or the one stack, to itself.
 test: setup-test ## Run every test
-	$(PY) -m pytest
+	@status=0; \
+	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not e2e and not alone" || status=$$?; \
+	$(PY) -m pytest -m "e2e or alone" || status=$$?; \
+	exit $$status
 
 unit: setup-test ## Run the tests that need no Airflow: about a minute
-	$(PY) -m pytest tests/unit tests/db tests/dags
+	$(PY) -m pytest $(SIDE_BY_SIDE) tests/unit tests/db tests/dags
 
 e2e: setup-test ## Run the tests on the real stack
 	$(PY) -m pytest tests/e2e
@@ -46,9 +54,11 @@ lock: setup-test ## Resolve requirements*.txt anew into constraints.txt
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
 		requirements-dev.txt -o constraints.txt
 
+bench: export PYTHONPATH := $(CURDIR)/plugins:$(CURDIR)/tests
 bench: setup-test ## Measure a month of 10,000 leases, and the pages over it; writes var/bench.json
 	$(PY) tests/bench/bench_cycle.py
-	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests/web $(PY) tests/web/bench_pages.py --json var/bench-pages.json
+	$(PY) tests/bench/bench_pages.py --json var/bench-pages.json
 
+pictures: export PYTHONPATH := $(CURDIR)/plugins:$(CURDIR)/tests
 pictures: setup-test ## Take a picture of every page, an invoice and a message into var/pictures
-	PYTHONPATH=$(CURDIR)/plugins:$(CURDIR)/tests/web $(PY) tests/web/pictures.py
+	$(PY) tests/pictures.py

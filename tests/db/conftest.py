@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from agency import Agency
 
 from invoicing.db.connection import Database
 from invoicing.services.delivery.journal import Journal
+from support.agency import Agency
 
 
 @pytest.fixture

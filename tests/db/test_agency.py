@@ -2,7 +2,6 @@
 
 import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,24 +10,21 @@ from invoicing.db.connection import Database
 from invoicing.domain.period import Period
 from invoicing.services.agency import settings
 from invoicing.services.agency.imports import import_folder
-from invoicing.services.billing import count, generate
-from invoicing.services.billing import runs as cycles
+from invoicing.services.billing import count, generate, runs
 from invoicing.services.delivery import closing, select
 from invoicing.services.views import report
+from support.project import AGENCY
 
-AGENCY = Path(__file__).parents[1] / "data" / "agency"
 EXPECTED: dict[str, Any] = json.loads((AGENCY / "expected.json").read_text())
 
 
 def run_cycle(db: Database, period: str, dag_run_id: str = "test") -> int:
     """What the DAG does up to the deliveries; returns the cycle's id."""
-    run_id = cycles.open_run(
-        db, dag_id="monthly_invoicing", dag_run_id=dag_run_id, period=Period.parse(period)
-    )
+    run_id = runs.open_run(db, dag_id="monthly_invoicing", dag_run_id=dag_run_id, period=Period.parse(period))
     generate.generate_invoices(db, run_id)
     count.count_invoices(db, run_id)
     select.select_recipients(db, run_id)
-    cycle_id = cycles.load_run(db, run_id).cycle_id
+    cycle_id = runs.load_run(db, run_id).cycle_id
     assert cycle_id is not None
     return cycle_id
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agency import Agency
-from psycopg.conninfo import conninfo_to_dict
 
 from invoicing import cli
+from support.agency import Agency
+from support.database import airflow_connection
 
 
 @dataclass
@@ -33,14 +33,7 @@ def call(
     dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Call:
     """Run the command line in this process, on the test's database and without a stack."""
-    parts = conninfo_to_dict(dsn)
-    connection = {
-        "conn_type": "postgres",
-        "login": parts["user"],
-        "schema": parts["dbname"],
-        "extra": {"host": parts["host"]},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_INVOICING_DB", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_INVOICING_DB", airflow_connection(dsn))
     monkeypatch.setenv("INVOICING_STATE", str(tmp_path / "no-stack-here"))
 
     def run(*arguments: str) -> Answer:

@@ -3,23 +3,22 @@
 import re
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from invoicing.db.connection import Database
 from invoicing.db.migrate import MIGRATIONS, migrate, read_migrations
 from invoicing.domain.errors import WorkFailedError
+from support.database import Server
 
 
 @pytest.fixture
-def empty_dsn(server: str, request: pytest.FixtureRequest) -> str:
-    name = f"empty_{abs(hash(request.node.name))}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return make_conninfo(server, dbname=name)
+def empty_dsn(server: Server) -> Iterator[str]:
+    with server.empty_database() as dsn:
+        yield dsn
 
 
 def copy_migrations(folder: Path) -> Path:

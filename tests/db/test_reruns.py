@@ -4,14 +4,13 @@ import threading
 
 import psycopg
 import pytest
-from agency import NOVEMBER, Agency
 
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import PermanentFailureError
-from invoicing.services.billing import generate
-from invoicing.services.billing import runs as cycles
+from invoicing.services.billing import generate, runs
 from invoicing.services.delivery import closing, select
 from invoicing.services.views import simulate
+from support.agency import NOVEMBER, Agency
 
 SENT = ("claimed", "transmitting", "sent")
 
@@ -278,7 +277,7 @@ def test_a_run_ends_well_only_when_all_that_was_due_is_sent(agency: Agency) -> N
 
 def test_a_run_that_stopped_halfway_does_not_end_well(agency: Agency) -> None:
     agency.add_tenant("A")
-    run_id = cycles.open_run(agency.db, dag_id="monthly_invoicing", dag_run_id="half", period=NOVEMBER)
+    run_id = runs.open_run(agency.db, dag_id="monthly_invoicing", dag_run_id="half", period=NOVEMBER)
     with pytest.raises(PermanentFailureError, match="never got as far as generated"):
         closing.close_run(agency.db, run_id)
 

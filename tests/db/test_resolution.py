@@ -3,13 +3,13 @@
 import threading
 
 import pytest
-from agency import Agency
 
 from invoicing.db.connection import connect
 from invoicing.domain.errors import InputError, NotFoundError
-from invoicing.services.billing import runs as cycles
+from invoicing.services.billing import runs
 from invoicing.services.delivery import resolution, select, sweep
 from invoicing.services.delivery.journal import Journal, Settlement
+from support.agency import Agency
 
 SENT = ("claimed", "transmitting", "sent")
 DOUBT = ("claimed", "transmitting", "in_doubt")
@@ -262,6 +262,6 @@ class TestSweep:
         agency.put("A", *SENT)
         resolution.resend(agency.db, [delivery], reason="lost", actor="ana")
         assert sweep.sweep_deliveries(agency.db, journal)["waiting"] == 1
-        run_id = cycles.open_run(agency.db, dag_id="send_new_invoices", dag_run_id="s", period=None)
+        run_id = runs.open_run(agency.db, dag_id="send_new_invoices", dag_run_id="s", period=None)
         select.select_new_invoices(agency.db, run_id)
         assert sweep.sweep_deliveries(agency.db, journal)["waiting"] == 0

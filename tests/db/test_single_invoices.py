@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
-from agency import Agency
 
 from invoicing.domain.errors import ImportRejectedError, InputError
-from invoicing.services.billing import runs as cycles
-from invoicing.services.billing import single_invoices
+from invoicing.services.billing import runs, single_invoices
 from invoicing.services.delivery import select
 from invoicing.services.views.single_invoices import list_single_invoices
+from support.agency import Agency
 
 HEADER = "invoice_ref,tenant_code,lease_code,description,amount,tax\n"
 
@@ -32,7 +31,7 @@ def file(tmp_path: Path, agency: Agency) -> Path:
 
 def run(agency: Agency) -> list[str]:
     agency.runs += 1
-    run_id = cycles.open_run(agency.db, dag_id="send_new_invoices", dag_run_id=f"s{agency.runs}", period=None)
+    run_id = runs.open_run(agency.db, dag_id="send_new_invoices", dag_run_id=f"s{agency.runs}", period=None)
     return [batch.label for batch in select.select_new_invoices(agency.db, run_id)]
 
 

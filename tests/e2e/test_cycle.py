@@ -3,8 +3,7 @@
 import csv
 import json
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,13 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
-from running_stack import Stack
 
 from invoicing.airflow_api import AirflowApi
-from invoicing.db.connection import dsn_from_airflow_connection
+from support.project import AGENCY
+from support.running_stack import Stack, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-AGENCY = Path(__file__).parents[1] / "data" / "agency"
 EXPECTED: dict[str, Any] = json.loads((AGENCY / "expected.json").read_text())["all"]
 PERIOD = EXPECTED["period"]
 DAG = "monthly_invoicing"
@@ -36,24 +34,15 @@ def agency(stack: Stack) -> Stack:
 
 
 @pytest.fixture
-def api(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[AirflowApi]:
-    with AirflowApi.from_environment(environment_of(stack, monkeypatch)) as client:
+def api(stack: Stack) -> Iterator[AirflowApi]:
+    with stack.airflow() as client:
         yield client
 
 
 @pytest.fixture
-def db(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection[Any]]:
-    dsn = dsn_from_airflow_connection(environment_of(stack, monkeypatch)["AIRFLOW_CONN_INVOICING_DB"])
-    with psycopg.connect(dsn, autocommit=True) as connection:
+def db(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(stack.dsn, autocommit=True) as connection:
         yield connection
-
-
-def environment_of(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    from invoicing.stack import environment
-
-    monkeypatch.setenv("INVOICING_STATE", str(stack.state))
-    monkeypatch.setenv("INVOICING_PORT", str(stack.port))
-    return environment()
 
 
 def pdfs(message: EmailMessage) -> dict[str, bytes]:
@@ -62,15 +51,6 @@ def pdfs(message: EmailMessage) -> dict[str, bytes]:
         for part in message.iter_attachments()
         if part.get_content_type() == "application/pdf"
     }
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    return pytest.fail("it did not happen in time")
 
 
 def test_the_mailbox_holds_what_was_worked_out_beforehand(agency: Stack) -> None:
@@ -135,7 +115,7 @@ def test_repeating_clearing_and_backfilling_sends_nothing_twice(agency: Stack, a
     agency.run("run", "--period", PERIOD, "--wait")
     first = api.dag_runs(DAG, partition_key=PERIOD)[-1]
     api.clear(DAG, first.run_id)
-    wait_until(lambda: api.dag_run(DAG, first.run_id).is_over)
+    wait_for(lambda: api.dag_run(DAG, first.run_id).is_over, "the cleared run ends")
 
     # A backfill over the month that was sent.
     year, month = PERIOD.split("-")
@@ -146,10 +126,11 @@ def test_repeating_clearing_and_backfilling_sends_nothing_twice(agency: Stack, a
         "reprocess_behavior": "completed",
     }
     api._change("POST", "/backfills", backfill)
-    filled = wait_until(
+    filled = wait_for(
         lambda: next(
             (run for run in api.dag_runs(DAG) if run.run_id.startswith("backfill") and run.is_over), None
-        )
+        ),
+        "the backfill ends",
     )
 
     assert (filled.partition_key, filled.state) == (PERIOD, "success")
@@ -208,12 +189,13 @@ def test_single_invoices_are_sent_once_they_are_created(
     def new_messages() -> list[EmailMessage]:
         return [message for message in agency.mailbox() if str(message["Message-ID"]) not in before]
 
-    wait_until(lambda: len(new_messages()) >= 2)
+    wait_for(lambda: len(new_messages()) >= 2, "two messages arrive")
     assert sorted(addresses(message, "To")[0][:8] for message in new_messages()) == ["t1-00001", "t1-00003"]
     assert all(len(pdfs(message)) == 1 for message in new_messages())
     # Two events: one run or two, and both end well.
-    ended = wait_until(
-        lambda: (runs := api.dag_runs("send_new_invoices")) and all(r.is_over for r in runs) and runs
+    ended = wait_for(
+        lambda: (runs := api.dag_runs("send_new_invoices")) and all(r.is_over for r in runs) and runs,
+        "all runs end",
     )
     assert {run.state for run in ended} == {"success"}
     assert len(new_messages()) == 2
@@ -255,12 +237,13 @@ def test_a_send_task_killed_in_mid_message_leaves_a_doubt_and_sends_nothing_twic
     )
     try:
         agency.run("run", "--period", period)
-        wait_until(
-            lambda: db.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone()
+        wait_for(
+            lambda: db.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone(),
+            "the worker is held",
         )
         others = "SELECT count(*) FROM invoicing.delivery WHERE period = %s AND state = 'sent'"
         inbox.send_signal(signal.SIGSTOP)
-        wait_until(lambda: state_of(db, period, victim) == "transmitting")
+        wait_for(lambda: state_of(db, period, victim) == "transmitting", "the message leaves")
         worker = worker_of(db, period, victim)
         worker.kill()
         worker.wait(10)
@@ -269,8 +252,10 @@ def test_a_send_task_killed_in_mid_message_leaves_a_doubt_and_sends_nothing_twic
         db.execute("DROP TRIGGER hold_mark ON invoicing.delivery")
         db.execute("DROP FUNCTION invoicing.hold_mark()")
 
-    run = wait_until(
-        lambda: next((run for run in api.dag_runs(DAG, partition_key=period) if run.is_over), None), 240
+    run = wait_for(
+        lambda: next((run for run in api.dag_runs(DAG, partition_key=period) if run.is_over), None),
+        "the run ends",
+        240,
     )
 
     assert run.state == "failed"
@@ -288,7 +273,7 @@ def test_a_send_task_killed_in_mid_message_leaves_a_doubt_and_sends_nothing_twic
         "deliveries", "resolve", str(doubtful["id"]), "--as", "sent", "--reason", "seen in the mailbox"
     )
     api.clear(DAG, run.run_id, only_failed=True)
-    wait_until(lambda: api.dag_run(DAG, run.run_id).is_over)
+    wait_for(lambda: api.dag_run(DAG, run.run_id).is_over, "the cleared run ends")
     assert api.dag_run(DAG, run.run_id).state == "success"
     assert agency.json("cycle", "show", period)["deliveries"]["sent"] == 3
     assert {str(m["Message-ID"]) for m in agency.mailbox()} == before | set(ids)

@@ -12,29 +12,16 @@ import httpx
 import psutil
 import psycopg
 import pytest
-from running_stack import ROOT, Stack, lives, own_processes
 
 from invoicing.airflow_api import AirflowApi, AirflowRefusedError, AirflowUnreachableError
-from invoicing.db.connection import dsn_from_airflow_connection
 from invoicing.domain.errors import NotFoundError
 from invoicing.stack.layout import Layout
 from invoicing.stack.parts import Part
+from support.running_stack import ROOT, lives, own_processes
 
 pytestmark = pytest.mark.e2e
 
 PARTS = ("postgres", "inbox", "scheduler", "dag-processor", "triggerer", "api-server")
-
-
-def database(stack: Stack) -> psycopg.Connection:
-    secrets = json.loads((stack.state / "secrets" / "credentials.json").read_text())
-    port = json.loads((stack.state / "stack.json").read_text())["postgres_port"]
-    uri = f"postgres://invoicing:{secrets['invoicing_password']}@127.0.0.1:{port}/invoicing"
-    return psycopg.connect(dsn_from_airflow_connection(uri), autocommit=True)
-
-
-def airflow(stack: Stack) -> AirflowApi:
-    password = json.loads((stack.state / "secrets" / "airflow_users.json").read_text())["admin"]
-    return AirflowApi(f"http://127.0.0.1:{stack.port}", "admin", password)
 
 
 def test_status_says_that_all_parts_run(stack):
@@ -56,7 +43,7 @@ def test_up_again_changes_nothing_and_is_quick(stack):
 
 
 def test_the_dags_are_known_and_the_pools_are_there(stack):
-    with airflow(stack) as api:
+    with stack.airflow() as api:
         assert {path.stem for path in (ROOT / "dags").glob("*.py")} <= api.dag_ids()
         assert api.import_errors() == []
         assert not api.ensure_pool("smtp", 1, "")
@@ -76,10 +63,10 @@ def test_secrets_are_for_their_owner_only_and_not_in_the_stack_file(stack):
 
 
 def test_the_database_asks_for_a_password(stack):
-    port = json.loads((stack.state / "stack.json").read_text())["postgres_port"]
-
     with pytest.raises(psycopg.OperationalError, match="password"):
-        psycopg.connect(f"host=127.0.0.1 port={port} user=postgres dbname=postgres password=postgres")
+        psycopg.connect(
+            f"host=127.0.0.1 port={stack.postgres_port} user=postgres dbname=postgres password=postgres"
+        )
 
 
 def test_nothing_listens_beyond_this_machine(stack):
@@ -103,7 +90,7 @@ def test_airflow_refuses_guessed_logins(stack):
 
 
 def test_the_client_names_what_is_wrong(stack):
-    with airflow(stack) as api:
+    with stack.airflow() as api:
         with pytest.raises(NotFoundError, match="no_such_dag"):
             api.trigger("no_such_dag")
         with pytest.raises(NotFoundError, match="no_such_run"):
@@ -164,7 +151,7 @@ def test_a_record_whose_number_another_process_has_by_now_is_not_believed(stack)
 
 
 def test_down_of_a_half_dead_stack_leaves_no_process_and_up_finds_everything_again(stack):
-    with database(stack) as connection:
+    with psycopg.connect(stack.dsn, autocommit=True) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS public.kept (said text)")
         connection.execute("INSERT INTO public.kept VALUES ('before')")
     (stack.state / "mailbox" / "00000000T000000.000000Z-witness.eml").write_text(
@@ -186,7 +173,7 @@ def test_down_of_a_half_dead_stack_leaves_no_process_and_up_finds_everything_aga
 
     stack.run("up")
 
-    with database(stack) as connection:
+    with psycopg.connect(stack.dsn, autocommit=True) as connection:
         assert connection.execute("SELECT said FROM public.kept").fetchone() == ("before",)
     assert "kept" in [message["Subject"] for message in stack.mailbox()]
     (stack.state / "mailbox" / "00000000T000000.000000Z-witness.eml").unlink()

@@ -2,7 +2,6 @@
 
 import datetime
 import ipaddress
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,9 +12,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from ledger import Ledger, Server, Workshop, opened
-from proxy import Proxy
-from relay import FaultyRelay
+
+from support.database import Server
+from support.ledger import Ledger, Workshop, opened
+from support.proxy import Proxy
+from support.relay import FaultyRelay
 
 
 @pytest.fixture
@@ -93,24 +94,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# For the faults of `services.deliver`: the ledger, its server and its workers (ledger.py).
-
-
-@pytest.fixture(scope="session")
-def ledger_server() -> Iterator[Server]:
-    """A PostgreSQL server for ledgers that are hurt; tests may crash it, and start it again."""
-    # Not in pytest's folder, which the server's own user may not enter.
-    with (
-        tempfile.TemporaryDirectory(prefix="inv-ledger-", ignore_cleanup_errors=True) as folder,
-        Server(Path(folder)) as server,
-    ):
-        yield server
-
-
-@pytest.fixture(scope="session")
-def migrated(ledger_server: Server) -> str:
-    """Name of a migrated database to be copied."""
-    return ledger_server.make_database()
+# For the faults of `services.deliver`: the ledger and its workers.
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +105,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
 
 
 @pytest.fixture
-def ledger(ledger_server: Server, migrated: str, workshop: Workshop, tmp_path: Path) -> Iterator[Ledger]:
+def ledger(server: Server, workshop: Workshop, tmp_path: Path) -> Iterator[Ledger]:
     """A ledger in a fresh database."""
-    with opened(ledger_server, migrated, workshop, tmp_path) as made:
+    with opened(server, workshop, tmp_path) as made:
         yield made

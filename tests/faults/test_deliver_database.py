@@ -14,13 +14,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ledger import Ledger, Server, Workshop, opened, wait_until
-from proxy import Proxy
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from relay import FaultyRelay, Session, Step, accept, drop_connection, on, reply, wait, wait_for
 
 from invoicing.db.connection import connect
 from invoicing.services.delivery import resolution
+from support.database import Server
+from support.ledger import Ledger, Workshop, opened
+from support.project import PYTHON_PATH
+from support.proxy import Proxy
+from support.relay import FaultyRelay, Session, Step, accept, drop_connection, on, reply, wait, wait_for
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 
@@ -188,9 +191,8 @@ def test_a_journal_survives_the_machine(ledger: Ledger, relay: FaultyRelay, tmp_
         f"def fsync(fd):\n    open({str(trace)!r}, 'a').write(os.readlink(f'/proc/self/fd/{{fd}}') + '\\n'); real(fd)\n"
         "os.fsync = fsync\n"
     )
-    plugins = Path(__file__).parents[2] / "plugins"
     subprocess.run(
-        [sys.executable, "-c", hook + program], check=True, env={**os.environ, "PYTHONPATH": str(plugins)}
+        [sys.executable, "-c", hook + program], check=True, env={**os.environ, "PYTHONPATH": PYTHON_PATH}
     )
     folder = tmp_path / "deep" / "journal"
     assert trace.read_text().splitlines() == [str(folder.parent), str(folder / "1-1.tmp"), str(folder)]
@@ -267,13 +269,13 @@ def test_a_journal_on_a_full_disk_leaves_doubt_and_says_so(
 
 @pytest.mark.parametrize("step", [Step.RCPT, Step.DOT])
 def test_postgresql_restarted_immediately_in_mid_run(
-    step: Step, ledger: Ledger, ledger_server: Server, relay: FaultyRelay
+    step: Step, ledger: Ledger, server: Server, relay: FaultyRelay
 ) -> None:
     ledger.make(tenants=6)
     relay.script(on(step, wait(1.0), after=2, times=1))
     worker = ledger.start(relay.port)
     relay.wait_for(step, 3)
-    ledger_server.restart_immediately()
+    server.restart_immediately()
     ledger.reconnect()
     ending = worker.wait()
     ledger.sweep()
@@ -321,7 +323,7 @@ def small_disk() -> Iterator[Path]:
         pytest.skip("only root may mount a small file system")
     with tempfile.TemporaryDirectory(prefix="inv-small-") as folder:
         mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=100m,mode=755", "tmpfs", folder],
+            ["mount", "-t", "tmpfs", "-o", "size=120m,mode=755", "tmpfs", folder],
             capture_output=True,
             check=False,
         )
@@ -336,7 +338,7 @@ def small_disk() -> Iterator[Path]:
 def test_a_disk_full_while_postgresql_writes(
     small_disk: Path, workshop: Workshop, relay: FaultyRelay, tmp_path: Path
 ) -> None:
-    with Server(small_disk) as server, opened(server, None, workshop, tmp_path) as ledger:
+    with Server(small_disk) as server, opened(server, workshop, tmp_path) as ledger:
         ledger.make(tenants=8)
         filler = small_disk / "filler"
 
@@ -415,8 +417,7 @@ def test_a_disk_full_while_a_document_is_written_leaves_no_half_of_it(tmp_path: 
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         f"FolderArchive(Path({str(tmp_path / 'archive')!r})).store('2026-11/FV-1.pdf', b'%PDF' + bytes(200_000))\n"
     )
-    plugins = Path(__file__).parents[2] / "plugins"
-    environ = {**os.environ, "PYTHONPATH": str(plugins), "AIRFLOW_HOME": str(tmp_path / "airflow")}
+    environ = {**os.environ, "PYTHONPATH": PYTHON_PATH, "AIRFLOW_HOME": str(tmp_path / "airflow")}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environ
     )
@@ -484,7 +485,7 @@ def test_the_databases_clock_set_a_day_forth_and_back(
         offset_file.chmod(0o644)
         with (
             Server(Path(folder) / "server", faked(offset_file)) as server,
-            opened(server, None, workshop, tmp_path) as ledger,
+            opened(server, workshop, tmp_path) as ledger,
         ):
             ledger.make(tenants=6, per_minute_limit=100)
             gate = threading.Event()

@@ -4,15 +4,16 @@ import functools
 from pathlib import Path
 
 import pytest
-from ledger import Ledger
 from psycopg.types.json import Jsonb
-from relay import FaultyRelay
 
 from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import PermanentFailureError
 from invoicing.rendering.assignment import Limits
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.delivery import render
+from support.archive import archive_in
+from support.ledger import Ledger
+from support.relay import FaultyRelay
 
 pytestmark = pytest.mark.faults
 
@@ -86,22 +87,6 @@ def test_without_a_sender_nothing_is_sent(ledger: Ledger, relay: FaultyRelay) ->
     ledger.check(relay.accepted_ids)
 
 
-class FolderArchive:
-    """Documents in files."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def store(self, name: str, content: bytes) -> str:
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return str(path)
-
-    def fetch(self, uri: str) -> bytes:
-        return Path(uri).read_bytes()
-
-
 @pytest.mark.parametrize(
     "fault",
     [
@@ -137,7 +122,7 @@ def test_an_invoice_whose_rendering_hangs_or_is_killed_costs_its_own_tenant_the_
 
     with pytest.raises(PermanentFailureError, match="FV-2"):
         render.render_batch(
-            ledger.db, FolderArchive(tmp_path / "archive"), run_id, Batch("all", tuple(ledger.ids()))
+            ledger.db, archive_in(ledger.folder / "archive"), run_id, Batch("all", tuple(ledger.ids()))
         )
     ending = ledger.send(relay.port)
 

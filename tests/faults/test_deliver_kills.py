@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable
 
 import pytest
-from ledger import Ledger, wait_until
-from relay import FaultyRelay, Step, accept, hang, on, reply, wait, wait_for
 
 from invoicing.db.connection import connect
 from invoicing.services.agency import template_editing, templates
 from invoicing.services.delivery import resolution
+from support.ledger import Ledger
+from support.relay import FaultyRelay, Step, accept, hang, on, reply, wait, wait_for
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.faults
 

@@ -6,9 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ledger import Ledger
-from proxy import Proxy
-from relay import (
+
+from invoicing.db.connection import connect
+from invoicing.db.statements import beside
+from invoicing.services.delivery import rate_limit, resolution
+from support.ledger import Ledger
+from support.proxy import Proxy
+from support.relay import (
     Action,
     FaultyRelay,
     Step,
@@ -21,10 +25,6 @@ from relay import (
     reply,
     wait,
 )
-
-from invoicing.db.connection import connect
-from invoicing.db.statements import beside
-from invoicing.services.delivery import rate_limit, resolution
 
 pytestmark = pytest.mark.faults
 

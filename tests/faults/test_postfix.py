@@ -21,8 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from campaign import Campaign
-from ledger import Ledger, Server, wait_until
+
+from support.campaign import Campaign
+from support.database import Server
+from support.ledger import Ledger
+from support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.faults,
@@ -212,15 +215,15 @@ def campaign(
     return figures.table()
 
 
-def test_a_short_campaign_against_postfix(ledger: Ledger, ledger_server: Server, start_postfix: Any) -> None:
-    print(campaign(ledger, ledger_server, start_postfix(is_slow=True), deliveries=60, kills=8, crashes=1))
+def test_a_short_campaign_against_postfix(ledger: Ledger, server: Server, start_postfix: Any) -> None:
+    print(campaign(ledger, server, start_postfix(is_slow=True), deliveries=60, kills=8, crashes=1))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_long_campaign_against_postfix(
-    ledger: Ledger, ledger_server: Server, start_postfix: Any, capsys: pytest.CaptureFixture[str]
+    ledger: Ledger, server: Server, start_postfix: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    table = campaign(ledger, ledger_server, start_postfix(is_slow=True), deliveries=300, kills=30, crashes=2)
+    table = campaign(ledger, server, start_postfix(is_slow=True), deliveries=300, kills=30, crashes=2)
     with capsys.disabled():
         print("\nwith Postfix as the relay\n" + table)

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from campaign import Campaign, Figures, TroubledRelay
-from ledger import Ledger, Server
-from relay import read_log
+
+from support.campaign import Campaign, Figures
+from support.database import Server
+from support.ledger import Ledger
+from support.relay import read_log
+from support.troubled_relay import TroubledRelay
 
 pytestmark = pytest.mark.faults
 
@@ -63,11 +66,11 @@ def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 
 
 @pytest.mark.timeout(180)
-def test_a_short_campaign(ledger: Ledger, ledger_server: Server, tmp_path: Path) -> None:
+def test_a_short_campaign(ledger: Ledger, server: Server, tmp_path: Path) -> None:
     shown: list[str] = []
     figures = run(
         ledger,
-        ledger_server,
+        server,
         tmp_path,
         shown.append,
         deliveries=150,
@@ -84,13 +87,13 @@ def test_a_short_campaign(ledger: Ledger, ledger_server: Server, tmp_path: Path)
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_long_campaign(
-    ledger: Ledger, ledger_server: Server, tmp_path: Path, report: Callable[[str], None]
+    ledger: Ledger, server: Server, tmp_path: Path, report: Callable[[str], None]
 ) -> None:
     """3,000 deliveries, six workers, 300 kills, 5 database crashes."""
     report("")
     figures = run(
         ledger,
-        ledger_server,
+        server,
         tmp_path,
         report,
         deliveries=3000,

@@ -2,50 +2,35 @@
 
 import json
 import random
-import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import psycopg
 import pytest
-from relay import FaultyRelay, Step, hang, on, reply
 
 from invoicing.airflow_api import AirflowApi
-from invoicing.db.connection import dsn_from_airflow_connection
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
-from running_stack import Stack
+from support.project import DEMO
+from support.relay import FaultyRelay, Step, hang, on, reply
+from support.running_stack import Stack, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 DAG = "monthly_invoicing"
-HEADERS = {
-    path.stem: path.read_text(encoding="utf-8").splitlines()[0]
-    for path in (Path(__file__).parents[2] / "include" / "demo").glob("*.csv")
-}
+HEADERS = {path.stem: path.read_text(encoding="utf-8").splitlines()[0] for path in DEMO.glob("*.csv")}
 
 
 class Pipeline:
     """A stack whose mail goes to a faulty relay, and what a test asks of the two."""
 
-    def __init__(self, stack: Stack, relay: FaultyRelay, folder: Path) -> None:
+    def __init__(self, stack: Stack, api: AirflowApi, relay: FaultyRelay, folder: Path) -> None:
         self.stack = stack
+        self.api = api
         self.relay = relay
         self._folder = folder
-        stack.run("up")
-        environ = json.loads(
-            stack_python(
-                stack,
-                "import json; from invoicing.stack import environment; print(json.dumps(environment()))",
-            )
-        )
-        self.api = AirflowApi.from_environment(environ)
-        self.dsn = dsn_from_airflow_connection(environ["AIRFLOW_CONN_INVOICING_DB"])
 
     def import_tenants(self, codes: list[str]) -> None:
         """Exactly these tenants get mail: each has one lease."""
@@ -73,7 +58,7 @@ class Pipeline:
         )
 
     def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
+        with psycopg.connect(self.stack.dsn, autocommit=True) as connection:
             cursor = connection.execute(sql.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
@@ -91,7 +76,9 @@ class Pipeline:
 
     def wait(self, run_id: str, dag_id: str = DAG, seconds: float = 300) -> str:
         """The run's final state."""
-        return wait_until(lambda: (run := self.api.dag_run(dag_id, run_id)).is_over and run.state, seconds)
+        return wait_for(
+            lambda: (run := self.api.dag_run(dag_id, run_id)).is_over and run.state, "the run ends", seconds
+        )
 
     def kill_transmitting(self) -> bool:
         """Kill -9 a task process that is in the middle of a transmission; whether there was one."""
@@ -141,16 +128,6 @@ class Pipeline:
         assert self.stack.json("cycle", "show", period)["balanced"] is True
 
 
-def stack_python(stack: Stack, code: str) -> str:
-    import os
-    import subprocess
-
-    environ = os.environ | stack.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "plugins")}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
-    ).stdout
-
-
 def kill_owner_of(ports: set[int]) -> bool:
     for process in psutil.process_iter():
         try:
@@ -164,17 +141,8 @@ def kill_owner_of(ports: set[int]) -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.2)
-    return pytest.fail("it did not happen in time")
-
-
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+def pipeline(one_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     folder = tmp_path_factory.mktemp("pipeline")
     with FaultyRelay(folder / "accepted.jsonl") as relay:
         connection = {
@@ -183,23 +151,17 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
             "port": relay.port,
             "extra": {"disable_tls": True, "disable_ssl": True, "acceptance_timeout": 60},
         }
-        stack = Stack(
-            Path(tempfile.mkdtemp(prefix="inv-flt-")) / "state",
-            {"AIRFLOW_CONN_INVOICING_SMTP": json.dumps(connection)},
+        one_stack.up(AIRFLOW_CONN_INVOICING_SMTP=json.dumps(connection))
+        one_stack.clear()
+        (folder / "files").mkdir()
+        sender = (
+            "from_email=facturas@agencia.test",
+            "agency_name=Agencia",
+            "operator_email=ops@agencia.test",
         )
-        try:
-            (folder / "files").mkdir()
-            made = Pipeline(stack, relay, folder / "files")
-            sender = (
-                "from_email=facturas@agencia.test",
-                "agency_name=Agencia",
-                "operator_email=ops@agencia.test",
-            )
-            stack.run("settings", "set", "auto_send=yes", *sender)
-            yield made
-            made.api.__exit__()
-        finally:
-            stack.remove()
+        one_stack.run("settings", "set", "auto_send=yes", *sender)
+        with one_stack.airflow() as api:
+            yield Pipeline(one_stack, api, relay, folder / "files")
 
 
 @pytest.fixture(autouse=True)
@@ -228,7 +190,7 @@ def test_one_run_with_everything_going_wrong_ends_as_it_must_and_converges(pipel
     )
     run_id = pipeline.trigger(period)
     # While documents are rendered, the scheduler dies; an operator starts it again.
-    wait_until(lambda: pipeline.states(period))
+    wait_for(lambda: pipeline.states(period), "deliveries are decided on")
     pipeline.stack.kill("scheduler")
     pipeline.stack.run("up")
     # Settings that change in mid-run are not for this run.
@@ -308,7 +270,7 @@ def test_two_hundred_recipients_survive_twenty_kills_a_dead_scheduler_and_a_dead
     period, dice = "2027-02", random.Random(3)
     pipeline.import_tenants([f"N{number:03}" for number in range(200)])
     run_id = pipeline.trigger(period)
-    wait_until(lambda: pipeline.states(period))
+    wait_for(lambda: pipeline.states(period), "deliveries are decided on")
     kills, scheduler_dead, database_dead = 0, False, False
     deadline = time.monotonic() + 900
     while not pipeline.api.dag_run(DAG, run_id).is_over and time.monotonic() < deadline:

@@ -12,8 +12,20 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from proxy import Proxy
-from relay import (
+
+from invoicing.mail.conversation import BoundedSMTP, Channel, Deadline
+from invoicing.mail.transmission import (
+    Outcome,
+    Phase,
+    Relay,
+    RelayMisconfiguredError,
+    RelayRefusedLoginError,
+    RelayUnavailableError,
+    RelayUnreachableError,
+    Verdict,
+)
+from support.proxy import Proxy
+from support.relay import (
     Action,
     FaultyRelay,
     Step,
@@ -30,18 +42,6 @@ from relay import (
     reset_connection,
     trickle,
     wait,
-)
-
-from invoicing.mail.conversation import BoundedSMTP, Channel, Deadline
-from invoicing.mail.transmission import (
-    Outcome,
-    Phase,
-    Relay,
-    RelayMisconfiguredError,
-    RelayRefusedLoginError,
-    RelayUnavailableError,
-    RelayUnreachableError,
-    Verdict,
 )
 
 StartRelay = Callable[..., FaultyRelay]

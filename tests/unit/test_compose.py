@@ -13,8 +13,8 @@ import yaml
 
 from invoicing.stack.deployment import airflow_pools, airflow_settings
 from invoicing.stack.postgres import BUSINESS, METADATA
+from support.project import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

@@ -2,11 +2,12 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-DAGS = sorted((Path(__file__).resolve().parents[2] / "dags").glob("*.py"))
+from support.project import ROOT
+
+DAGS = sorted((ROOT / "dags").glob("*.py"))
 ALLOWED = ("airflow.sdk", "invoicing.on_airflow", "invoicing.services", "invoicing.domain.errors")
 
 

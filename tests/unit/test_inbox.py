@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from support.project import PYTHON_PATH
+
 MESSAGE = "From: a@agency.test\r\nTo: t@tenant.test\r\nSubject: Factura\r\n\r\nhello\r\n.dotted\r\n"
 
 
@@ -21,7 +23,7 @@ class Inbox:
             self.port: int = probe.getsockname()[1]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "invoicing.stack.inbox", str(mailbox), str(self.port)],
-            env={"PYTHONPATH": str(Path(__file__).resolve().parents[2] / "plugins")},
+            env={"PYTHONPATH": PYTHON_PATH},
             stderr=subprocess.DEVNULL,
         )
 

@@ -7,7 +7,6 @@ import subprocess
 from collections import Counter
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 
 import pytest
 
@@ -20,8 +19,8 @@ from invoicing.domain.taxes import TaxRate, TaxTable
 from invoicing.rendering.document import Agency, InvoiceDocument, Line, Party, Withholding
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.rendering.templates import load_shipped
+from support.project import DEMO
 
-DEMO = Path(__file__).parents[2] / "include" / "demo"
 NOVEMBER = Period(2026, 11)
 
 

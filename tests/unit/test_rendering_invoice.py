@@ -31,8 +31,7 @@ from invoicing.rendering.templates import (
     invoice_variables,
     load_shipped,
 )
-
-PLUGINS = Path(__file__).parents[2] / "plugins"
+from support.project import PYTHON_PATH
 
 
 @pytest.fixture(scope="module")
@@ -351,7 +350,7 @@ def test_the_child_ends_with_its_parent(state: str) -> None:
     html = "{% if invoice.number == 'BOMB' %}" + BOMBS["a loop"] + "{% endif %}<p>x</p>"
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, html, state],
-        env={**os.environ, "PYTHONPATH": str(PLUGINS)},
+        env={**os.environ, "PYTHONPATH": PYTHON_PATH},
         stdout=subprocess.PIPE,
         text=True,
     )

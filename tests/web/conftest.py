@@ -1,25 +1,19 @@
-"""The pages' app over a real database, with a visitor of the test's choice; and, for flows, the real stack."""
+"""The pages' app over a real database, with a visitor of the test's choice; a month, and a browser, for the pages."""
 
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from psycopg.conninfo import make_conninfo
+from playwright.sync_api import Browser as Chromium
 from starlette.testclient import TestClient
-from visiting import App, open_app
 
 from invoicing.db.connection import Database, connect
 from invoicing.services.agency.imports import import_folder
-
-DATA = Path(__file__).parents[1] / "data" / "agency"
-# Where the stack's handle is.
-sys.path.append(str(Path(__file__).parents[1] / "e2e"))
-
-if TYPE_CHECKING:
-    from running_stack import Stack
+from support.browser import open_chromium
+from support.database import Server
+from support.month import November
+from support.project import AGENCY
+from support.visiting import App, open_app
 
 
 @pytest.fixture
@@ -44,26 +38,26 @@ def viewer(app: App) -> TestClient:
 @pytest.fixture
 def agency(db: Database) -> Database:
     """The database with the agency of the contract imported."""
-    import_folder(db, DATA, actor="test")
+    import_folder(db, AGENCY, actor="test")
     return db
 
 
 @pytest.fixture(scope="module")
-def db_session(server: str, template_database: str) -> Iterator[Database]:
-    """A connection to the migrated template itself, for tests that only ask its functions."""
-    with connect(make_conninfo(server, dbname=template_database)) as connection:
+def db_session(server: Server) -> Iterator[Database]:
+    """A connection to a database that is nobody's in particular, for tests that only ask its functions."""
+    with server.fresh_copy() as dsn, connect(dsn) as connection:
         yield connection
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator["Stack"]:
-    """A running stack, shared by the flows: a few tenants, nothing sent yet."""
-    from running_stack import Stack
+def november(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[November]:
+    """A month that was run once, to be copied."""
+    with November(server, tmp_path_factory.mktemp("november")) as month:
+        yield month
 
-    folder = Path(tempfile.mkdtemp(prefix="inv-web-"))
-    running = Stack(folder / "state")
-    try:
-        running.run("up")
-        yield running
-    finally:
-        running.remove()
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    """A browser; each test opens contexts of its own in it."""
+    with open_chromium() as browser:
+        yield browser

@@ -1,6 +1,6 @@
 """Serve the pages by themselves, for looking at them while one works on them.
 
-    PYTHONPATH=plugins:tests/web .venv/bin/python tests/web/serve.py DSN [PORT]
+    PYTHONPATH=plugins:tests .venv/bin/python tests/web/serve.py DSN [PORT]
 
 Everybody is let in: ``/as/ana`` (may change) and ``/as/luis`` (may look) set the cookie that says who one is.
 Templates and styles are read anew with each request; code is not.
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import uvicorn
 from fastapi.responses import RedirectResponse
-from visiting import open_app
+
+from support.visiting import open_app
 
 if __name__ == "__main__":
     dsn, port = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 8096

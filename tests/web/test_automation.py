@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from visiting import App, Browser, open_app
 
 from invoicing.db.connection import Database
 from invoicing.services.agency.settings import change_settings, current_settings
 from invoicing.services.views.settings_history import settings_changes
 from invoicing.words.settings import LABELS
+from support.visiting import App, Browser, open_app
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

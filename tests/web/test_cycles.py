@@ -11,28 +11,28 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
-import psycopg
 import pytest
-from month import NOVEMBER, RUN, Month, open_month
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from visiting import Browser
 
-from invoicing.db.connection import Database, connect
+from invoicing.db.connection import Database
 from invoicing.domain.task_address import TaskAddress
 from invoicing.services.agency.settings import current_settings
 from invoicing.services.views import report, runs
 from invoicing.services.views.cycles import Month as MonthShown
 from invoicing.web.html.chart import months_chart
 from invoicing.web.html.spreadsheet import safe_cell
+from support.archive import file_of
+from support.database import airflow_connection
+from support.month import NOVEMBER, RUN, Month, November
+from support.project import ROOT
+from support.visiting import Browser
 
 HERE = "/cycles/2026-11"
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def month(dsn: str, db: Database, tmp_path: Path) -> Iterator[Month]:
-    with open_month(dsn, db, tmp_path) as running:
-        yield running
+def month(november: November, tmp_path: Path) -> Iterator[Month]:
+    with november.copy(tmp_path) as copied:
+        yield copied
 
 
 @pytest.fixture
@@ -41,17 +41,10 @@ def page(month: Month) -> Browser:
 
 
 @pytest.fixture(scope="module")
-def kept_month(
-    server: str, template_database: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Month]:
+def kept_month(november: November, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Month]:
     """A month for the tests that only look at it."""
-    name = "invoicing_kept_month"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
-        dsn = make_conninfo(server, dbname=name)
-        with connect(dsn) as db, open_month(dsn, db, tmp_path_factory.mktemp("month")) as running:
-            yield running
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    with november.copy(tmp_path_factory.mktemp("month")) as copied:
+        yield copied
 
 
 @pytest.fixture
@@ -99,13 +92,6 @@ def test_the_figures_are_those_of_cycle_show(kept_month: Month, reader: Browser)
 
 
 def test_the_pages_and_the_command_line_say_the_same(kept_month: Month, reader: Browser, tmp_path: Path):
-    parts = conninfo_to_dict(kept_month.db.info.dsn)
-    connection = {
-        "conn_type": "postgres",
-        "host": parts["host"],
-        "login": parts["user"],
-        "schema": parts["dbname"],
-    }
     done = subprocess.run(
         [ROOT / "bin" / "invoicing", "cycle", "show", "2026-11", "--json"],
         capture_output=True,
@@ -113,7 +99,7 @@ def test_the_pages_and_the_command_line_say_the_same(kept_month: Month, reader: 
         check=True,
         env={
             **os.environ,
-            "AIRFLOW_CONN_INVOICING_DB": json.dumps(connection),
+            "AIRFLOW_CONN_INVOICING_DB": airflow_connection(kept_month.db.info.dsn),
             "INVOICING_STATE": str(tmp_path),
         },
     )
@@ -220,7 +206,7 @@ def test_the_document_is_the_kept_one_or_none(month: Month, page: Browser):
         " JOIN invoicing.invoice i ON i.id = doc.invoice_id LIMIT 1"
     ).fetchone()
     assert number is not None
-    kept = Path(number["uri"]).read_bytes()
+    kept = file_of(number["uri"]).read_bytes()
 
     pdf = page.see(f"/invoices/{number['number']}/document.pdf?download=yes")
     assert (pdf.content, pdf.headers["content-type"]) == (kept, "application/pdf")
@@ -228,7 +214,7 @@ def test_the_document_is_the_kept_one_or_none(month: Month, page: Browser):
     assert "data:image/png;base64," in pictures.text
     assert pictures.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
 
-    Path(number["uri"]).write_bytes(kept + b"x")
+    file_of(number["uri"]).write_bytes(kept + b"x")
     assert page.see(f"/invoices/{number['number']}/document.pdf").status_code == 503
     assert "is not the one that was kept" in page.see(f"/invoices/{number['number']}").text
     assert "is not the one that was kept" in page.see(f"/invoices/{number['number']}/pages").text
@@ -252,7 +238,7 @@ def test_the_message_is_the_one_that_was_transmitted(kept_month: Month, reader: 
 
 
 def test_a_message_whose_document_is_gone_says_so(month: Month, page: Browser):
-    for file in (month.archive._folder).rglob("*.pdf"):
+    for file in month.archive_folder.rglob("*.pdf"):
         file.unlink()
 
     assert "cannot be read" in page.see(f"/deliveries/{month.delivery('ANA')}/message.html").text
@@ -336,11 +322,11 @@ def test_a_decision_that_cannot_be_taken_keeps_what_was_typed(
     assert month.announced == []
 
 
-def test_where_airflow_is_not_told_the_person_is(dsn: str, db: Database, tmp_path: Path):
+def test_where_airflow_is_not_told_the_person_is(november: November, tmp_path: Path):
     def fail() -> None:
         raise RuntimeError("no Airflow")
 
-    with open_month(dsn, db, tmp_path, announce=fail) as month:
+    with november.copy(tmp_path, announce=fail) as month:
         answer = month.app.as_editor("en").submit(
             f"/deliveries/{month.delivery('RITA')}/resend", {"reason": "again", "back": "delivery"}
         )

@@ -2,23 +2,21 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 from fastapi.routing import APIRoute
-from psycopg.conninfo import make_conninfo
-from real_airflow import MANAGERS, AirflowServer, run_airflow
 from starlette.routing import BaseRoute, Mount
-from visiting import EDITOR, CookieGate
 
 from invoicing.db.connection import connect
 from invoicing.services.agency.imports import import_folder
 from invoicing.web.app import create_app
 from invoicing.web.outside import Outside
+from support.database import Server
+from support.project import AGENCY
+from support.real_airflow import MANAGERS, AirflowServer, run_airflow
+from support.visiting import EDITOR, CookieGate
 
-DATA = Path(__file__).parents[1] / "data" / "agency"
 # What stands for a path's parameters; anything else gets "1".
 SAMPLES = {"code": "T00001", "period": "2026-11", "name": "default"}
 
@@ -52,15 +50,11 @@ READS = [(method, path) for method, path in ROUTES if method == "GET"]
 
 
 @pytest.fixture(scope="module")
-def business(server: str, template_database: str) -> Iterator[str]:
-    name = "invoicing_door"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
-        dsn = make_conninfo(server, dbname=name)
+def business(server: Server) -> Iterator[str]:
+    with server.fresh_copy() as dsn:
         with connect(dsn) as db:
-            import_folder(db, DATA, actor="test")
+            import_folder(db, AGENCY, actor="test")
         yield dsn
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture(scope="module", params=sorted(MANAGERS))

@@ -1,17 +1,14 @@
 """What people do with the pages, inside the real Airflow, and what the next run makes of it."""
 
 import re
-from collections.abc import Iterator
 from datetime import date as day
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import FrameLocator, Page, expect, sync_playwright
-from running_stack import Stack
-from site_for_browsers import ARGUMENTS, CHROMIUM
+from playwright.sync_api import Browser, FrameLocator, Page, expect
 
-from invoicing.stack.credentials import admin_password
-from invoicing.stack.layout import Layout
+from support.browser import open_airflow, open_in_airflow
+from support.running_stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -40,26 +37,9 @@ def agency(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def airflow(agency: Stack) -> Iterator[Page]:
+def airflow(agency: Stack, chromium: Browser) -> Page:
     """Airflow's UI, somebody logged in."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_context(locale="es-CO", base_url=f"http://127.0.0.1:{agency.port}").new_page()
-        page.set_default_timeout(30_000)
-        page.goto("/")
-        page.locator("input[name=username]").fill("admin")
-        page.locator("input[name=password]").fill(admin_password(Layout(agency.state, agency.port)))
-        page.keyboard.press("Enter")
-        page.get_by_role("link", name="Dags").first.wait_for()
-        yield page
-        browser.close()
-
-
-def open_page(airflow: Page, place: str) -> FrameLocator:
-    """A page of ours where Airflow shows it."""
-    route = place.partition("/")[0]
-    airflow.goto(f"/plugin/invoicing-{route}/invoicing/{place}")
-    return airflow.frame_locator("iframe")
+    return open_airflow(chromium, agency, "es")
 
 
 def save(frame: FrameLocator) -> None:
@@ -73,7 +53,7 @@ def decisions(stack: Stack, period: str) -> dict[str, str]:
 
 
 def test_the_next_run_obeys_what_is_set_on_the_page(agency: Stack, airflow: Page):
-    form = open_page(airflow, "automation")
+    form = open_in_airflow(airflow, "automation")
 
     form.get_by_role("switch", name="Habilitar envío automático").check()
     form.get_by_label("Asunto", exact=True).fill("Prueba {{ period|month_name }}")
@@ -106,23 +86,23 @@ def test_the_next_run_obeys_what_is_set_on_the_page(agency: Stack, airflow: Page
 
 
 def test_a_tenant_that_is_switched_off_is_left_out_and_its_page_says_why(agency: Stack, airflow: Page):
-    form = open_page(airflow, "automation")
+    form = open_in_airflow(airflow, "automation")
     form.get_by_label("Todos los terceros con facturas").check()
     form.get_by_label("Un mensaje por tercero").check()
     save(form)
-    tenant = open_page(airflow, "tenants/W1")
+    tenant = open_in_airflow(airflow, "tenants/W1")
     tenant.get_by_role("switch", name="¿Envío automático habilitado?").uncheck()
     save(tenant)
     agency.run("run", "--period", "2027-02", "--wait")
 
     assert decisions(agency, "2027-02") == {"W1": "tenant_disabled", "W2": "send", "W3": "no_email"}
-    shown = open_page(airflow, "tenants/W1")
+    shown = open_in_airflow(airflow, "tenants/W1")
     expect(shown.get_by_text("El tercero tiene el envío apagado")).to_be_visible()
     expect(shown.get_by_text("admin").first).to_be_visible()
 
 
 def test_a_delivery_leads_to_the_task_instance_that_sent_it(agency: Stack, airflow: Page):
-    tenant = open_page(airflow, "tenants/W2")
+    tenant = open_in_airflow(airflow, "tenants/W2")
 
     tenant.get_by_text(re.compile("Historia del envío")).first.click()
     tenant.get_by_role("link", name="Tarea que lo envió").first.click()
@@ -132,7 +112,7 @@ def test_a_delivery_leads_to_the_task_instance_that_sent_it(agency: Stack, airfl
 
 
 def test_a_pages_address_in_airflow_leads_back_to_it(agency: Stack, airflow: Page):
-    listed = open_page(airflow, "tenants?q=ferreteria")
+    listed = open_in_airflow(airflow, "tenants?q=ferreteria")
     listed.get_by_role("link", name="Ferretería Dos Locales").click()
     expect(listed.get_by_role("heading", level=1)).to_have_text("Ferretería Dos Locales")
 

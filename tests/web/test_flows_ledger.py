@@ -1,19 +1,14 @@
 """Templates and cycles inside the real Airflow: what is edited reaches the mailbox, what failed is mended and sent."""
 
 import re
-import time
-from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
-from running_stack import Stack
-from test_flows import ARGUMENTS, open_page
+from playwright.sync_api import Browser, Page, expect
 
-from invoicing.stack.credentials import admin_password
-from invoicing.stack.layout import Layout
+from support.browser import open_airflow, open_in_airflow
+from support.running_stack import Stack, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -44,29 +39,10 @@ def agency(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def airflow(agency: Stack) -> Iterator[Page]:
+def airflow(agency: Stack, chromium: Browser) -> Page:
     """Airflow's UI in English, somebody logged in."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        page = browser.new_context(locale="en-US", base_url=f"http://127.0.0.1:{agency.port}").new_page()
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
-        page.goto("/")
-        page.locator("input[name=username]").fill("admin")
-        page.locator("input[name=password]").fill(admin_password(Layout(agency.state, agency.port)))
-        page.keyboard.press("Enter")
-        page.get_by_role("link", name="Dags").first.wait_for()
-        yield page
-        browser.close()
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.3)
-    return pytest.fail("it did not happen in time")
+    expect.set_options(timeout=60_000)
+    return open_airflow(chromium, agency, "en")
 
 
 def text_of(message: EmailMessage) -> str:
@@ -80,7 +56,7 @@ def to(stack: Stack, address: str) -> list[EmailMessage]:
 
 
 def test_what_is_edited_is_previewed_tried_saved_and_sent(agency: Stack, airflow: Page):
-    editor = open_page(airflow, "templates/default")
+    editor = open_in_airflow(airflow, "templates/default")
     preview = editor.frame_locator("iframe[name=preview]")
     editor.get_by_role("tab", name="Message as text").click()
     area = editor.get_by_role("textbox", name="Message as text mail.txt")
@@ -102,31 +78,31 @@ def test_what_is_edited_is_previewed_tried_saved_and_sent(agency: Stack, airflow
 
     (sent,) = to(agency, "n1@correo.example")
     assert "Muy felices pascuas, Nora Normal" in text_of(sent)
-    cycle = open_page(airflow, "cycles/2028-01")
+    cycle = open_in_airflow(airflow, "cycles/2028-01")
     cycle.get_by_role("link", name=re.compile("template default")).first.click()
     expect(cycle.get_by_text("Muy felices pascuas").first).to_be_attached()
 
 
 def test_what_failed_leads_to_its_task_and_is_sent_once_that_is_cleared(agency: Stack, airflow: Page):
     agency.run("run", "--period", "2028-02", "--wait", check=False)
-    cycle = open_page(airflow, "cycles/2028-02")
+    cycle = open_in_airflow(airflow, "cycles/2028-02")
     expect(cycle.get_by_role("heading", name="1 failed")).to_be_visible()
     assert agency.json("cycle", "show", "2028-02")["deliveries"]["failed"] == 1
 
-    tenant = open_page(airflow, "tenants/N2")
+    tenant = open_in_airflow(airflow, "tenants/N2")
     tenant.get_by_label("E-mail addresses").fill("nelson@correo.example")
     tenant.get_by_role("button", name="Save", exact=True).click()
     expect(tenant.get_by_role("status").first).to_contain_text("Saved")
 
-    cycle = open_page(airflow, "cycles/2028-02")
+    cycle = open_in_airflow(airflow, "cycles/2028-02")
     cycle.get_by_role("link", name="Task in Airflow").click()
     airflow.wait_for_url(re.compile(r"/dags/monthly_invoicing/runs/.+/tasks/send_invoices/mapped/\d+"))
     airflow.get_by_role("button", name=re.compile("to clear$")).click()
     airflow.get_by_role("button", name="Confirm").click()
 
-    wait_until(lambda: to(agency, "nelson@correo.example"))
-    wait_until(lambda: agency.json("cycle", "show", "2028-02")["state"] == "closed")
-    cycle = open_page(airflow, "cycles/2028-02?q=N2")
+    wait_for(lambda: to(agency, "nelson@correo.example"), "the message arrives")
+    wait_for(lambda: agency.json("cycle", "show", "2028-02")["state"] == "closed", "the cycle is closed")
+    cycle = open_in_airflow(airflow, "cycles/2028-02?q=N2")
     expect(cycle.get_by_role("heading", name="1 failed")).to_have_count(0)
     expect(
         cycle.get_by_role("row", name=re.compile("Nelson")).get_by_text("Sent", exact=True)
@@ -135,7 +111,7 @@ def test_what_failed_leads_to_its_task_and_is_sent_once_that_is_cleared(agency: 
 
 
 def test_what_is_sent_again_on_a_page_goes_out_by_itself(agency: Stack, airflow: Page):
-    cycle = open_page(airflow, "cycles/2028-02?q=N1")
+    cycle = open_in_airflow(airflow, "cycles/2028-02?q=N1")
     cycle.get_by_role("link", name="Nora Normal").first.click()
     cycle.get_by_text("Send again…").click()
     cycle.get_by_label("Reason").fill("the tenant lost it")
@@ -144,13 +120,13 @@ def test_what_is_sent_again_on_a_page_goes_out_by_itself(agency: Stack, airflow:
     cycle.get_by_role("button", name="Send again").click()
 
     expect(cycle.get_by_text("Airflow has been told")).to_be_visible()
-    wait_until(lambda: len(to(agency, "n1@correo.example")) == before + 1)
+    wait_for(lambda: len(to(agency, "n1@correo.example")) == before + 1, "it arrives once more")
 
 
 def test_a_kept_invoice_is_seen_inside_airflow(agency: Stack, airflow: Page):
     invoices = agency.json("cycle", "invoices", "2028-01")
     number = next(invoice["number"] for invoice in invoices if invoice["tenant"] == "N1")
 
-    invoice = open_page(airflow, f"cycles/../invoices/{number}")
+    invoice = open_in_airflow(airflow, f"cycles/../invoices/{number}")
 
     expect(invoice.frame_locator("iframe").get_by_role("img", name="Page 1 of 1")).to_be_visible()

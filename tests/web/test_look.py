@@ -3,15 +3,14 @@
 import re
 from collections.abc import Iterator
 
-import psycopg
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from psycopg.conninfo import make_conninfo
-from site_for_browsers import ARGUMENTS, CHROMIUM, populate, serve
-from visiting import open_app
+from playwright.sync_api import Browser, Page, expect
 
 from invoicing.db.connection import connect
+from support.browser import axe_violations, is_wider_than_its_window, serve, unfold, visit
+from support.database import Server
+from support.site import populate
+from support.visiting import open_app
 
 # Paths and a name each; a page that is not here is not looked at.
 PAGES = {
@@ -28,43 +27,13 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def site(server: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def site(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the demo agency's pages."""
-    name = "invoicing_look"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
-        dsn = make_conninfo(server, dbname=name)
+    with server.fresh_copy() as dsn:
         with connect(dsn) as db:
             populate(db)
         with open_app(dsn, tmp_path_factory.mktemp("archive")) as app, serve(app) as address:
             yield address
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-def visit(
-    chromium: Browser,
-    site: str,
-    who: str = "ana",
-    *,
-    scheme: str = "light",
-    language: str = "es",
-    width: int = 1280,
-) -> BrowserContext:
-    context = chromium.new_context(
-        color_scheme=scheme,  # type: ignore[arg-type]
-        viewport={"width": width, "height": 900},
-        locale={"es": "es-CO", "en": "en-US"}[language],
-    )
-    context.add_cookies([{"name": "visitor", "value": who, "url": site}])
-    return context
 
 
 @pytest.fixture
@@ -85,17 +54,15 @@ def paths(page: Page, site: str) -> dict[str, str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(chromium: Browser, site: str, scheme: str, who: str):
     found: dict[str, str] = {}
-    with visit(chromium, site, who, scheme=scheme, language="en" if who == "luis" else "es") as context:
+    with visit(chromium, site, who, color_scheme=scheme, language="en" if who == "luis" else "es") as context:
         page = context.new_page()
         for name, address in paths(page, site).items():
             page.goto(address)
-            # What is folded away is looked at too.
-            page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+            unfold(page)
             if name == "automation" and who == "ana":
                 page.locator("#subject-result dd").first.wait_for()
-            results = Axe().run(page)
-            if results.violations_count:
-                found[name] = results.generate_report()
+            if report := axe_violations(page):
+                found[name] = report
 
     assert found == {}, "\n\n".join(f"{name}:\n{report}" for name, report in found.items())
 
@@ -107,8 +74,8 @@ def test_no_page_is_wider_than_the_window(chromium: Browser, site: str, width: i
         page = context.new_page()
         for name, address in paths(page, site).items():
             page.goto(address)
-            page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            unfold(page)
+            if is_wider_than_its_window(page):
                 too_wide.append(name)
 
     assert too_wide == []
@@ -195,8 +162,7 @@ def test_airflows_theme_wins_over_the_systems(page: Page, site: str):
 
 
 def test_pages_work_without_scripts(chromium: Browser, site: str):
-    context = chromium.new_context(java_script_enabled=False, locale="es-CO")
-    context.add_cookies([{"name": "visitor", "value": "ana", "url": site}])
+    context = visit(chromium, site, java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{site}/tenants")
     page.get_by_label("Buscar terceros").fill("nadie se llama así")

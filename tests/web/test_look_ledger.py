@@ -4,17 +4,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import psycopg
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from month import Month, open_month
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from psycopg.conninfo import make_conninfo
-from site_for_browsers import serve
+from playwright.sync_api import Browser, Page, expect
 
-from invoicing.db.connection import connect
-
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+from support.browser import axe_violations, is_wider_than_its_window, serve, unfold, visit
+from support.month import Month, November
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,49 +43,14 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(server: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    name = "invoicing_look_ledger"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
-        dsn = make_conninfo(server, dbname=name)
-        with (
-            connect(dsn) as db,
-            open_month(dsn, db, tmp_path_factory.mktemp("month")) as month,
-            serve(month.app) as address,
-        ):
-            yield Site(address, month)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-def visit(
-    chromium: Browser,
-    site: Site,
-    who: str = "ana",
-    *,
-    scheme: str = "light",
-    language: str = "es",
-    width: int = 1280,
-) -> BrowserContext:
-    context = chromium.new_context(
-        color_scheme=scheme,  # type: ignore[arg-type]
-        viewport={"width": width, "height": 900},
-        locale={"es": "es-CO", "en": "en-US"}[language],
-    )
-    context.add_cookies([{"name": "visitor", "value": who, "url": site.address}])
-    return context
+def site(november: November, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with november.copy(tmp_path_factory.mktemp("month")) as month, serve(month.app) as address:
+        yield Site(address, month)
 
 
 @pytest.fixture
 def page(chromium: Browser, site: Site) -> Iterator[Page]:
-    with visit(chromium, site) as context:
+    with visit(chromium, site.address) as context:
         page = context.new_page()
         page.set_default_timeout(20_000)
         expect.set_options(timeout=20_000)
@@ -102,15 +61,15 @@ def page(chromium: Browser, site: Site) -> Iterator[Page]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(chromium: Browser, site: Site, scheme: str, who: str):
     found: dict[str, str] = {}
-    with visit(chromium, site, who, scheme=scheme, language="en" if who == "luis" else "es") as context:
+    with visit(
+        chromium, site.address, who, color_scheme=scheme, language="en" if who == "luis" else "es"
+    ) as context:
         page = context.new_page()
         for name, address in site.paths().items():
             page.goto(address)
-            # What is folded away is looked at too.
-            page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-            results = Axe().run(page, options={"iframes": False})
-            if results.violations_count:
-                found[name] = results.generate_report()
+            unfold(page)
+            if report := axe_violations(page, {"iframes": False}):
+                found[name] = report
 
     assert found == {}, "\n\n".join(f"{name}:\n{report}" for name, report in found.items())
 
@@ -118,12 +77,12 @@ def test_axe_finds_no_violation(chromium: Browser, site: Site, scheme: str, who:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_page_is_wider_than_the_window(chromium: Browser, site: Site, width: int):
     too_wide = []
-    with visit(chromium, site, width=width) as context:
+    with visit(chromium, site.address, width=width) as context:
         page = context.new_page()
         for name, address in site.paths().items():
             page.goto(address)
-            page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            unfold(page)
+            if is_wider_than_its_window(page):
                 too_wide.append(name)
 
     assert too_wide == []
@@ -238,7 +197,7 @@ def test_nothing_runs_in_a_preview(page: Page, site: Site):
 
 
 def test_a_reader_previews_too(chromium: Browser, site: Site):
-    with visit(chromium, site, "luis") as context:
+    with visit(chromium, site.address, "luis") as context:
         page = context.new_page()
         page.goto(f"{site.address}/templates/default")
         preview = page.frame_locator("iframe[name=preview]")
@@ -249,8 +208,7 @@ def test_a_reader_previews_too(chromium: Browser, site: Site):
 
 
 def test_the_editor_works_without_scripts(chromium: Browser, site: Site):
-    context = chromium.new_context(java_script_enabled=False, locale="es-CO")
-    context.add_cookies([{"name": "visitor", "value": "ana", "url": site.address}])
+    context = visit(chromium, site.address, java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{site.address}/templates/default")
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 from httpx import Response
-from visiting import App, Browser
+
+from support.visiting import App, Browser
 
 TEMPLATE = {
     "mail.html": "<p>x</p>",

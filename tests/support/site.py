@@ -1,16 +1,7 @@
-"""The pages with something on them, served for a browser."""
+"""Something to be seen on every page: the demo agency after a November that did not all go well."""
 
 import contextlib
 import json
-import shutil
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-import uvicorn
-from visiting import App, FolderArchive, free_port
 
 from invoicing.db.connection import Database
 from invoicing.domain.delivery import Batch
@@ -18,14 +9,11 @@ from invoicing.domain.errors import PermanentFailureError
 from invoicing.domain.period import Period
 from invoicing.services.agency.imports import import_folder
 from invoicing.services.agency.settings import change_settings
-from invoicing.services.billing import count, generate
-from invoicing.services.billing import runs as cycles
+from invoicing.services.billing import count, generate, runs
 from invoicing.services.delivery import closing, render, select
+from invoicing.services.delivery.archive import Archive
+from support.project import DEMO
 
-# Debian's; where it is another one, what is first on the PATH.
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-DEMO = Path(__file__).parents[2] / "include" / "demo"
 NOVEMBER = Period(2026, 11)
 
 # The states that the cycle's first deliveries are taken through, and the relay's last word.
@@ -37,7 +25,7 @@ _COURSES = (
 )
 
 
-def populate(db: Database, archive: FolderArchive | None = None) -> None:
+def populate(db: Database, archive: Archive | None = None) -> None:
     """The demo agency after a November that did not all go well, and some changes by people.
 
     Args:
@@ -46,7 +34,7 @@ def populate(db: Database, archive: FolderArchive | None = None) -> None:
     import_folder(db, DEMO, actor="demo")
     change_settings(db, json.loads((DEMO / "settings.json").read_text(encoding="utf-8")), actor="ana")
     change_settings(db, {"per_minute_limit": 30, "due_days": 8}, actor="beto")
-    run_id = cycles.open_run(db, dag_id="monthly_invoicing", dag_run_id="manual__1", period=NOVEMBER)
+    run_id = runs.open_run(db, dag_id="monthly_invoicing", dag_run_id="manual__1", period=NOVEMBER)
     generate.generate_invoices(db, run_id)
     count.count_invoices(db, run_id)
     select.select_recipients(db, run_id)
@@ -85,22 +73,3 @@ def _move(db: Database, delivery_id: int, state: str, reply: str | None) -> None
             " code = left(%s, 3)::int, reply = %s WHERE delivery_id = %s",
             ["accepted" if state == "sent" else "refused_permanently", reply, reply, delivery_id],
         )
-
-
-@contextmanager
-def serve(app: App) -> Iterator[str]:
-    """Serve the app from a thread; its address."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app.parent, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        assert time.monotonic() < deadline, "the server does not come up"
-        time.sleep(0.02)
-    try:
-        yield f"http://127.0.0.1:{port}/invoicing"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)

@@ -6,25 +6,23 @@ import email.policy
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from invoicing.airflow_api import AirflowApi
+from invoicing.db.migrate import migrate
+from support.project import ROOT, free_port, memory_folder
+from support.waiting import wait_until
 
 
 class Stack:
@@ -46,6 +44,13 @@ class Stack:
             "INVOICING_RETRY_SECONDS": "2",
             **(environ or {}),
         }
+
+    def up(self, **environ: str) -> None:
+        """Start it with ``environ`` added to its variables; start it anew where it runs with others."""
+        if not environ.items() <= self.environ.items():
+            self.run("down")
+            self.environ |= environ
+        self.run("up")
 
     def run(
         self, *arguments: str, check: bool = True, timeout: float = 400, **environ: str
@@ -77,6 +82,57 @@ class Stack:
             for path in sorted((self.state / "mailbox").glob("*.eml"))
         ]
 
+    def secret(self, file: str, name: str) -> str:
+        """A password that the stack made up, by its file and its name there."""
+        secret: str = json.loads((self.state / "secrets" / file).read_text())[name]
+        return secret
+
+    @property
+    def admin_password(self) -> str:
+        """The password of Airflow's ``admin``."""
+        return self.secret("airflow_users.json", "admin")
+
+    @property
+    def postgres_port(self) -> int:
+        port: int = json.loads((self.state / "stack.json").read_text())["postgres_port"]
+        return port
+
+    @property
+    def dsn(self) -> str:
+        """Conninfo of the business database."""
+        password = self.secret("credentials.json", "invoicing_password")
+        return make_conninfo(
+            "",
+            host="127.0.0.1",
+            port=self.postgres_port,
+            user="invoicing",
+            password=password,
+            dbname="invoicing",
+        )
+
+    def airflow(self) -> AirflowApi:
+        """A client of its Airflow, to be closed."""
+        return AirflowApi(f"http://127.0.0.1:{self.port}", "admin", self.admin_password)
+
+    def clear(self) -> None:
+        """As new, in two seconds rather than a minute: an agency without tenants, no run, no message, no document.
+
+        What runs goes on; Airflow's own things (pools, users, which DAG is paused) stay.
+        """
+        with self.airflow() as api:
+            for dag_id in api.dag_ids():
+                for run in api.dag_runs(dag_id):
+                    if run.is_over:
+                        path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run.run_id, safe='')}"
+                        api._exchange("DELETE", path, None, {})
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA invoicing CASCADE")
+        migrate(self.dsn)
+        for folder in ("mailbox", "archive", "journal"):
+            for path in (self.state / folder).rglob("*"):
+                if path.is_file():
+                    path.unlink()
+
     def pid(self, part: str) -> int:
         """The process that a part was recorded with, alive or not."""
         pid: int = json.loads((self.state / "run" / f"{part}.json").read_text())["pid"]
@@ -91,8 +147,22 @@ class Stack:
 
     def remove(self) -> None:
         """End it, however broken it is, and remove what it kept."""
-        self.run("down", check=False)
+        if own_processes(self):
+            self.run("down", check=False)
         shutil.rmtree(self.state, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def room_for_stack() -> Iterator[Stack]:
+    """A stack that was never started, in a folder of its own; it is ended and removed at the end."""
+    with tempfile.TemporaryDirectory(
+        prefix="inv-stack-", dir=memory_folder(), ignore_cleanup_errors=True
+    ) as folder:
+        fresh = Stack(Path(folder) / "state")
+        try:
+            yield fresh
+        finally:
+            fresh.remove()
 
 
 def own_processes(stack: Stack) -> list[psutil.Process]:
@@ -115,3 +185,8 @@ def lives(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout_seconds: float = 120) -> Any:
+    """`wait_until` for what the scheduler, or a run of it, has to do first."""
+    return wait_until(condition, what, timeout_seconds, every_seconds=0.1)

@@ -1,6 +1,6 @@
-"""Airflow's own API server with our plugin, on a metadata database of its own: run as a program by `test_door`.
+"""Airflow's own API server with our plugin, on a metadata database of its own: run as a program by `real_airflow`.
 
-    python airflow_server.py PORT USERS
+    python -m support.airflow_server PORT USERS
 
 The environment says which auth manager. USERS is JSON: name to role; every password is the name. Nothing but the
 API server runs: no scheduler, no DAG.

@@ -6,13 +6,46 @@ transmitting. It accepts also what its client no longer waits for, as servers do
 
 import argparse
 import random
+import subprocess
 import sys
 import time
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from relay import FaultyRelay, Session, Step, at_random, drop_connection, on, reply
+from support.project import PYTHON_PATH
+from support.relay import FaultyRelay, Session, Step, at_random, drop_connection, on, reply
 
 REFUSE_FOR_NOW = reply("451 4.3.0 try again later")
+
+
+class TroubledRelay:
+    """Such a relay at work; a context manager."""
+
+    def __init__(self, log: Path, *, trouble: float, pause_seconds: float = 0.06, seed: int = 1) -> None:
+        log.touch()
+        command = [sys.executable, "-m", "support.troubled_relay", "--log", str(log)]
+        self._process = subprocess.Popen(
+            [*command, "--trouble", str(trouble), "--pause", str(pause_seconds), "--seed", str(seed)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={"PYTHONPATH": PYTHON_PATH, "PATH": "/usr/bin:/bin"},
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
 
 
 def main() -> None:

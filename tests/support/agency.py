@@ -8,8 +8,7 @@ from invoicing.db.connection import Database
 from invoicing.domain.delivery import Batch
 from invoicing.domain.period import Period
 from invoicing.services.agency import settings
-from invoicing.services.billing import count, generate
-from invoicing.services.billing import runs as cycles
+from invoicing.services.billing import count, generate, runs
 from invoicing.services.delivery import closing, select
 from invoicing.words.failures import tell
 
@@ -60,7 +59,7 @@ class Agency:
     def run(self, period: Period = NOVEMBER) -> tuple[int, list[Batch]]:
         """A new DAG run up to its deliveries; its id and what it would send."""
         self.runs += 1
-        run_id = cycles.open_run(
+        run_id = runs.open_run(
             self.db, dag_id="monthly_invoicing", dag_run_id=f"run-{self.runs}", period=period
         )
         generate.generate_invoices(self.db, run_id)

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import httpx
 import pytest
-from psycopg.conninfo import conninfo_to_dict
-from visiting import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.database import airflow_connection
+from support.project import PLUGINS, PYTHON_PATH, free_port
+
 MANAGERS = {
     "simple": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
     "fab": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
 }
 # Name to role, in either manager's words; a password is the name.
 USERS = {"olga": "Op", "vera": "Viewer"}
-_START_SECONDS = 120
+_START_SECONDS = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,13 @@ def run_airflow(manager: str, dsn: str, home: Path) -> Iterator[AirflowServer]:
     home.mkdir(parents=True)
     passwords = home / "passwords.json"
     passwords.write_text(json.dumps({name: name for name in USERS}))
-    parts = conninfo_to_dict(dsn)
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "INVOICING"))}
     environ = clean | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__AUTH_MANAGER": MANAGERS[manager],
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{n}:{r.lower()}" for n, r in USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "no-dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
@@ -68,19 +67,11 @@ def run_airflow(manager: str, dsn: str, home: Path) -> Iterator[AirflowServer]:
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
         "AIRFLOW__API__SECRET_KEY": "a secret key for the tests alone",
         "AIRFLOW__API_AUTH__JWT_SECRET": "a secret for the tests' tokens, and for nothing else at all: 64 bytes",
-        "AIRFLOW_CONN_INVOICING_DB": json.dumps(
-            {
-                "conn_type": "postgres",
-                "host": str(parts.get("host", "")),
-                "login": str(parts.get("user", "")),
-                "schema": str(parts["dbname"]),
-                **({"port": int(str(parts["port"]))} if "port" in parts else {}),
-            }
-        ),
+        "AIRFLOW_CONN_INVOICING_DB": airflow_connection(dsn),
         # Nobody listens there: these tests send nothing.
         "AIRFLOW_CONN_INVOICING_SMTP": json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": 1}),
         "INVOICING_STATE": str(home / "state"),
-        "PYTHONPATH": str(ROOT / "plugins"),
+        "PYTHONPATH": PYTHON_PATH,
         "PYTHONWARNINGS": "ignore",
     }
     log = home / "server.log"
@@ -88,7 +79,8 @@ def run_airflow(manager: str, dsn: str, home: Path) -> Iterator[AirflowServer]:
         server = subprocess.Popen(
             [
                 sys.executable,
-                str(Path(__file__).with_name("airflow_server.py")),
+                "-m",
+                "support.airflow_server",
                 str(port),
                 json.dumps(USERS),
             ],

@@ -1,7 +1,6 @@
 """What tests of the pages visit them with: the app below ``/invoicing``, and browsers of chosen people."""
 
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from starlette.testclient import TestClient
 from invoicing.web.app import create_app
 from invoicing.web.door.visitor import NotLoggedInError, Visitor
 from invoicing.web.outside import Outside
+from support.archive import archive_in
 
 EDITOR = Visitor("ana", "ana", may_change=True)
 VIEWER = Visitor("luis", "luis", may_change=False)
@@ -30,22 +30,6 @@ class CookieGate:
             return self._visitors[request.cookies.get("visitor", "")]
         except KeyError:
             raise NotLoggedInError("no such visitor") from None
-
-
-class FolderArchive:
-    """Documents in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def store(self, name: str, content: bytes) -> str:
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return str(path)
-
-    def fetch(self, uri: str) -> bytes:
-        return Path(uri).read_bytes()
 
 
 class Browser(TestClient):
@@ -107,7 +91,7 @@ def open_app(dsn: str, archive: Path, **outside: Any) -> Iterator[App]:
         "secret": "a secret of the tests' own",
         "public_url": "",
         "find_dsn": lambda: dsn,
-        "open_archive": lambda: FolderArchive(archive),
+        "open_archive": lambda: archive_in(archive),
         "open_relay": _no_relay,
         "relay_sender": lambda: None,
     }
@@ -120,11 +104,3 @@ def open_app(dsn: str, archive: Path, **outside: Any) -> Iterator[App]:
 
 def _no_relay() -> Any:
     raise AssertionError("this test has no mail relay")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

