@@ -47,6 +47,16 @@ def call(
     return run
 
 
+def test_errors_are_told_in_spanish_to_whoever_asks_for_it(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVOICING_LANGUAGE", "es")
+    answer = call("settings", "set", "due_days=100")
+
+    assert answer.code == 2
+    assert answer.err == "invoicing: los ajustes no se cambiaron: due_days=100: Debe ser 90 o menos.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -45,7 +45,7 @@ class InvoiceRenderer:
 
 
 def check_system() -> list[str]:
-    """What rendering needs and this machine lacks, one sentence each, with the command that mends it."""
+    """What rendering needs and this machine lacks, one sentence each, with the command that fixes it."""
     try:
         from invoicing.rendering import typesetting
     except OSError as error:
