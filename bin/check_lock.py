@@ -1,6 +1,6 @@
 """Check that constraints.txt satisfies requirements*.txt, and that this environment is what it locks.
 
-Needs no network. What it finds is mended with ``make lock`` and ``make setup-test``.
+Needs no network. What it finds is fixed with ``make lock`` and ``make setup-test``.
 """
 
 import sys

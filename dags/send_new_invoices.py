@@ -33,7 +33,7 @@ person sends again (`bin/invoicing deliveries resend`).
 * Runs on the asset `invoices`. **What is sent is what the ledger says is new**: a lost event is made up for by the
   next one, a doubled one does no harm.
 * The global switch and the tenant's own decide; the two "only multiple" rules speak of the monthly job.
-* A red `send_invoices` square is an invoice without mail: mend the cause, then clear it.
+* A red `send_invoices` square is an invoice without mail: fix the cause, then clear it.
 """,
 )
 def send_new_invoices() -> None:

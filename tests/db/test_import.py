@@ -270,7 +270,7 @@ def test_malformed_addresses_are_stored_as_they_are(db: Database, folder: WriteF
         "tenants.csv line 2, column emails, value 'ana@@correo.example'",
         "tenants.csv line 2, column cc_emails, value '<x@y.example>'",
     ]
-    assert all("tenant T1 gets no mail until it is mended" in str(warning) for warning in summary.warnings)
+    assert all("tenant T1 gets no mail until it is fixed" in str(warning) for warning in summary.warnings)
 
 
 def test_an_amount_that_may_have_been_meant_as_thousands_is_warned_of(

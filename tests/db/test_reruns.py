@@ -139,12 +139,12 @@ def test_a_refused_delivery_is_tried_again_by_the_next_run_at_the_mended_address
     agency.add_tenant("A")
     agency.run()
     agency.put("A", "claimed", "failed")
-    agency.change_tenant("A", emails=["mended@correo.example"])
+    agency.change_tenant("A", emails=["fixed@correo.example"])
 
     agency.run()
 
     row = agency.db.execute("SELECT state, to_addresses FROM invoicing.delivery").fetchone()
-    assert row == {"state": "pending", "to_addresses": ["mended@correo.example"]}
+    assert row == {"state": "pending", "to_addresses": ["fixed@correo.example"]}
 
 
 def test_what_was_refused_beside_an_accepted_message_is_tried_again_too(agency: Agency) -> None:

@@ -127,10 +127,10 @@ def test_a_resend_is_a_new_delivery_of_the_same_invoices(agency: Agency, deliver
 
 def test_what_failed_is_taken_up_again_as_it_is(agency: Agency, delivery: int) -> None:
     agency.put("A", "claimed", "failed")
-    agency.change_tenant("A", emails=["mended@correo.example"])
-    assert resolution.resend(agency.db, [delivery], reason="address mended", actor="ana") == [delivery]
+    agency.change_tenant("A", emails=["fixed@correo.example"])
+    assert resolution.resend(agency.db, [delivery], reason="address fixed", actor="ana") == [delivery]
     row = agency.db.execute("SELECT state, on_request, to_addresses FROM invoicing.delivery").fetchone()
-    assert row == {"state": "pending", "on_request": True, "to_addresses": ["mended@correo.example"]}
+    assert row == {"state": "pending", "on_request": True, "to_addresses": ["fixed@correo.example"]}
 
 
 @pytest.mark.parametrize(

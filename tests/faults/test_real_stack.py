@@ -218,7 +218,7 @@ def test_one_run_with_everything_going_wrong_ends_as_it_must_and_converges(pipel
     notes = [message for message in pipeline.relay.messages if "ops@agencia.test" in message.recipients]
     assert len(notes) == 1
 
-    # The causes are mended, the doubt is settled from the relay's log (it never took the message), all is cleared.
+    # The causes are fixed, the doubt is settled from the relay's log (it never took the message), all is cleared.
     pipeline.relay.script()
     pipeline.query("UPDATE invoicing.tenant SET emails = '{t2-bueno@correo.test}' WHERE code = 'T2'")
     pipeline.query(

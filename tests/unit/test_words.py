@@ -182,7 +182,7 @@ def test_several_problems_are_told_one_after_the_other():
         "los ajustes no se cambiaron: está vacío; los lectores de correo no muestran SVG: use PNG o JPEG"
     )
     assert tell(Fault("import_rejected", count=2, problems=["a.csv line 2", problems[0]])) == (
-        "nothing was imported; 2 problem(s) to mend:\n  a.csv line 2\n  it is empty"
+        "nothing was imported; 2 problem(s) to fix:\n  a.csv line 2\n  it is empty"
     )
 
 

@@ -248,7 +248,7 @@ def test_a_person_sends_again_and_it_goes_out(month: Month, page: Browser):
     failed = month.delivery("RITA")
     month.inbox.refuses = False
 
-    answer = page.submit(f"/deliveries/{failed}/resend", {"reason": "address mended", "back": "cycle"})
+    answer = page.submit(f"/deliveries/{failed}/resend", {"reason": "address fixed", "back": "cycle"})
 
     assert answer.url.path.endswith("/cycles/2026-11/tenants/RITA")
     assert "Airflow has been told" in answer.text
@@ -339,7 +339,7 @@ def test_the_api_sends_again_and_settles(month: Month, page: Browser):
     doubtful = month.put_in_doubt("RITA")
 
     settled = page.ask("POST", f"/deliveries/{doubtful}/resolve", {"as": "failed", "reason": "log"})
-    again = page.ask("POST", "/deliveries/resend", {"deliveries": [doubtful], "reason": "mended"})
+    again = page.ask("POST", "/deliveries/resend", {"deliveries": [doubtful], "reason": "fixed"})
     refused = page.ask("POST", "/deliveries/resend", {"deliveries": [doubtful], "reason": ""})
 
     assert settled.json() == {"delivery": doubtful, "as": "failed", "airflow_told": None}

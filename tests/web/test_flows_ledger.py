@@ -1,4 +1,4 @@
-"""Templates and cycles inside the real Airflow: what is edited reaches the mailbox, what failed is mended and sent."""
+"""Templates and cycles inside the real Airflow: what is edited reaches the mailbox, what failed is fixed and sent."""
 
 import re
 from email.message import EmailMessage

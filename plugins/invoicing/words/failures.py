@@ -120,7 +120,7 @@ FAILURES: Mapping[str, Text] = {
     "value_refused": ("No es válido: {message}", "It is not valid: {message}"),
     "import_rejected": (
         "no se importó nada; {count} problema(s) por corregir:\n{problems:lines}",
-        "nothing was imported; {count} problem(s) to mend:\n{problems:lines}",
+        "nothing was imported; {count} problem(s) to fix:\n{problems:lines}",
     ),
     # services.agency
     "import_under_way": (
@@ -256,7 +256,7 @@ FAILURES: Mapping[str, Text] = {
     ),
     "address_stops_mail": (
         "no es una dirección de correo válida; mientras no se corrija, al tercero {tenant} no se le envía nada",
-        "{reason}; tenant {tenant} gets no mail until it is mended",
+        "{reason}; tenant {tenant} gets no mail until it is fixed",
     ),
     "maybe_thousands": (
         "se leyó como un número con tres decimales, no como miles",
@@ -728,7 +728,7 @@ FAILURES: Mapping[str, Text] = {
         ),
         (
             "the mail relay {relay} shows a TLS certificate that is not trusted here ({reason}); "
-            "mend the certificate, or the host name in the connection invoicing_smtp"
+            "fix the certificate, or the host name in the connection invoicing_smtp"
         ),
     ),
     "relay_misconfigured": (
@@ -932,7 +932,7 @@ FAILURES: Mapping[str, Text] = {
     ),
     "login_file_damaged": (
         "{path} está dañado ({reason}): corríjalo o elimínelo; entonces se crea una contraseña nueva",
-        "{path} is damaged ({reason}): mend or remove it; a new password is made then",
+        "{path} is damaged ({reason}): fix or remove it; a new password is made then",
     ),
     "part_not_started": ("{part} no se puede iniciar: {reason}", "{part} cannot be started: {reason}"),
     "part_not_ended": (
@@ -1006,7 +1006,7 @@ FAILURES: Mapping[str, Text] = {
             "la ejecución {dag_run_id} terminó {state:state}: sus tareas rojas dicen por qué, en {place}; "
             "corrija la causa y luego límpielas"
         ),
-        "run {dag_run_id} {state}: its red tasks say why, at {place}; mend the cause, then clear them",
+        "run {dag_run_id} {state}: its red tasks say why, at {place}; fix the cause, then clear them",
     ),
     "airflow_not_told": (
         (
@@ -1104,7 +1104,8 @@ FAILURES: Mapping[str, Text] = {
 def tell(failure: Failure, language: Language = "en") -> str:
     """The failure in words."""
     text = FAILURES.get(failure.code)
-    if text is None:  # not yet a code: the words themselves
+    if text is None:
+        # Told while something else has gone wrong already: a code without words is better than another error.
         return failure.code
     return _Formatter(language).vformat(choose(text, language), (), failure.values)
 

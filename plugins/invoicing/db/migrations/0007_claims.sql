@@ -45,7 +45,7 @@ BEGIN
         RAISE EXCEPTION 'delivery %: the claim token never falls', OLD.id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'delivery_token_grows';
     END IF;
-    -- The content freezes at the first attempt. A refused delivery that a person reopens may go to mended
+    -- The content freezes at the first attempt. A refused delivery that a person reopens may go to fixed
     -- addresses: the relay is known to have accepted nothing.
     IF (NEW.message_id, NEW.tenant_id, NEW.purpose, NEW.period) <> (OLD.message_id, OLD.tenant_id, OLD.purpose, OLD.period)
         OR NEW.cycle_id IS DISTINCT FROM OLD.cycle_id

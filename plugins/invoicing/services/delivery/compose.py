@@ -51,7 +51,7 @@ class Composer:
 
         Raises:
             DocumentDamagedError, RenderFailedError, UnsafeMessageError, InputError: It cannot be sent as
-                it is; the message says what to mend.
+                it is; the message says what to fix.
         """
         settings = self.settings(db, delivery)
         from_address = settings.from_email or self._sender

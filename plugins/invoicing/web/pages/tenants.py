@@ -138,7 +138,7 @@ def save(
     except AddressRefusedError as error:
         wrong: Text = (
             f"«{error.problem.address}» no es una dirección de correo: corríjala o quítela.",
-            f"“{error.problem.address}” is not an e-mail address: mend it or take it away. {error.problem.reason}",
+            f"“{error.problem.address}” is not an e-mail address: fix it or take it away. {error.problem.reason}",
         )
         return _page(request, pages, before, typed, status=422, problems={str(error.field): wrong})
     except TooManyAddressesError as error:
