@@ -23,12 +23,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long forms out, rather than skip them, unless they are asked for."""
+    """Leave the long forms out, rather than skip them, unless they are asked for; put the stack's last user last."""
     if not config.getoption("--long"):
         long = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
-    # They start the stack anew, with a relay that it keeps from then on.
+    # It starts the stack anew, with a relay that the stack keeps from then on.
     items.sort(key=lambda item: "pipeline" in getattr(item, "fixturenames", ()))
 
 

@@ -105,7 +105,7 @@ class WorkerProcess:
 
 
 class Workshop:
-    """Forks workers; see ``worker.py``."""
+    """Forks workers; see `support.worker`."""
 
     def __init__(self, folder: Path, environ: dict[str, str] | None = None) -> None:
         self.log = folder / "workers.log"

@@ -7,10 +7,9 @@
 What no rule speaks of it does as a good server would. What it accepts it writes to a log with fsync *before* it
 says so; the log tells, across processes and kills, which message was accepted how often.
 
-As a program (``python relay.py --log FILE``) it prints its port and serves until its standard input ends.
+In a process of its own, failing at random: `troubled_relay`.
 """
 
-import argparse
 import base64
 import binascii
 import hashlib
@@ -23,7 +22,6 @@ import smtplib
 import socket
 import ssl
 import struct
-import sys
 import threading
 import time
 from collections import Counter
@@ -263,7 +261,6 @@ class FaultyRelay:
         smtputf8: Whether SMTPUTF8 is offered.
         receive_buffer_bytes: Of the socket; a small one makes a client notice in mid-message.
         keep: Whether accepted messages are kept in ``messages``.
-        port: 0 for a free one.
     """
 
     def __init__(
@@ -277,7 +274,6 @@ class FaultyRelay:
         smtputf8: bool = False,
         receive_buffer_bytes: int | None = None,
         keep: bool = True,
-        port: int = 0,
     ) -> None:
         self.log = log
         self.users = dict(users or {})
@@ -301,7 +297,7 @@ class FaultyRelay:
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if receive_buffer_bytes is not None:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        self._listener.bind(("127.0.0.1", port))
+        self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(64)
         self.port: int = self._listener.getsockname()[1]
 
@@ -705,33 +701,3 @@ class Session:
         self.payload_bytes = 0
         self._content = b""
         self._is_accepted = False
-
-
-def main() -> None:
-    """Serve until standard input ends; with ``--trouble``, fail at random."""
-    parser = argparse.ArgumentParser(description="A mail relay that fails at random.")
-    parser.add_argument("--log", type=Path, required=True, help="accepted messages, one JSON document a line")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--trouble", type=float, default=0.0, help="share of the steps that fail, 0 to 1")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    dice = random.Random(options.seed)
-    share = options.trouble
-    with FaultyRelay(options.log, keep=False, port=options.port) as relay:
-        if share:
-            refuse_for_now, lose = reply("451 4.3.0 try again later"), in_turn(accept, drop_connection)
-            relay.script(
-                on(Step.MAIL, at_random(dice, {refuse_for_now: share / 2, drop_connection: share / 2})),
-                on(Step.RCPT, at_random(dice, {refuse_for_now: share})),
-                on(Step.DATA, at_random(dice, {refuse_for_now: share / 2, drop_connection: share / 2})),
-                on(
-                    Step.DOT,
-                    at_random(dice, {refuse_for_now: share / 2, lose: share / 4, drop_connection: share / 4}),
-                ),
-            )
-        print(relay.port, flush=True)
-        sys.stdin.read()
-
-
-if __name__ == "__main__":
-    main()
