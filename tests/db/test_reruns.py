@@ -119,20 +119,25 @@ def test_one_message_an_invoice_where_the_agency_wants_it(agency: Agency) -> Non
     assert agency.balance() == []
 
 
-def test_an_untried_delivery_takes_the_addresses_of_today_and_a_tried_one_keeps_its_own(
+def test_what_has_not_left_takes_the_addresses_of_today_and_what_may_have_keeps_its_own(
     agency: Agency,
 ) -> None:
-    for code in ("A", "B"):
+    for code in ("A", "B", "C"):
         agency.add_tenant(code)
     agency.run()
     agency.put("B", "claimed", "pending")
-    for code in ("A", "B"):
+    agency.put("C", "claimed", "transmitting", "in_doubt", "pending")
+    for code in ("A", "B", "C"):
         agency.change_tenant(code, emails=[f"new-{code.lower()}@correo.example"])
 
     agency.run()
 
     rows = agency.db.execute("SELECT to_addresses FROM invoicing.delivery ORDER BY id").fetchall()
-    assert [row["to_addresses"] for row in rows] == [["new-a@correo.example"], ["b@correo.example"]]
+    assert [row["to_addresses"] for row in rows] == [
+        ["new-a@correo.example"],
+        ["new-b@correo.example"],
+        ["c@correo.example"],
+    ]
 
 
 def test_a_refused_delivery_is_tried_again_by_the_next_run_at_the_mended_address(agency: Agency) -> None:

@@ -85,16 +85,32 @@ class Agency:
 
     def put(self, tenant: str, *states: str) -> None:
         """Take the tenant's newest delivery through ``states``, as a worker would."""
+        (newest,) = self.db.execute(
+            "SELECT max(d.id) AS id FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
+            " WHERE t.code = %s",
+            [tenant],
+        ).fetchall()
         for state in states:
             self.db.execute(
                 "UPDATE invoicing.delivery SET state = %(state)s,"
                 " claim_until = CASE WHEN %(state)s IN ('claimed', 'transmitting') THEN now() + interval '1 hour' END,"
                 " attempts = attempts + (%(state)s = 'claimed')::int,"
-                " claim_token = claim_token + (%(state)s = 'claimed')::int"
-                " WHERE id = (SELECT max(d.id) FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
-                "             WHERE t.code = %(tenant)s)",
-                {"state": state, "tenant": tenant},
+                " claim_token = claim_token + (%(state)s = 'claimed')::int WHERE id = %(id)s",
+                {"state": state, **newest},
             )
+            if state == "claimed":
+                self.db.execute(
+                    "INSERT INTO invoicing.delivery_attempt (delivery_id, claim_token, claimed_by, host)"
+                    " SELECT id, claim_token, 'test', 'test' FROM invoicing.delivery WHERE id = %(id)s",
+                    newest,
+                )
+            elif state == "transmitting":
+                self.db.execute(
+                    "UPDATE invoicing.delivery_attempt SET marked_at = now()"
+                    " WHERE delivery_id = %(id)s AND claim_token ="
+                    " (SELECT claim_token FROM invoicing.delivery WHERE id = %(id)s)",
+                    newest,
+                )
 
     def balance(self) -> list[str]:
         cycle = self.db.execute("SELECT id FROM invoicing.billing_cycle").fetchone()

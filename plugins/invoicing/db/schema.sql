@@ -120,6 +120,12 @@ COMMENT ON TABLE invoicing.settings_version IS 'Every version of the settings; t
 CREATE TRIGGER settings_version_is_immutable BEFORE UPDATE OR DELETE ON invoicing.settings_version
     FOR EACH ROW EXECUTE FUNCTION invoicing.refuse_change();
 
+CREATE VIEW invoicing.settings_in_force AS
+    SELECT id, coalesce((settings ->> 'auto_send')::boolean, false) AS auto_send,
+           coalesce((settings ->> 'per_minute_limit')::integer, 0) AS per_minute_limit
+    FROM invoicing.settings_version ORDER BY id DESC LIMIT 1;
+COMMENT ON VIEW invoicing.settings_in_force IS 'The newest settings, as far as SQL asks them.';
+
 CREATE TABLE invoicing.template_version (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL CONSTRAINT template_version_name_plain CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,39}$'),
@@ -392,6 +398,8 @@ CREATE TABLE invoicing.delivery (
         purpose = 'initial' OR (resend_of IS NOT NULL AND reason <> ''))
 );
 COMMENT ON TABLE invoicing.delivery IS 'A message to a tenant and its state: pending, claimed, transmitting, sent, failed, in_doubt, held, cancelled.';
+CREATE INDEX delivery_period ON invoicing.delivery (period, id);
+CREATE INDEX delivery_family ON invoicing.delivery ((coalesce(resend_of, id)));
 CREATE INDEX delivery_cycle_tenant ON invoicing.delivery (cycle_id, tenant_id);
 CREATE INDEX delivery_tenant ON invoicing.delivery (tenant_id);
 CREATE INDEX delivery_unsettled ON invoicing.delivery (state, claim_until)
@@ -414,8 +422,11 @@ BEGIN
         ('failed', 'pending'), ('failed', 'cancelled'),
         ('held', 'pending'), ('held', 'cancelled')
     ) AND NOT (
+        -- What a person withdrew, a person may send after all.
+        (OLD.state, NEW.state) = ('cancelled', 'pending') AND OLD.given_up
+    ) AND NOT (
         -- Evidence that came late: an attempt is known to have been accepted, so nothing is left to be sent.
-        (OLD.state, NEW.state) IN (('pending', 'sent'), ('failed', 'sent')) AND EXISTS (
+        NEW.state = 'sent' AND OLD.state IN ('pending', 'failed', 'held', 'cancelled') AND EXISTS (
             SELECT FROM invoicing.delivery_attempt AS a WHERE a.delivery_id = OLD.id AND a.verdict = 'accepted')
     ) THEN
         RAISE EXCEPTION 'delivery % cannot go from % to %', OLD.id, OLD.state, NEW.state
@@ -425,15 +436,23 @@ BEGIN
         RAISE EXCEPTION 'delivery %: the claim token never falls', OLD.id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'delivery_token_grows';
     END IF;
-    -- The content freezes at the first attempt. A refused delivery that a person reopens may go to fixed
-    -- addresses: the relay is known to have accepted nothing.
+    -- What may have been accepted is settled by evidence or by a person, never withdrawn.
+    IF OLD.state <> 'cancelled' AND NEW.state = 'cancelled' AND invoicing.may_have_left(OLD.id) THEN
+        RAISE EXCEPTION 'delivery % may have been accepted: it cannot be cancelled', OLD.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'delivery_cancelled_unsent';
+    END IF;
     IF (NEW.message_id, NEW.tenant_id, NEW.purpose, NEW.period) <> (OLD.message_id, OLD.tenant_id, OLD.purpose, OLD.period)
-        OR NEW.cycle_id IS DISTINCT FROM OLD.cycle_id
-        OR OLD.attempts > 0 AND (NEW.message_date, NEW.language, NEW.settings_version_id, NEW.template_version_id)
-            <> (OLD.message_date, OLD.language, OLD.settings_version_id, OLD.template_version_id)
-        OR OLD.attempts > 0 AND (NEW.to_addresses, NEW.cc_addresses) <> (OLD.to_addresses, OLD.cc_addresses)
-            AND (OLD.state, NEW.state) <> ('failed', 'pending') THEN
-        RAISE EXCEPTION 'delivery %: its content is frozen since its first attempt', OLD.id
+        OR NEW.cycle_id IS DISTINCT FROM OLD.cycle_id THEN
+        RAISE EXCEPTION 'delivery %: what it is, is frozen', OLD.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'delivery_content_frozen';
+    END IF;
+    -- The content freezes at the mark: while a worker composes it, and ever after where the message may have left.
+    IF (NEW.message_date, NEW.language, NEW.settings_version_id, NEW.template_version_id, NEW.to_addresses, NEW.cc_addresses)
+            <> (OLD.message_date, OLD.language, OLD.settings_version_id, OLD.template_version_id, OLD.to_addresses,
+                OLD.cc_addresses)
+        AND (OLD.state IN ('claimed', 'transmitting') AND NEW.claim_token = OLD.claim_token
+             OR invoicing.may_have_left(OLD.id)) THEN
+        RAISE EXCEPTION 'delivery %: its content is frozen, the message may have left', OLD.id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'delivery_content_frozen';
     END IF;
     NEW.updated_at := clock_timestamp();
@@ -459,13 +478,13 @@ CREATE FUNCTION invoicing.guard_delivery_invoice() RETURNS trigger LANGUAGE plpg
 DECLARE
     owner record;
 BEGIN
-    SELECT state, purpose, attempts INTO owner FROM invoicing.delivery
+    SELECT purpose, attempts, state = 'cancelled' AND NOT given_up AS is_withdrawn INTO owner FROM invoicing.delivery
     WHERE id = coalesce(NEW.delivery_id, OLD.delivery_id);
     IF TG_OP = 'UPDATE' AND (NEW.delivery_id, NEW.invoice_id, NEW.purpose) = (OLD.delivery_id, OLD.invoice_id, OLD.purpose)
-        AND NEW.live = (owner.state <> 'cancelled') THEN
+        AND NEW.live = NOT owner.is_withdrawn THEN
         RETURN NEW;
     END IF;
-    IF TG_OP = 'INSERT' AND owner.attempts = 0 AND NEW.purpose = owner.purpose AND NEW.live = (owner.state <> 'cancelled') THEN
+    IF TG_OP = 'INSERT' AND owner.attempts = 0 AND NEW.purpose = owner.purpose AND NEW.live = NOT owner.is_withdrawn THEN
         RETURN NEW;
     END IF;
     RAISE EXCEPTION 'delivery %: its invoices are frozen', coalesce(NEW.delivery_id, OLD.delivery_id)
@@ -492,6 +511,15 @@ CREATE TABLE invoicing.delivery_attempt (
 );
 COMMENT ON TABLE invoicing.delivery_attempt IS 'One claim of a delivery by a worker: how far it came, and what the relay said.';
 
+CREATE FUNCTION invoicing.may_have_left(delivery bigint) RETURNS boolean STABLE LANGUAGE sql AS $$
+    SELECT EXISTS (
+        SELECT FROM invoicing.delivery_attempt AS a
+        WHERE a.delivery_id = delivery AND a.marked_at IS NOT NULL
+          AND (a.verdict IS NULL OR a.verdict IN ('accepted', 'in_doubt')))
+$$;
+COMMENT ON FUNCTION invoicing.may_have_left(bigint) IS
+    'Whether a transmission of the delivery was marked and is not known to have failed.';
+
 CREATE TABLE invoicing.delivery_event (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     delivery_id bigint NOT NULL REFERENCES invoicing.delivery,
@@ -516,8 +544,14 @@ BEGIN
     ELSIF OLD.state <> NEW.state OR OLD.claim_token <> NEW.claim_token THEN
         INSERT INTO invoicing.delivery_event (delivery_id, from_state, to_state, claim_token, actor, reason, reply)
         VALUES (NEW.id, OLD.state, NEW.state, NEW.claim_token, NEW.actor, NEW.reason, NEW.last_reply);
-        IF NEW.state = 'cancelled' THEN
+        IF NEW.state = 'cancelled' AND NOT NEW.given_up THEN
             UPDATE invoicing.delivery_invoice SET live = false WHERE delivery_id = NEW.id;
+        ELSIF OLD.state = 'cancelled' AND NOT OLD.given_up THEN
+            -- Accepted after all: its invoices count as carried, but for those that another one carries by now.
+            UPDATE invoicing.delivery_invoice AS di SET live = true
+            WHERE di.delivery_id = NEW.id AND NOT EXISTS (
+                SELECT FROM invoicing.delivery_invoice AS other
+                WHERE other.invoice_id = di.invoice_id AND other.purpose = 'initial' AND other.live);
         END IF;
     END IF;
     RETURN NULL;
@@ -531,6 +565,7 @@ CREATE TABLE invoicing.transmission_slot (
     ended_at timestamptz
 );
 COMMENT ON TABLE invoicing.transmission_slot IS 'Transmissions under way and just ended, for the limit per minute.';
+CREATE INDEX transmission_slot_ended ON invoicing.transmission_slot (ended_at);
 
 CREATE TABLE invoicing.schema_migration (
     version text PRIMARY KEY,

@@ -34,7 +34,12 @@ def current_worker() -> Worker:
     instance: Any = get_current_context()["ti"]
     address = TaskAddress(instance.dag_id, instance.run_id, instance.task_id, instance.map_index)
     # Airflow raises max_tries when a person clears the instance, and leaves it alone for its own retries.
-    return Worker(address, f"{address}/{instance.max_tries}", f"{address} try {instance.try_number}")
+    return Worker(
+        address,
+        f"{address}/{instance.max_tries}",
+        f"{address} try {instance.try_number}",
+        is_repeated=instance.max_tries > instance.task.retries,
+    )
 
 
 def current_dag_run() -> tuple[str, str]:

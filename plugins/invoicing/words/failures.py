@@ -478,6 +478,24 @@ FAILURES: Mapping[str, Text] = {
         "delivery {delivery} of the same invoices is {state}: wait for it, or settle it, before they are sent again; "
         "nothing was changed",
     ),
+    "resend_sending_disabled": (
+        "envío {delivery}: el envío automático está apagado y nada sale: enciéndalo primero; no se cambió nada",
+        "delivery {delivery}: automatic sending is off and nothing leaves: turn it on first; nothing was changed",
+    ),
+    "resend_tenant_disabled": (
+        "envío {delivery}: el tercero {tenant} tiene el envío apagado: enciéndalo primero; no se cambió nada",
+        "delivery {delivery}: tenant {tenant} has sending switched off: switch it on first; nothing was changed",
+    ),
+    "cancel_too_late": (
+        "el envío {delivery} está {state:state}: solo se cancela lo que no ha salido; no se cambió nada",
+        "delivery {delivery} is {state}: only what has not left is cancelled; nothing was changed",
+    ),
+    "cancel_may_have_left": (
+        "el envío {delivery} está {state:state} y es posible que un intento haya llegado: solo la prueba del servidor "
+        "de correo lo resuelve (deliveries resolve, si está en duda); no se cambió nada",
+        "delivery {delivery} is {state}, and an attempt of it may have been accepted: only proof settles that "
+        "(deliveries resolve, where it is in doubt); nothing was changed",
+    ),
     "run_failed": ("la ejecución falló: {faults}", "the run has failed: {faults}"),
     "run_stage_missing": (
         "la ejecución no llegó a la etapa {stage}",

@@ -13,9 +13,14 @@ JOIN invoicing.tenant AS t ON t.id = n.tenant_id
 LEFT JOIN invoicing.decision AS d
     ON d.tenant_id = t.id AND d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
 LEFT JOIN (
-    SELECT tenant_id, bool_or(state IN ('claimed', 'transmitting', 'sent', 'in_doubt')) AS has_message,
-           bool_or(state IN ('pending', 'failed', 'held')) AS has_open
-    FROM invoicing.delivery WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' GROUP BY tenant_id
+    SELECT tenant_id, bool_or(has_message) AS has_message, bool_or(NOT has_message) AS has_open
+    FROM (
+        -- What may have been accepted, and what a person settled as dealt with, is nothing to decide on any more.
+        SELECT tenant_id, state IN ('claimed', 'transmitting', 'sent', 'in_doubt') OR given_up
+                   OR state IN ('pending', 'held') AND invoicing.may_have_left(id) AS has_message
+        FROM invoicing.delivery
+        WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' AND (state <> 'cancelled' OR given_up)
+    ) AS first GROUP BY tenant_id
 ) AS m ON m.tenant_id = t.id
 LEFT JOIN (
     SELECT i.tenant_id, array_agg(i.id ORDER BY i.serial) AS invoice_ids FROM invoicing.invoice AS i

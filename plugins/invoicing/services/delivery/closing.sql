@@ -16,7 +16,7 @@ WITH standing AS (
 ), current_decision AS (
     SELECT tenant_id, reason, invoice_count FROM invoicing.decision WHERE cycle_id = %(cycle_id)s AND superseded_at IS NULL
 ), live AS (
-    SELECT di.invoice_id, d.tenant_id, d.id, d.state FROM invoicing.delivery AS d
+    SELECT di.invoice_id, d.tenant_id, d.id, d.state, d.given_up FROM invoicing.delivery AS d
     JOIN invoicing.delivery_invoice AS di ON di.delivery_id = d.id
     WHERE d.cycle_id = %(cycle_id)s AND d.purpose = 'initial' AND di.live
 )
@@ -41,10 +41,10 @@ WHERE NOT EXISTS (SELECT FROM live WHERE live.invoice_id = s.id)
 UNION ALL
 SELECT DISTINCT 'delivery_unwanted', NULL, NULL, live.id, live.state, NULL::integer, NULL::bigint
 FROM live JOIN current_decision AS c ON c.tenant_id = live.tenant_id AND c.reason IS NOT NULL
-WHERE live.state IN ('pending', 'failed', 'held')
+WHERE live.state IN ('pending', 'failed', 'held') AND NOT live.given_up AND NOT invoicing.may_have_left(live.id)
 UNION ALL
 SELECT DISTINCT 'delivery_of_void_invoice', NULL, NULL, live.id, NULL, NULL::integer, NULL::bigint
-FROM live WHERE live.state NOT IN ('sent', 'in_doubt') AND NOT EXISTS (SELECT FROM standing AS s WHERE s.id = live.invoice_id)
+FROM live WHERE live.state NOT IN ('sent', 'in_doubt', 'cancelled') AND NOT EXISTS (SELECT FROM standing AS s WHERE s.id = live.invoice_id)
 LIMIT 50;
 
 -- name: end_run

@@ -37,11 +37,18 @@ _MOST_NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """How far a delivery came: ``why`` it is unsent, None where nothing is to be done about it."""
+    """How far a delivery came.
+
+    Args:
+        why: It is unsent; None where nothing is to be done about it.
+        relay_is_away: The rest of the batch need not be tried.
+        needs_person: No retry helps until somebody has changed something.
+    """
 
     state: DeliveryState
     why: str | None = None
     relay_is_away: bool = False
+    needs_person: bool = False
 
 
 def send_batch(
@@ -114,9 +121,8 @@ def _raise_unsent(results: dict[int, _Result]) -> None:
     unsent = {id_: result for id_, result in results.items() if result.why}
     if not unsent:
         return
-    final = (DeliveryState.FAILED, DeliveryState.IN_DOUBT)
-    ordered = sorted(unsent.items(), key=lambda item: item[1].state not in final)
-    is_final = all(result.state in final for result in unsent.values())
+    ordered = sorted(unsent.items(), key=lambda item: not item[1].needs_person)
+    is_final = all(result.needs_person for result in unsent.values())
     listing = "; ".join(
         f"delivery {id_} is {result.state}: {result.why}" for id_, result in ordered[:_MOST_NAMED]
     )
@@ -125,6 +131,16 @@ def _raise_unsent(results: dict[int, _Result]) -> None:
             "deliveries_unsent", unsent=len(unsent), all=len(results), listing=listing
         )
     raise TemporaryFailureError("deliveries_unsent", unsent=len(unsent), all=len(results), listing=listing)
+
+
+def _stopped(delivery: Delivery) -> _Result | None:
+    """Why nothing of it may leave now, whatever was decided before."""
+    if delivery.brake == "sending_disabled":
+        return _Result(delivery.state, "automatic sending is off: turn it on, then clear", needs_person=True)
+    if delivery.brake == "tenant_disabled":
+        why = f"tenant {delivery.tenant_code} has sending switched off: switch it on, then clear"
+        return _Result(delivery.state, why, needs_person=True)
+    return None
 
 
 class _Sending:
@@ -142,19 +158,25 @@ class _Sending:
             case DeliveryState.SENT | DeliveryState.CANCELLED | DeliveryState.HELD:
                 return _Result(delivery.state)
             case DeliveryState.FAILED | DeliveryState.IN_DOUBT:
-                return _Result(delivery.state, delivery.reason or delivery.last_reply or "see its history")
+                why = delivery.reason or delivery.last_reply or "see its history"
+                return _Result(delivery.state, why, needs_person=True)
             case DeliveryState.TRANSMITTING:
                 return _Result(delivery.state, "another worker is transmitting it")
             case DeliveryState.PENDING | DeliveryState.CLAIMED:
-                return self._transmit(delivery)
+                return _stopped(delivery) or self._transmit(delivery)
 
     def _transmit(self, delivery: Delivery) -> _Result:
-        limit = self._composer.settings(self._ledger.db, delivery).per_minute_limit
         # The connection may be another one by the time the slot is given back.
-        with rate_limit.slot(lambda: self._ledger.db, limit, self._ledger.claim_duration) as slot:
+        with rate_limit.slot(
+            lambda: self._ledger.db, delivery.per_minute_limit, self._ledger.claim_duration
+        ) as slot:
             token = self._ledger.claim(delivery.id)
             if token is None:
-                return _Result(self._ledger.find(delivery.id).state, "another worker has it")
+                now = self._ledger.find(delivery.id)
+                if now.state is DeliveryState.PENDING and not now.has_address:
+                    missing = f"tenant {now.tenant_code} has no address: give one, then clear"
+                    return _Result(now.state, missing, needs_person=True)
+                return _stopped(now) or _Result(now.state, "another worker has it")
             slot.is_used = True
             # Its content is frozen from here on; while this worker waited its turn, a run may have changed it.
             delivery = self._ledger.find(delivery.id)
@@ -168,7 +190,8 @@ class _Sending:
                 raise
             state, why = self._ledger.settle(delivery.id, token, outcome)
             relay_is_away = outcome.verdict is Verdict.NOT_SENT and outcome.phase in _BEFORE_ANY_MESSAGE
-            return _Result(state, why, relay_is_away)
+            needs_person = state in (DeliveryState.FAILED, DeliveryState.IN_DOUBT)
+            return _Result(state, why, relay_is_away, needs_person)
 
     def _attempt(self, delivery: Delivery, token: int) -> Outcome:
         """Compose and transmit; every way out is an outcome, save faults of the set-up, which are raised."""

@@ -20,6 +20,8 @@ from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.errors import PermanentFailureError, TemporaryFailureError, WorkFailedError
 from invoicing.domain.task_address import TaskAddress
 from invoicing.mail.transmission import Outcome, Verdict
+from invoicing.services.agency.settings import current_settings
+from invoicing.services.agency.templates import current_template
 from invoicing.services.delivery.journal import Journal, Settlement
 
 log = logging.getLogger(__name__)
@@ -62,11 +64,13 @@ class Worker:
         execution: Grows with each clear by a person and not with automatic retries. A refused delivery is
             tried again by a new execution only.
         name: For the log: the address and its try.
+        is_repeated: Whether a person has cleared the task instance: this is not its first execution.
     """
 
     address: TaskAddress
     execution: str
     name: str
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,10 @@ class Delivery:
 
     Args:
         execution: That claimed it last, None where nobody did.
+        brake: Why nothing may leave now, whatever was decided: ``sending_disabled`` or ``tenant_disabled``; None where
+            the automatic sending is on.
+        per_minute_limit: As it is set now; 0 for none.
+        has_address: Whether the tenant has one today.
     """
 
     id: int
@@ -90,6 +98,9 @@ class Delivery:
     execution: str | None
     last_reply: str | None
     reason: str | None
+    brake: str | None
+    per_minute_limit: int
+    has_address: bool
 
 
 def find_delivery(db: Database, delivery_id: int) -> Delivery | None:
@@ -99,13 +110,19 @@ def find_delivery(db: Database, delivery_id: int) -> Delivery | None:
 
 
 def adopt_acceptances(db: Database, ids: Sequence[int] | None, *, actor: str) -> list[int]:
-    """Settle as sent what was put back or given up, and turned out to have been accepted; which ones.
+    """Settle as sent what was put back, given up or withdrawn, and turned out to have been accepted; which ones.
+
+    Another delivery of the same invoices, made since, is withdrawn if nothing of it has left.
 
     Args:
         ids: Only these; None for all.
     """
     parameters = {"ids": None if ids is None else list(ids), "actor": actor}
-    return [row["id"] for row in db.execute(_SQL["adopt_acceptances"], parameters)]
+    with db.transaction():
+        adopted = [row["id"] for row in db.execute(_SQL["adopt_acceptances"], parameters)]
+        if adopted:
+            db.execute(_SQL["cancel_overtaken"], {"ids": adopted, "actor": actor})
+    return adopted
 
 
 def doubt_abandoned(db: Database, ids: Sequence[int], worker: Worker) -> list[int]:
@@ -115,7 +132,7 @@ def doubt_abandoned(db: Database, ids: Sequence[int], worker: Worker) -> list[in
 
 
 def reopen_failed(db: Database, ids: Sequence[int], *, actor: str, reason: str) -> None:
-    """Take up what was refused and not given up: to be sent, to the tenant's addresses of today."""
+    """Take up what was refused and not given up."""
     db.execute(_SQL["reopen_failed"], {"ids": list(ids), "actor": actor, "reason": reason})
 
 
@@ -165,7 +182,13 @@ class Ledger:
         return delivery
 
     def claim(self, delivery_id: int) -> int | None:
-        """Take the delivery for this worker; the claim's token, None where another worker has it."""
+        """Take the delivery for this worker, and bring its content up to date where this is a new execution.
+
+        Returns:
+            The claim's token; None where another worker has it, or it may not leave now.
+        """
+        settings = current_settings(self.db)
+        template = current_template(self.db, settings.settings.template)
         row = self.db.execute(
             _SQL["claim"],
             {
@@ -175,6 +198,9 @@ class Ledger:
                 "execution": self._worker.execution,
                 "actor": self._worker.name,
                 "host": socket.gethostname(),
+                "is_repeated": self._worker.is_repeated,
+                "settings_version_id": settings.id,
+                "template_version_id": template.id,
             },
         ).fetchone()
         return None if row is None else int(row["claim_token"])
@@ -274,17 +300,28 @@ def settle_journal(db: Database, journal: Journal) -> int:
     count = 0
     for settlement in journal.settlements():
         try:
-            _write(db, settlement)
+            is_known = _write(db, settlement) or _attempt_is_known(db, settlement)
         except psycopg.OperationalError:
             raise  # the database is away (again)
         except (psycopg.Error, ValueError) as error:
             # One file that the database does not take must not keep all others from being sent.
             log.error("the journal's word on delivery %s is refused, look at it: %s", settlement, error)
             continue
+        if not is_known:
+            # Of another database, or of one that was restored to an earlier day: somebody may still need it.
+            log.error(
+                "the journal speaks of an attempt that is not in this database, it is kept: %s", settlement
+            )
+            continue
         journal.forget(settlement)
         log.warning("delivery %s settled from the journal: %s", settlement.delivery_id, settlement.verdict)
         count += 1
     return count
+
+
+def _attempt_is_known(db: Database, settlement: Settlement) -> bool:
+    which = {"id": settlement.delivery_id, "token": settlement.token}
+    return db.execute(_SQL["attempt"], which).fetchone() is not None
 
 
 def _write(db: Database, settlement: Settlement) -> bool:

@@ -1,19 +1,39 @@
 -- name: delivery
+-- With what is in force now: the brake (the global switch, or the tenant's own), the limit, whether there is an address.
 SELECT d.id, t.code AS tenant_code, d.state, d.message_id, d.message_date, d.to_addresses, d.cc_addresses, d.language,
-       d.settings_version_id, d.template_version_id, d.execution, d.last_reply, d.reason
+       d.settings_version_id, d.template_version_id, d.execution, d.last_reply, d.reason,
+       CASE WHEN NOT s.auto_send THEN 'sending_disabled' WHEN NOT t.auto_send THEN 'tenant_disabled' END AS brake,
+       s.per_minute_limit, cardinality(t.emails) > 0 AS has_address
 FROM invoicing.delivery AS d
 JOIN invoicing.tenant AS t ON t.id = d.tenant_id
+CROSS JOIN invoicing.settings_in_force AS s
 WHERE d.id = %(id)s;
 
 -- name: adopt_acceptances
--- An attempt whose acceptance became known late, when the delivery had already been put back or given up:
+-- An attempt whose acceptance became known late, when the delivery had already been put back, given up or withdrawn:
 -- there is nothing left to be sent.
 UPDATE invoicing.delivery AS d
 SET state = 'sent', last_reply = a.reply, actor = %(actor)s, reason = 'an earlier attempt was accepted after all'
 FROM invoicing.delivery_attempt AS a
-WHERE a.delivery_id = d.id AND a.verdict = 'accepted' AND d.state IN ('pending', 'failed', 'in_doubt')
+WHERE a.delivery_id = d.id AND a.verdict = 'accepted'
+  AND d.state IN ('pending', 'failed', 'in_doubt', 'held', 'cancelled')
   AND (%(ids)s::bigint[] IS NULL OR d.id = ANY(%(ids)s))
 RETURNING d.id;
+
+-- name: cancel_overtaken
+-- What carries nothing but invoices that an adopted delivery turned out to have carried.
+UPDATE invoicing.delivery AS d
+SET state = 'cancelled', actor = %(actor)s, reason = 'an earlier delivery of its invoices was accepted after all'
+WHERE d.purpose = 'initial' AND d.state IN ('pending', 'failed', 'held') AND NOT invoicing.may_have_left(d.id)
+  AND d.id IN (
+      SELECT other.delivery_id FROM invoicing.delivery_invoice AS adopted
+      JOIN invoicing.delivery_invoice AS other ON other.invoice_id = adopted.invoice_id AND other.delivery_id <> adopted.delivery_id
+      WHERE adopted.delivery_id = ANY(%(ids)s))
+  AND NOT EXISTS (
+      SELECT FROM invoicing.delivery_invoice AS mine
+      WHERE mine.delivery_id = d.id AND NOT EXISTS (
+          SELECT FROM invoicing.delivery_invoice AS carried JOIN invoicing.delivery AS sent ON sent.id = carried.delivery_id
+          WHERE carried.invoice_id = mine.invoice_id AND sent.state = 'sent' AND sent.purpose = 'initial'));
 
 -- name: doubt_abandoned
 -- A transmission whose worker is gone may have been accepted: in doubt. `owner` is the task instance that asks:
@@ -30,18 +50,33 @@ UPDATE invoicing.delivery AS d
 SET state = 'pending', to_addresses = t.emails, cc_addresses = t.cc_emails, actor = %(actor)s, reason = %(reason)s
 FROM invoicing.tenant AS t
 WHERE t.id = d.tenant_id AND d.state = 'failed' AND NOT d.given_up AND d.id = ANY(%(ids)s)
-  AND cardinality(t.emails) > 0;
+  AND cardinality(t.emails) > 0 AND NOT invoicing.may_have_left(d.id);
 
 -- name: claim
--- Gives one delivery to one worker. A claim alone has sent nothing: one that is over, or that an
--- earlier try of the same task instance left behind, is taken over; its worker's token no longer counts.
-WITH claimed AS (
-    UPDATE invoicing.delivery
-    SET state = 'claimed', claim_token = claim_token + 1, claim_until = now() + %(duration)s,
-        claimed_by = %(owner)s, execution = %(execution)s, attempts = attempts + 1, actor = %(actor)s, reason = NULL
-    WHERE id = %(id)s
-      AND (state = 'pending' OR state = 'claimed' AND (claim_until < now() OR claimed_by = %(owner)s))
-    RETURNING id, claim_token
+-- Gives one delivery to one worker, unless the automatic sending is off, globally or the tenant's: the brake is asked
+-- here, whatever was decided before. A claim alone has sent nothing: one that is over, or that an earlier try of the same
+-- task instance left behind, is taken over; its worker's token no longer counts. A new execution takes the addresses,
+-- settings and template of today, unless the message may have left.
+WITH due AS (
+    SELECT d.id, d.tenant_id, d.execution IS DISTINCT FROM %(execution)s AND (d.execution IS NOT NULL OR %(is_repeated)s)
+               AND NOT invoicing.may_have_left(d.id) AS renew
+    FROM invoicing.delivery AS d
+    WHERE d.id = %(id)s
+      AND (d.state = 'pending' OR d.state = 'claimed' AND (d.claim_until < now() OR d.claimed_by = %(owner)s))
+    FOR UPDATE
+), claimed AS (
+    UPDATE invoicing.delivery AS d
+    SET state = 'claimed', claim_token = d.claim_token + 1, claim_until = now() + %(duration)s, claimed_by = %(owner)s,
+        execution = %(execution)s, attempts = d.attempts + 1, actor = %(actor)s, reason = NULL,
+        to_addresses = CASE WHEN due.renew THEN t.emails ELSE d.to_addresses END,
+        cc_addresses = CASE WHEN due.renew THEN t.cc_emails ELSE d.cc_addresses END,
+        language = CASE WHEN due.renew THEN t.language ELSE d.language END,
+        message_date = CASE WHEN due.renew THEN now() ELSE d.message_date END,
+        settings_version_id = CASE WHEN due.renew THEN %(settings_version_id)s ELSE d.settings_version_id END,
+        template_version_id = CASE WHEN due.renew THEN %(template_version_id)s ELSE d.template_version_id END
+    FROM due JOIN invoicing.tenant AS t ON t.id = due.tenant_id CROSS JOIN invoicing.settings_in_force AS s
+    WHERE d.id = due.id AND s.auto_send AND t.auto_send AND (NOT due.renew OR cardinality(t.emails) > 0)
+    RETURNING d.id, d.claim_token
 ), attempt AS (
     INSERT INTO invoicing.delivery_attempt (delivery_id, claim_token, claimed_by, host)
     SELECT id, claim_token, %(actor)s, %(host)s FROM claimed
@@ -77,3 +112,6 @@ WITH settled AS (
     WHERE delivery_id = %(id)s AND claim_token = %(token)s
 )
 SELECT id FROM settled;
+
+-- name: attempt
+SELECT delivery_id FROM invoicing.delivery_attempt WHERE delivery_id = %(id)s AND claim_token = %(token)s;

@@ -54,7 +54,7 @@ def _take(db: Database, per_minute_limit: int, longest: datetime.timedelta) -> i
             row = db.execute(_SQL["slots_in_use"], {"longest": longest}).fetchone()
             assert row is not None
             if row["used"] < per_minute_limit:
-                db.execute(_SQL["forget_slots"])
+                db.execute(_SQL["forget_slots"], {"longest": longest})
                 taken = db.execute(_SQL["take_slot"]).fetchone()
                 assert taken is not None
                 return int(taken["id"])

@@ -20,7 +20,8 @@ WHERE ended_at > clock_timestamp() - interval '60 seconds'
 INSERT INTO invoicing.transmission_slot DEFAULT VALUES RETURNING id;
 
 -- name: forget_slots
-DELETE FROM invoicing.transmission_slot WHERE taken_at < clock_timestamp() - interval '1 day';
+DELETE FROM invoicing.transmission_slot
+WHERE ended_at < clock_timestamp() - interval '2 minutes' OR taken_at < clock_timestamp() - %(longest)s - interval '2 minutes';
 
 -- name: end_slot
 UPDATE invoicing.transmission_slot SET ended_at = clock_timestamp() WHERE id = %(id)s;

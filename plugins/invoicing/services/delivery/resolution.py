@@ -1,4 +1,4 @@
-"""What a person decides about deliveries: settle a doubt, send again. Always with a reason, always audited."""
+"""What a person decides about deliveries: settle, send again, withdraw. Always with a reason, always audited."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -63,14 +63,14 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
     """Send invoices again: all of ``delivery_ids`` or, if one cannot be, none.
 
     What was sent becomes a new delivery of the same invoices, with a Message-ID of its own, to the tenant's
-    addresses of today. What failed was never accepted: it is taken up again as it is.
+    addresses of today. What failed, or was withdrawn by a person, was never accepted: it is taken up again.
 
     Returns:
         The deliveries that will be sent now, in the order of ``delivery_ids``.
 
     Raises:
-        InputError: One is unknown, under way, in doubt or cancelled; its tenant has no valid address; or the
-            reason is empty.
+        InputError: One is unknown, under way, in doubt or withdrawn by a run; its tenant has no valid address;
+            automatic sending is off, globally or the tenant's; or the reason is empty.
     """
     reason = _given(reason)
     delivery_ids = list(dict.fromkeys(delivery_ids))
@@ -84,8 +84,8 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
             _check_family(db, row["id"])
         ids = []
         for delivery_id in delivery_ids:
-            if locked[delivery_id]["state"] == DeliveryState.FAILED:
-                db.execute(_SQL["request_failed"], {"id": delivery_id, "actor": actor, "reason": reason})
+            if locked[delivery_id]["state"] in (DeliveryState.FAILED, DeliveryState.CANCELLED):
+                db.execute(_SQL["request_unaccepted"], {"id": delivery_id, "actor": actor, "reason": reason})
                 ids.append(delivery_id)
                 continue
             added = db.execute(
@@ -111,6 +111,37 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
     return ids
 
 
+def cancel(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str) -> None:
+    """Withdraw deliveries that have not left: all of ``delivery_ids`` or, if one cannot be, none.
+
+    No run makes another delivery of their invoices; `resend` takes a withdrawn one up again.
+
+    Raises:
+        InputError: One is unknown, sent, under way, in doubt or withdrawn already, or may have been accepted; or the
+            reason is empty.
+    """
+    reason = _given(reason)
+    delivery_ids = list(dict.fromkeys(delivery_ids))
+    with db.transaction():
+        locked = _locked(db, delivery_ids)
+        for delivery_id in delivery_ids:
+            row = locked[delivery_id]
+            cancelled = db.execute(
+                _SQL["cancel"], {"id": delivery_id, "actor": actor, "reason": reason}
+            ).fetchone()
+            if cancelled is None:
+                unclear = row["may_have_left"] and row["state"] != DeliveryState.SENT
+                code = "cancel_may_have_left" if unclear else "cancel_too_late"
+                raise InputError(code, delivery=delivery_id, state=row["state"])
+        audit.record(
+            db,
+            actor=actor,
+            action="deliveries_cancelled",
+            subject=f"deliveries {', '.join(map(str, delivery_ids))}",
+            details={"reason": reason, "deliveries": delivery_ids},
+        )
+
+
 def _locked(db: Database, ids: Sequence[int]) -> dict[int, DictRow]:
     rows = {row["id"]: row for row in db.execute(_SQL["lock_deliveries"], {"ids": list(ids)})}
     unknown = [str(id_) for id_ in ids if id_ not in rows]
@@ -123,8 +154,13 @@ def _check_resendable(row: DictRow) -> None:
     state = DeliveryState(row["state"])
     if state is DeliveryState.IN_DOUBT:
         raise InputError("resend_in_doubt", delivery=row["id"])
-    if state not in (DeliveryState.SENT, DeliveryState.FAILED):
+    is_withdrawn_by_person = state is DeliveryState.CANCELLED and row["given_up"]
+    if state not in (DeliveryState.SENT, DeliveryState.FAILED) and not is_withdrawn_by_person:
         raise InputError("resend_too_early", delivery=row["id"], state=state)
+    if not row["auto_send"]:
+        raise InputError("resend_sending_disabled", delivery=row["id"])
+    if not row["tenant_auto_send"]:
+        raise InputError("resend_tenant_disabled", delivery=row["id"], tenant=row["tenant_code"])
     problems = invalid_addresses((*row["emails"], *row["cc_emails"]))
     if not row["emails"] or problems:
         which = {"delivery": row["id"], "tenant": row["tenant_code"]}

@@ -7,8 +7,10 @@ WHERE id = %(id)s AND state = 'in_doubt'
 RETURNING id;
 
 -- name: lock_deliveries
-SELECT d.id, d.state, t.code AS tenant_code, t.emails, t.cc_emails
+SELECT d.id, d.state, d.given_up, invoicing.may_have_left(d.id) AS may_have_left, t.code AS tenant_code, t.emails,
+       t.cc_emails, t.auto_send AS tenant_auto_send, s.auto_send
 FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
+CROSS JOIN invoicing.settings_in_force AS s
 WHERE d.id = ANY(%(ids)s) ORDER BY d.id FOR UPDATE OF d;
 
 -- name: lock_family
@@ -41,8 +43,19 @@ WITH added AS (
 )
 SELECT id, invoice_id FROM invoices;
 
--- name: request_failed
+-- name: request_unaccepted
+-- What was refused, or withdrawn by a person: nothing of it was accepted, it is taken up as it is. Its content is brought up
+-- to date when it is claimed.
 UPDATE invoicing.delivery AS d
-SET state = 'pending', on_request = true, given_up = false, run_id = NULL, to_addresses = t.emails,
-    cc_addresses = t.cc_emails, actor = %(actor)s, reason = %(reason)s
-FROM invoicing.tenant AS t WHERE t.id = d.tenant_id AND d.id = %(id)s AND d.state = 'failed';
+SET state = 'pending', on_request = true, given_up = false, run_id = NULL, actor = %(actor)s, reason = %(reason)s,
+    to_addresses = CASE WHEN invoicing.may_have_left(d.id) THEN d.to_addresses ELSE t.emails END,
+    cc_addresses = CASE WHEN invoicing.may_have_left(d.id) THEN d.cc_addresses ELSE t.cc_emails END
+FROM invoicing.tenant AS t
+WHERE t.id = d.tenant_id AND d.id = %(id)s AND d.state IN ('failed', 'cancelled');
+
+-- name: cancel
+-- By a person: its invoices count as dealt with, no run makes another delivery of them.
+UPDATE invoicing.delivery
+SET state = 'cancelled', given_up = true, on_request = false, actor = %(actor)s, reason = %(reason)s
+WHERE id = %(id)s AND state IN ('pending', 'failed', 'held') AND NOT invoicing.may_have_left(id)
+RETURNING id;

@@ -112,7 +112,7 @@ def _reopen_failed(db: Database, run: Run, to_send: "pd.DataFrame") -> None:
 def _prepare(db: Database, run: Run, to_send: "pd.DataFrame") -> None:
     """Bring open deliveries up to date, and make those that are missing."""
     tenant_ids = _ids(to_send)
-    _run_statement(db, _SQL["refresh_untried"], run, tenant_ids=tenant_ids)
+    _run_statement(db, _SQL["refresh_open"], run, tenant_ids=tenant_ids)
     untried = {
         row["tenant_id"]: row["id"]
         for row in db.execute(

@@ -12,20 +12,23 @@ WHERE untried.id = d.id AND d.state = 'pending' AND d.attempts = 0
   AND CASE %(grouping)s WHEN 'per_invoice' THEN untried.invoices > 1 ELSE untried.of_tenant > 1 END;
 
 -- name: cancel_undelivered
--- What was not accepted yet is withdrawn from tenants who get no mail any more.
+-- What was not accepted yet is withdrawn from tenants who get no mail any more; not what may have been accepted, nor
+-- what a person gave up.
 UPDATE invoicing.delivery SET state = 'cancelled', actor = %(actor)s, reason = %(reason)s
 WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' AND state IN ('pending', 'failed', 'held')
-  AND tenant_id = ANY(%(tenant_ids)s);
+  AND tenant_id = ANY(%(tenant_ids)s) AND NOT given_up AND NOT invoicing.may_have_left(id);
 
--- name: refresh_untried
--- Deliveries that nobody has tried yet take the run's snapshot and the tenant's addresses of today.
+-- name: refresh_open
+-- Deliveries that are still to be sent take the run's snapshot and the tenant's addresses of today, unless their message may
+-- have left. The run's task takes them up as the run has them: it is their first execution.
 UPDATE invoicing.delivery AS d
 SET run_id = %(run_id)s, settings_version_id = %(settings_version_id)s,
-    template_version_id = %(template_version_id)s,
+    template_version_id = %(template_version_id)s, execution = NULL,
     to_addresses = t.emails, cc_addresses = t.cc_emails, language = t.language
 FROM invoicing.tenant AS t
 WHERE t.id = d.tenant_id AND d.tenant_id = ANY(%(tenant_ids)s)
-  AND d.cycle_id = %(cycle_id)s AND d.purpose = 'initial' AND d.state = 'pending' AND d.attempts = 0
+  AND d.cycle_id = %(cycle_id)s AND d.purpose = 'initial' AND d.state = 'pending'
+  AND NOT invoicing.may_have_left(d.id)
   AND (d.run_id, d.settings_version_id, d.template_version_id, d.to_addresses, d.cc_addresses, d.language)
       IS DISTINCT FROM
       (%(run_id)s, %(settings_version_id)s, %(template_version_id)s, t.emails, t.cc_emails, t.language);
