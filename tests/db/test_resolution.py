@@ -185,12 +185,7 @@ def test_an_acceptance_that_becomes_known_late_counts(
     agency: Agency, delivery: int, journal: Journal, verdict: str
 ) -> None:
     """A worker's journal turns up after a person has settled the doubt the other way."""
-    agency.put("A", "claimed")
-    agency.db.execute(
-        "INSERT INTO invoicing.delivery_attempt (delivery_id, claim_token, claimed_by, host)"
-        " SELECT id, claim_token, 'w', 'h' FROM invoicing.delivery"
-    )
-    agency.put("A", "transmitting", "in_doubt")
+    agency.put("A", "claimed", "transmitting", "in_doubt")
     resolution.resolve(agency.db, delivery, verdict, reason="nothing in the log", actor="ana")
     journal.keep(Settlement(delivery, 1, "accepted", "acceptance", 250, "250 queued", None, "w"))
 
@@ -201,7 +196,7 @@ def test_an_acceptance_that_becomes_known_late_counts(
 
 
 class TestSweep:
-    """Over-age leases end; young ones are left alone; nothing is sent."""
+    """Over-age claims end; young ones are left alone; nothing is sent."""
 
     def expire(self, agency: Agency) -> None:
         agency.db.execute("UPDATE invoicing.delivery SET claim_until = now() - interval '1 second'")
