@@ -25,6 +25,7 @@ def run(
     crashes: int,
     batch_size: int,
     timeout_seconds: float,
+    acts: int = 0,
 ) -> Figures:
     """Make the deliveries, hurt everything, check; then settle the doubts and send what they hid."""
     ledger.make(tenants=deliveries)
@@ -39,6 +40,7 @@ def run(
             crashes=crashes,
             batch_size=batch_size,
             report=report,
+            acts=acts,
         )
         figures = campaign.run(timeout_seconds)
         report("\n" + figures.table())
@@ -48,8 +50,8 @@ def run(
         campaign.resolve_doubts()
     with TroubledRelay(log, trouble=0.0, pause_seconds=0.0) as healthy:
         ending = ledger.start(healthy.port).wait(300)
-    assert ending.counts == {"sent": deliveries}
-    assert read_log(log).total() == deliveries
+    assert ending.counts == {"sent": figures.deliveries}
+    assert read_log(log).total() == figures.deliveries
     ledger.check(read_log(log))
     return figures
 
@@ -84,12 +86,31 @@ def test_a_short_campaign(ledger: Ledger, server: Server, tmp_path: Path) -> Non
     assert figures.database_crashes == 1
 
 
+@pytest.mark.timeout(240)
+def test_a_short_campaign_with_people_in_it(ledger: Ledger, server: Server, tmp_path: Path) -> None:
+    shown: list[str] = []
+    figures = run(
+        ledger,
+        server,
+        tmp_path,
+        shown.append,
+        deliveries=100,
+        kills=12,
+        crashes=1,
+        batch_size=6,
+        timeout_seconds=180,
+        acts=25,
+    )
+    print(shown[-1])
+    assert figures.acts.total() + figures.acts_refused >= 10
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_long_campaign(
     ledger: Ledger, server: Server, tmp_path: Path, report: Callable[[str], None]
 ) -> None:
-    """3,000 deliveries, six workers, 300 kills, 5 database crashes."""
+    """3,000 deliveries, six workers, 300 kills, 5 database crashes, 300 acts of people who change their minds."""
     report("")
     figures = run(
         ledger,
@@ -101,5 +122,7 @@ def test_the_long_campaign(
         crashes=5,
         batch_size=15,
         timeout_seconds=1500,
+        acts=300,
     )
     assert (figures.kills, figures.database_crashes) == (300, 5)
+    assert figures.acts.total() + figures.acts_refused == 300

@@ -19,7 +19,10 @@ from invoicing.domain.errors import InvoicingError
 from invoicing.services.delivery import resolution, sweep
 from support.database import Server
 from support.ledger import Ledger, WorkerProcess
+from support.people import People
 
+# By people, of one task instance.
+_MOST_CLEARS = 20
 _DEAD = "the worker %went silent while it transmitted"
 
 
@@ -33,10 +36,12 @@ class Figures:
     freezes: int = 0
     database_crashes: int = 0
     tries: int = 0
-    leases_ended: int = 0
+    claims_ended: int = 0
     sweeps: int = 0
     journal: int = 0
     seconds: float = 0
+    acts: Counter[str] = field(default_factory=Counter)
+    acts_refused: int = 0
     states: Counter[str] = field(default_factory=Counter)
     doubts_of_dead_workers: int = 0
     in_doubt_accepted: int = 0
@@ -54,7 +59,9 @@ class Figures:
             ("kills (-9)", self.kills),
             ("stops (-STOP, -CONT)", self.freezes),
             ("database crashes", self.database_crashes),
-            ("leases ended early", self.leases_ended),
+            ("claims ended early", self.claims_ended),
+            ("people's acts", f"{self.acts.total()}, and {self.acts_refused} refused"),
+            *((f"  {act}", count) for act, count in sorted(self.acts.items())),
             ("sweeps", self.sweeps),
             ("settled from the journal by sweeps", self.journal),
             ("duplicates", self.duplicates),
@@ -76,6 +83,7 @@ class Campaign:
         crashes: How often the database is.
         accepted: The relay's log, read anew.
         before_check: Called when all is done: the relay's log may need a moment.
+        acts: How often people change something meanwhile.
     """
 
     def __init__(
@@ -92,6 +100,7 @@ class Campaign:
         seed: int = 1,
         report: Callable[[str], None] = lambda _: None,
         before_check: Callable[[], None] = lambda: None,
+        acts: int = 0,
     ) -> None:
         self.figures = Figures(kills_wanted=kills)
         self._ledger = ledger
@@ -105,9 +114,14 @@ class Campaign:
         self._before_check = before_check
         ids = ledger.ids()
         self.figures.deliveries = len(ids)
-        batches = [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
-        self._due = deque(enumerate(batches))
+        self._batch_size = batch_size
+        self._known: set[int] = set()
+        self._batches = 0
+        self._executions: Counter[int] = Counter()
+        self._due: deque[tuple[int, list[int]]] = deque()
+        self._take_up(ids)
         self._running: dict[WorkerProcess, tuple[int, list[int]]] = {}
+        self._people = People(ledger, accepted, acts=acts) if acts else None
         self._frozen: dict[WorkerProcess, float] = {}
         self._is_over = threading.Event()
 
@@ -118,7 +132,9 @@ class Campaign:
         sweeper.start()
         crasher = threading.Thread(target=self._crash, daemon=True)
         crasher.start()
-        next_kill = reported = time.monotonic()
+        if self._people:
+            self._people.start()
+        next_kill = reported = looked = time.monotonic()
         while self._due or self._running:
             now = time.monotonic()
             if now - begun > timeout_seconds:
@@ -134,10 +150,10 @@ class Campaign:
                 next_kill = now + self._dice.uniform(0.2, 1.8) * (
                     0.05 if ahead < 0 else 0.5 if ahead < 0.03 else 3
                 )
-            for worker, until in list(self._frozen.items()):
-                if now >= until:
-                    worker.thaw()
-                    del self._frozen[worker]
+            self._thaw(now)
+            if self._people and now - looked > 1:
+                looked = now
+                self._look_for_more()
             if now - reported > 15:
                 reported = now
                 self._report(f"{now - begun:4.0f} s: {self._progress()}")
@@ -145,8 +161,10 @@ class Campaign:
         self._is_over.set()
         sweeper.join(60)
         crasher.join(60)
-        self.figures.seconds = time.monotonic() - begun
         self._ledger.reconnect()
+        if self._people:
+            self._converge(self._people)
+        self.figures.seconds = time.monotonic() - begun
         self._before_check()
         self._end()
         return self.figures
@@ -167,6 +185,33 @@ class Campaign:
         done = self._accepted().total() / figures.deliveries
         return figures.kills / max(1, figures.kills_wanted) - min(1.0, done + 0.1)
 
+    def _take_up(self, ids: list[int]) -> None:
+        """Share out deliveries that no task has yet."""
+        self._known.update(ids)
+        for start in range(0, len(ids), self._batch_size):
+            self._due.append((self._batches, ids[start : start + self._batch_size]))
+            self._batches += 1
+
+    def _look_for_more(self) -> None:
+        """What people have made meanwhile, by runs, imports and resends, is sent as well."""
+        with contextlib.suppress(psycopg.Error, InvoicingError):
+            self._take_up([id_ for id_ in self._ledger.ids() if id_ not in self._known])
+
+    def _converge(self, people: People) -> None:
+        """Everything is switched on and run once more, and what is unsent is cleared until it is sent or in doubt."""
+        people.stop()
+        self.figures.acts, self.figures.acts_refused = people.done, people.refused.total()
+        self._ledger.end_leases()
+        self._ledger.sweep()
+        self._ledger.plan("the last run")
+        self._ledger.store_documents()
+        for number in range(_MOST_CLEARS):
+            unsent = [row["id"] for row in self._ledger.rows() if row["state"] not in ("sent", "in_doubt")]
+            if not unsent:
+                break
+            self._ledger.send(self._relay_port, unsent, owner=f"the last run {number}", patience_seconds=10.0)
+        self.figures.deliveries = len(self._ledger.rows())
+
     def _start(self) -> None:
         number, ids = self._due.popleft()
         self.figures.tries += 1
@@ -174,6 +219,7 @@ class Campaign:
             self._relay_port,
             ids,
             owner=f"batch {number}",
+            execution=str(self._executions[number] + 1),
             patience_seconds=10.0,
             messages_per_connection=self._dice.choice([3, 50]),
         )
@@ -187,6 +233,10 @@ class Campaign:
             if ending.ended == "error":
                 raise AssertionError(f"a worker broke: {ending.message}")
             if ending.ended in ("killed", "temporary"):
+                self._due.append((number, ids))
+            elif ending.ended == "permanent" and self._people and self._executions[number] < _MOST_CLEARS:
+                # Somebody clears the red square.
+                self._executions[number] += 1
                 self._due.append((number, ids))
 
     def _hurt(self) -> None:
@@ -209,6 +259,12 @@ class Campaign:
         worker.strike()
         if was_alive:
             self.figures.kills += 1
+
+    def _thaw(self, now: float) -> None:
+        for worker, until in list(self._frozen.items()):
+            if now >= until:
+                worker.thaw()
+                del self._frozen[worker]
 
     def _transmitting(self) -> set[str]:
         try:
@@ -244,7 +300,7 @@ class Campaign:
                         " (SELECT id FROM invoicing.delivery WHERE state IN ('claimed', 'transmitting')"
                         " ORDER BY random() LIMIT 1) AND state IN ('claimed', 'transmitting') RETURNING id"
                     ).fetchall()
-                    self.figures.leases_ended += len(ended)
+                    self.figures.claims_ended += len(ended)
                 self.figures.journal += sweep.sweep_deliveries(db, self._ledger.journal)["journal"]
                 self.figures.sweeps += 1
 

@@ -196,8 +196,8 @@ class Ledger:
         self.store_documents(document_bytes)
         return self.ids()
 
-    def set(self, **changes: Any) -> None:
-        settings.change_settings(self.db, changes, actor="test")
+    def set(self, *, db: Database | None = None, **changes: Any) -> None:
+        settings.change_settings(db or self.db, changes, actor="test")
 
     def add_lease(self, tenant: str, code: str, *, db: Database | None = None) -> None:
         self.leases += 1

@@ -1,0 +1,143 @@
+"""People who change their minds while everything else goes wrong: what a campaign mixes in, one act after another.
+
+They do what the product lets them do: switch sending off and on, correct addresses and the sender, run the month again,
+import a lease in mid-run, settle doubts by the relay's log, send again, withdraw. What they were refused counts too.
+"""
+
+import contextlib
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import psycopg
+
+from invoicing.db.connection import Database, connect
+from invoicing.domain.errors import InvoicingError
+from invoicing.services.delivery import resolution
+from support.ledger import Ledger
+
+# A doubt is looked into when its worker, thawed or slow, has had its say.
+_COLD_SECONDS = 15
+
+
+class People:
+    """Acts at random until it is told to stop.
+
+    Args:
+        accepted: The relay's log, read anew.
+        acts: How many there are to be, at the most.
+    """
+
+    def __init__(
+        self, ledger: Ledger, accepted: Callable[[], Counter[str]], *, acts: int, seed: int = 3
+    ) -> None:
+        self.done: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self._ledger = ledger
+        self._accepted = accepted
+        self._acts = acts
+        self._dice = random.Random(seed)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._live, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the act under way end; then everything is switched on."""
+        self._is_over.set()
+        self._thread.join(60)
+        with connect(self._ledger.dsn) as db:
+            self._switch_on(db)
+
+    @property
+    def acts(self) -> int:
+        return self.done.total() + self.refused.total()
+
+    def _live(self) -> None:
+        choices = (
+            self._stop_everything,
+            self._stop_a_tenant,
+            self._correct_an_address,
+            self._change_the_sender,
+            self._run_again,
+            self._import_a_lease,
+            self._settle_a_doubt,
+            self._send_again,
+            self._withdraw,
+        )
+        while self.acts < self._acts and not self._is_over.wait(self._dice.uniform(0.1, 0.5)):
+            act = self._dice.choice(choices)
+            name = act.__name__.strip("_").replace("_", " ")
+            try:
+                with connect(self._ledger.dsn) as db:
+                    act(db)
+            except (psycopg.Error, InvoicingError):
+                self.refused[name] += 1
+            else:
+                self.done[name] += 1
+
+    def _stop_everything(self, db: Database) -> None:
+        self._ledger.set(db=db, auto_send=False)
+        self._is_over.wait(self._dice.uniform(0.1, 1.0))
+        self._ledger.set(db=db, auto_send=True)
+
+    def _stop_a_tenant(self, db: Database) -> None:
+        tenant = self._tenant(db)
+        self._switch_tenant(db, tenant, on=False)
+        if self._dice.random() < 0.5:
+            self._run_again(db)
+        self._is_over.wait(self._dice.uniform(0.1, 1.0))
+        self._switch_tenant(db, tenant, on=True)
+
+    def _correct_an_address(self, db: Database) -> None:
+        address = f"correct{self._dice.randrange(10**9)}@correo.example"
+        db.execute("UPDATE invoicing.tenant SET emails = %s WHERE code = %s", [[address], self._tenant(db)])
+
+    def _change_the_sender(self, db: Database) -> None:
+        number = self._dice.randrange(10**6)
+        self._ledger.set(db=db, from_email=f"facturas{number}@agencia.example", subject=f"Factura {number}")
+
+    def _run_again(self, db: Database) -> None:
+        self._ledger.plan(f"people-{self.acts}-{self._dice.randrange(10**9)}", db=db)
+        self._ledger.store_documents(db=db)
+
+    def _import_a_lease(self, db: Database) -> None:
+        tenant = self._tenant(db)
+        self._ledger.add_lease(tenant, f"{tenant}-late-{self._dice.randrange(10**9)}", db=db)
+        self._run_again(db)
+
+    def _settle_a_doubt(self, db: Database) -> None:
+        row = db.execute(
+            "SELECT id, message_id FROM invoicing.delivery WHERE state = 'in_doubt'"
+            " AND updated_at < now() - make_interval(secs => %s) ORDER BY random() LIMIT 1",
+            [_COLD_SECONDS],
+        ).fetchone()
+        if row is not None:
+            ruling = "sent" if row["message_id"] in self._accepted() else "retry"
+            resolution.resolve(db, row["id"], ruling, reason="the relay's log", actor="people")
+
+    def _send_again(self, db: Database) -> None:
+        resolution.resend(db, [self._delivery(db)], reason="the tenant lost it", actor="people")
+
+    def _withdraw(self, db: Database) -> None:
+        resolution.cancel(db, [self._delivery(db)], reason="paid in cash", actor="people")
+
+    def _tenant(self, db: Database) -> str:
+        row = db.execute("SELECT code FROM invoicing.tenant ORDER BY random() LIMIT 1").fetchone()
+        assert row is not None
+        return str(row["code"])
+
+    def _delivery(self, db: Database) -> int:
+        row = db.execute("SELECT id FROM invoicing.delivery ORDER BY random() LIMIT 1").fetchone()
+        assert row is not None
+        return int(row["id"])
+
+    def _switch_tenant(self, db: Database, code: str, *, on: bool) -> None:
+        db.execute("UPDATE invoicing.tenant SET auto_send = %s WHERE code = %s", [on, code])
+
+    def _switch_on(self, db: Database) -> None:
+        db.execute("UPDATE invoicing.tenant SET auto_send = true WHERE NOT auto_send")
+        with contextlib.suppress(InvoicingError):
+            self._ledger.set(db=db, auto_send=True)
