@@ -129,6 +129,20 @@ def test_nothing_leaves_while_automatic_sending_is_off(
     ledger.check(relay.accepted_ids)
 
 
+def test_a_worker_that_waits_its_turn_sees_the_brake(ledger: Ledger, relay: FaultyRelay) -> None:
+    ledger.make(tenants=2, per_minute_limit=1)
+    worker = ledger.start(relay.port, **{"rate_limit._LONGEST_WAIT_SECONDS": 0.1})
+    ledger.wait_for_state("sent")
+    ledger.set(auto_send=False)
+    # The minute is over.
+    ledger.db.execute("DELETE FROM invoicing.transmission_slot")
+
+    ending = worker.wait()
+
+    assert (ending.ended, ledger.states()) == ("permanent", {"sent": 1, "pending": 1})
+    assert relay.accepted == 1
+
+
 def test_a_resend_says_that_sending_is_off_and_changes_nothing(ledger: Ledger, relay: FaultyRelay) -> None:
     ledger.make()
     ledger.send(relay.port)
@@ -169,6 +183,38 @@ def test_proof_that_comes_after_the_tenant_was_switched_off_counts(
     ledger.send(relay.port, owner="another run's task")
 
     assert ledger.states() == {"sent": 1}
+    assert relay.accepted == 1
+    ledger.check(relay.accepted_ids)
+
+
+def test_proof_of_what_an_older_version_withdrew_counts(ledger: Ledger, relay: FaultyRelay) -> None:
+    """It withdrew what might have been accepted, and a run has made another delivery of the invoice since."""
+    ledger.make()
+    relay.script(on(Step.DOT, accept, then=drop_connection, times=1))
+    ledger.send(relay.port)
+    (first,) = ledger.ids()
+    for table in ("delivery", "delivery_invoice"):
+        ledger.db.execute(f"ALTER TABLE invoicing.{table} DISABLE TRIGGER USER".encode())
+    ledger.db.execute("UPDATE invoicing.delivery SET state = 'cancelled'")
+    ledger.db.execute("UPDATE invoicing.delivery_invoice SET live = false")
+    ledger.db.execute(
+        "INSERT INTO invoicing.delivery_event (delivery_id, from_state, to_state, claim_token, actor)"
+        " VALUES (%s, 'pending', 'cancelled', 1, 'an older version')",
+        [first],
+    )
+    for table in ("delivery", "delivery_invoice"):
+        ledger.db.execute(f"ALTER TABLE invoicing.{table} ENABLE TRIGGER USER".encode())
+    ledger.plan()
+    (second,) = ledger.ids()
+    assert second != first
+    ledger.journal.keep(
+        Settlement(first, 1, "accepted", "acceptance", 250, "250 2.0.0 queued", None, "the worker")
+    )
+
+    ledger.sweep()
+
+    assert ledger.ids() == [first]
+    ledger.send(relay.port, owner="another run's task")
     assert relay.accepted == 1
     ledger.check(relay.accepted_ids)
 

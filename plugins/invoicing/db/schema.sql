@@ -399,6 +399,7 @@ CREATE TABLE invoicing.delivery (
 );
 COMMENT ON TABLE invoicing.delivery IS 'A message to a tenant and its state: pending, claimed, transmitting, sent, failed, in_doubt, held, cancelled.';
 CREATE INDEX delivery_period ON invoicing.delivery (period, id);
+CREATE INDEX delivery_withdrawn ON invoicing.delivery (id) WHERE state = 'cancelled';
 CREATE INDEX delivery_family ON invoicing.delivery ((coalesce(resend_of, id)));
 CREATE INDEX delivery_cycle_tenant ON invoicing.delivery (cycle_id, tenant_id);
 CREATE INDEX delivery_tenant ON invoicing.delivery (tenant_id);

@@ -107,5 +107,6 @@ BEGIN
 END $$;
 
 CREATE INDEX transmission_slot_ended ON invoicing.transmission_slot (ended_at);
+CREATE INDEX delivery_withdrawn ON invoicing.delivery (id) WHERE state = 'cancelled';
 CREATE INDEX delivery_family ON invoicing.delivery ((coalesce(resend_of, id)));
 CREATE INDEX delivery_period ON invoicing.delivery (period, id);

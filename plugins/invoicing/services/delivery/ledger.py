@@ -119,10 +119,9 @@ def adopt_acceptances(db: Database, ids: Sequence[int] | None, *, actor: str) ->
     """
     parameters = {"ids": None if ids is None else list(ids), "actor": actor}
     with db.transaction():
-        adopted = [row["id"] for row in db.execute(_SQL["adopt_acceptances"], parameters)]
-        if adopted:
-            db.execute(_SQL["cancel_overtaken"], {"ids": adopted, "actor": actor})
-    return adopted
+        # First what was made in a withdrawn one's place, so that the invoices are the withdrawn one's again.
+        db.execute(_SQL["cancel_overtaken"], {"actor": actor})
+        return [row["id"] for row in db.execute(_SQL["adopt_acceptances"], parameters)]
 
 
 def doubt_abandoned(db: Database, ids: Sequence[int], worker: Worker) -> list[int]:

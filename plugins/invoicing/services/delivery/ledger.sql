@@ -21,19 +21,24 @@ WHERE a.delivery_id = d.id AND a.verdict = 'accepted'
 RETURNING d.id;
 
 -- name: cancel_overtaken
--- What carries nothing but invoices that an adopted delivery turned out to have carried.
+-- A withdrawn delivery turned out to have been accepted: what was made since of the same invoices, and has not left, is
+-- withdrawn in its place.
 UPDATE invoicing.delivery AS d
 SET state = 'cancelled', actor = %(actor)s, reason = 'an earlier delivery of its invoices was accepted after all'
 WHERE d.purpose = 'initial' AND d.state IN ('pending', 'failed', 'held') AND NOT invoicing.may_have_left(d.id)
   AND d.id IN (
-      SELECT other.delivery_id FROM invoicing.delivery_invoice AS adopted
-      JOIN invoicing.delivery_invoice AS other ON other.invoice_id = adopted.invoice_id AND other.delivery_id <> adopted.delivery_id
-      WHERE adopted.delivery_id = ANY(%(ids)s))
+      SELECT other.delivery_id
+      FROM invoicing.delivery AS withdrawn
+      JOIN invoicing.delivery_attempt AS a ON a.delivery_id = withdrawn.id AND a.verdict = 'accepted'
+      JOIN invoicing.delivery_invoice AS mine ON mine.delivery_id = withdrawn.id
+      JOIN invoicing.delivery_invoice AS other ON other.invoice_id = mine.invoice_id AND other.delivery_id <> withdrawn.id
+      WHERE withdrawn.state = 'cancelled')
   AND NOT EXISTS (
       SELECT FROM invoicing.delivery_invoice AS mine
       WHERE mine.delivery_id = d.id AND NOT EXISTS (
-          SELECT FROM invoicing.delivery_invoice AS carried JOIN invoicing.delivery AS sent ON sent.id = carried.delivery_id
-          WHERE carried.invoice_id = mine.invoice_id AND sent.state = 'sent' AND sent.purpose = 'initial'));
+          SELECT FROM invoicing.delivery_invoice AS carried
+          JOIN invoicing.delivery_attempt AS a ON a.delivery_id = carried.delivery_id AND a.verdict = 'accepted'
+          WHERE carried.invoice_id = mine.invoice_id));
 
 -- name: doubt_abandoned
 -- A transmission whose worker is gone may have been accepted: in doubt. `owner` is the task instance that asks:
