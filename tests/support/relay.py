@@ -274,6 +274,7 @@ class FaultyRelay:
         smtputf8: bool = False,
         receive_buffer_bytes: int | None = None,
         keep: bool = True,
+        port: int = 0,
     ) -> None:
         self.log = log
         self.users = dict(users or {})
@@ -297,7 +298,7 @@ class FaultyRelay:
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if receive_buffer_bytes is not None:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        self._listener.bind(("127.0.0.1", 0))
+        self._listener.bind(("127.0.0.1", port))
         self._listener.listen(64)
         self.port: int = self._listener.getsockname()[1]
 

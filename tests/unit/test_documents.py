@@ -28,3 +28,13 @@ def test_each_picture_that_is_kept_is_shown():
 
     assert kept
     assert kept <= shown
+
+
+def test_the_places_that_the_architecture_names_are_there():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("## Where do I change")[2].partition("## How to add")[0]
+    places = re.findall(r"`([\w/.]+(?:\.\w+|/))`", table)
+
+    assert len(places) > 12
+    for place in places:
+        assert (ROOT / place).exists() or (ROOT / "plugins" / "invoicing" / place).exists(), place
