@@ -533,7 +533,7 @@ def test_settings_and_templates_changed_in_mid_run_wait_for_the_next(
     worker = ledger.start(relay.port)
     relay.wait_for(Step.DATA, 2)
     worker.kill()
-    ledger.set(subject="Después", from_email="otra@agencia.example", auto_send=False)
+    ledger.set(subject="Después", from_email="otra@agencia.example")
     template = templates.show_template(ledger.db, "default").template
     parts = {**template.parts, "mail.txt": "Otra plantilla"}
     template_editing.save_template(ledger.db, "default", parts, seen_version=template.version, actor="test")
