@@ -261,6 +261,7 @@ class FaultyRelay:
         smtputf8: Whether SMTPUTF8 is offered.
         receive_buffer_bytes: Of the socket; a small one makes a client notice in mid-message.
         keep: Whether accepted messages are kept in ``messages``.
+        port: 0 for a free one.
     """
 
     def __init__(
@@ -274,6 +275,7 @@ class FaultyRelay:
         smtputf8: bool = False,
         receive_buffer_bytes: int | None = None,
         keep: bool = True,
+        port: int = 0,
     ) -> None:
         self.log = log
         self.users = dict(users or {})
@@ -297,7 +299,7 @@ class FaultyRelay:
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if receive_buffer_bytes is not None:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        self._listener.bind(("127.0.0.1", 0))
+        self._listener.bind(("127.0.0.1", port))
         self._listener.listen(64)
         self.port: int = self._listener.getsockname()[1]
 
