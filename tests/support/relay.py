@@ -261,6 +261,7 @@ class FaultyRelay:
         smtputf8: Whether SMTPUTF8 is offered.
         receive_buffer_bytes: Of the socket; a small one makes a client notice in mid-message.
         keep: Whether accepted messages are kept in ``messages``.
+        port: 0 for a free one.
     """
 
     def __init__(

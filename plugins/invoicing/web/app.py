@@ -11,10 +11,11 @@ from invoicing.web.database import Pool
 from invoicing.web.door.doorkeeper import Doorkeeper
 from invoicing.web.door.form_tokens import FormTokens, require_form_token
 from invoicing.web.door.headers import SecurityHeaders
-from invoicing.web.errors import REFUSALS, install_handlers, refuse
+from invoicing.web.errors import install_handlers, refuse
 from invoicing.web.html.forms import lead_to
 from invoicing.web.html.templating import STATIC_FOLDER, Pages
 from invoicing.web.outside import Outside
+from invoicing.web.refusals import REFUSALS
 
 
 def create_app(outside: Outside) -> FastAPI:

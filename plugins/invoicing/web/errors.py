@@ -23,19 +23,13 @@ from invoicing.web.door.body_limit import BodyTooLargeError
 from invoicing.web.door.form_tokens import FormTokenError
 from invoicing.web.html.i18n import chosen_language
 from invoicing.web.html.templating import Pages
+from invoicing.web.refusals import PROBLEM_DETAILS
 from invoicing.words.failures import Failure, Fault, tell
 
 log = logging.getLogger(__name__)
 
 API = "/api/"
 PROBLEMS = "/api/v1/problems"
-PROBLEM_DETAILS = "application/problem+json"
-
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"description": HTTPStatus(status).phrase, "content": {PROBLEM_DETAILS: {}}}
-    for status in (401, 403, 404, 409, 503)
-}
-"""What the API's description says of them. 422 is left to FastAPI, which describes what it checks itself."""
 
 
 def wants_json(request: Request) -> bool:

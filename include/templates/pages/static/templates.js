@@ -227,6 +227,8 @@
       const answer = await window.invoicing.ask(`/api/v1/tenants?limit=12&q=${encodeURIComponent(words)}`);
       if (!answer.ok) return;
       const { tenants } = await answer.json();
+      // An earlier answer may come after a later one.
+      if (words !== form.elements.tenant.value.trim()) return;
       list.replaceChildren(
         ...tenants.map((tenant) => {
           const option = document.createElement("option");

@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 from invoicing.domain.errors import InputError
 from invoicing.services.agency import settings
 from invoicing.services.agency.settings import SettingsVersion
-from invoicing.web.api.problem import STALE
 from invoicing.web.api.subject import SubjectReport, check_subject
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
@@ -41,7 +40,7 @@ def get_settings(db: DatabaseDep) -> SettingsAnswer:
     return _answer(settings.current_settings(db))
 
 
-@router.patch("/settings", responses=STALE)
+@router.patch("/settings")
 def patch_settings(
     db: DatabaseDep,
     visitor: VisitorDep,

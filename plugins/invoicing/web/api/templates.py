@@ -10,7 +10,6 @@ from invoicing.rendering.templates import PARTS
 from invoicing.services.agency import template_editing, templates
 from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.views.templates import list_templates, versions_of
-from invoicing.web.api.problem import STALE
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.i18n import Translator
@@ -125,7 +124,7 @@ def get_template(db: DatabaseDep, name: str) -> TemplateAnswer:
     return _answer(templates.show_template(db, name))
 
 
-@router.put("/templates/{name}", responses=STALE)
+@router.put("/templates/{name}")
 def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersion) -> TemplateAnswer:
     """Save a new version; no change makes none."""
     return _answer(
@@ -171,7 +170,7 @@ def get_version(db: DatabaseDep, name: str, version: int) -> TemplateAnswer:
     return _answer(templates.show_version(db, name, version))
 
 
-@router.post("/templates/{name}/versions/{version}/restore", responses=STALE)
+@router.post("/templates/{name}/versions/{version}/restore")
 def post_restore(
     db: DatabaseDep, visitor: VisitorDep, name: str, version: int, order: Restoration
 ) -> TemplateAnswer:

@@ -11,7 +11,6 @@ from invoicing.services.agency import tenants
 from invoicing.services.agency.tenant_filter import TenantFilter
 from invoicing.services.views.tenants import TenantFound, TenantShown, find_tenants, show_tenant
 from invoicing.web.api.amounts import as_json
-from invoicing.web.api.problem import STALE
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
 
@@ -66,7 +65,7 @@ def get_tenant(db: DatabaseDep, code: str) -> dict[str, Any]:
     }
 
 
-@router.patch("/tenants/{code}", responses=STALE)
+@router.patch("/tenants/{code}")
 def patch_tenant(db: DatabaseDep, visitor: VisitorDep, code: str, patch: TenantPatch) -> dict[str, Any]:
     """Change a tenant's switches, addresses or language."""
     changes = patch.model_dump(exclude={"seen_at"}, exclude_none=True)

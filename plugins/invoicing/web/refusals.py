@@ -1,8 +1,11 @@
 """What the JSON API's description says of the answers that say no (RFC 9457); `invoicing.web.errors` gives them."""
 
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, Field
+
+PROBLEM_DETAILS = "application/problem+json"
 
 
 class _FieldError(BaseModel):
@@ -26,10 +29,11 @@ def _inlined(model: type[BaseModel]) -> dict[str, Any]:
     return schema
 
 
-STALE: dict[int | str, dict[str, Any]] = {
-    409: {
-        "description": "Somebody else changed it since it was read. Nothing was changed.",
-        "content": {"application/problem+json": {"schema": _inlined(_Problem)}},
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": HTTPStatus(status).phrase,
+        "content": {PROBLEM_DETAILS: {"schema": _inlined(_Problem)}},
     }
+    for status in (401, 403, 404, 409, 503)
 }
-"""Of a route that changes what somebody has read before."""
+"""Of every route. 409: somebody else changed it since it was read. 422 is left to FastAPI, which checks it."""
