@@ -321,6 +321,16 @@ CREATE TABLE invoicing.unissued_invoice (
 );
 COMMENT ON TABLE invoicing.unissued_invoice IS 'Leases of a cycle whose total is nothing or less: reported, not invoiced.';
 
+CREATE TABLE invoicing.drifted_invoice (
+    invoice_id bigint PRIMARY KEY REFERENCES invoicing.invoice,
+    -- Both empty where nothing would be billed, or the invoice cannot be worked out.
+    total numeric,
+    currency text,
+    found_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE invoicing.drifted_invoice IS
+    'Monthly invoices that would come out differently today, with the total they would have: as of the last import or run.';
+
 -- Who is to get mail, and why.
 
 CREATE TABLE invoicing.invoice_count (
