@@ -127,7 +127,7 @@ def test_a_cycle_whose_invoices_were_never_made_is_unbilled_whole(agency: Agency
 def test_a_page_works_out_no_more_leases_than_it_can_in_time(
     agency: Agency, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cycles, "MOST_UNBILLED", 2)
+    monkeypatch.setattr(cycles, "MOST_OUT_OF_STEP", 2)
     agency.add_tenant("A", leases=3)
     runs.open_run(agency.db, dag_id="monthly_invoicing", dag_run_id="died", period=NOVEMBER)
     assert len(cycles.cycle_overview(agency.db, NOVEMBER).figures.unbilled) == 2

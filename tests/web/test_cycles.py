@@ -298,28 +298,27 @@ def test_a_person_cancels_what_has_not_left_and_sends_it_after_all(month: Month,
 
 
 @pytest.mark.parametrize(
-    ("tenant", "reason", "words"),
+    ("state", "reason", "words"),
     [
-        ("RITA", "  ", "Give a reason"),
-        ("ANA", "no more", "is sent: only what has not left is cancelled"),
-        ("BEA", "no more", "may have been accepted"),
+        ("failed", "  ", "Give a reason"),
+        ("sent", "no more", "is sent: only what has not left is cancelled"),
+        ("in_doubt", "no more", "is in_doubt: only what has not left is cancelled"),
     ],
 )
 def test_what_cannot_be_cancelled_stays_and_the_person_is_told(
-    month: Month, page: Browser, tenant: str, reason: str, words: str
+    month: Month, page: Browser, state: str, reason: str, words: str
 ):
-    delivery = month.delivery("RITA") if tenant == "BEA" else month.delivery(tenant)
-    if tenant == "BEA":
-        month.put_in_doubt("RITA")
-    before = month.state(delivery)
-    offered = f"/deliveries/{delivery}/cancel" in page.see(f"/deliveries/{delivery}").text
+    delivery = month.put_in_doubt("RITA") if state == "in_doubt" else month.delivery("RITA")
+    if state == "sent":
+        delivery = month.delivery("ANA")
+    is_offered = f"/deliveries/{delivery}/cancel" in page.see(f"/deliveries/{delivery}").text
 
     answer = page.submit(f"/deliveries/{delivery}/cancel", {"reason": reason, "back": "delivery"})
 
     assert answer.status_code == 422
     assert words in answer.text
-    assert offered == (before == "failed")
-    assert month.state(delivery) == before
+    assert is_offered == (state == "failed")
+    assert month.state(delivery) == state
 
 
 def test_an_unknown_delivery_and_a_visitor_who_may_only_look_cancel_nothing(month: Month, page: Browser):

@@ -235,6 +235,9 @@ CREATE TABLE invoicing.invoice (
 COMMENT ON TABLE invoicing.invoice IS 'An issued invoice. It never changes, but may be voided.';
 CREATE UNIQUE INDEX invoice_one_standing_a_lease_and_period ON invoicing.invoice (lease_id, period)
     WHERE origin = 'monthly' AND state = 'issued';
+CREATE INDEX invoice_standing_of_period ON invoicing.invoice (period, lease_id)
+    WHERE origin = 'monthly' AND state = 'issued';
+COMMENT ON INDEX invoicing.invoice_standing_of_period IS 'Which leases a month lacks is asked by every look at it.';
 CREATE INDEX invoice_cycle_tenant ON invoicing.invoice (cycle_id, tenant_id);
 CREATE INDEX invoice_tenant ON invoicing.invoice (tenant_id);
 CREATE INDEX invoice_cycle_sums ON invoicing.invoice (cycle_id, currency) INCLUDE (total)

@@ -10,3 +10,7 @@ CREATE TABLE invoicing.drifted_invoice (
 );
 COMMENT ON TABLE invoicing.drifted_invoice IS
     'Monthly invoices that would come out differently today, with the total they would have: as of the last import or run.';
+
+CREATE INDEX invoice_standing_of_period ON invoicing.invoice (period, lease_id)
+    WHERE origin = 'monthly' AND state = 'issued';
+COMMENT ON INDEX invoicing.invoice_standing_of_period IS 'Which leases a month lacks is asked by every look at it.';

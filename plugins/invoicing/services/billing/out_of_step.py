@@ -177,9 +177,9 @@ def unbilled_leases(db: Database, period: Period, *, most: int | None = None) ->
     return found
 
 
-def drifted_invoices(db: Database, period: Period) -> list[DriftedInvoice]:
-    """Invoices of ``period`` that would come out differently, by lease; as of the last import or run."""
-    return fetch_all(db, DriftedInvoice, _SQL["drifted_invoices"], {"period": str(period)})
+def drifted_invoices(db: Database, period: Period, *, most: int | None = None) -> list[DriftedInvoice]:
+    """At most ``most`` invoices of ``period`` that drifted, by lease; as of the last import or run."""
+    return fetch_all(db, DriftedInvoice, _SQL["drifted_invoices"], {"period": str(period), "limit": most})
 
 
 def compare(db: Database, period: Period, *, known_only: bool = False) -> None:

@@ -38,4 +38,4 @@ JOIN invoicing.invoice AS i ON i.id = d.invoice_id
 JOIN invoicing.billing_cycle AS c ON c.id = i.cycle_id
 JOIN invoicing.lease AS l ON l.id = i.lease_id
 JOIN invoicing.tenant AS t ON t.id = i.tenant_id
-WHERE c.period = %(period)s AND i.state = 'issued' ORDER BY l.code;
+WHERE c.period = %(period)s AND i.state = 'issued' ORDER BY l.code LIMIT %(limit)s;

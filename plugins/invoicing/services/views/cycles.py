@@ -18,8 +18,8 @@ from invoicing.words.failures import Fault
 
 _SQL = beside(__file__)
 _TROUBLED_SHOWN = 12
-MOST_UNBILLED = 500
-"""Leases without an invoice that a page works out; where none was billed they are all of an agency's."""
+MOST_OUT_OF_STEP = 500
+"""Unbilled leases, and drifted invoices, that a page counts: there may be as many as the agency has leases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +234,8 @@ def load_cycle(db: Database, period: Period) -> Cycle:
     return cycle
 
 
-def cycle_figures(db: Database, cycle: Cycle, *, most_unbilled: int | None = None) -> CycleFigures:
-    """Count and sum what belongs to ``cycle``; ``most_unbilled`` bounds the leases that are worked out for it."""
+def cycle_figures(db: Database, cycle: Cycle, *, most_out_of_step: int | None = None) -> CycleFigures:
+    """Count and sum what belongs to ``cycle``; ``most_out_of_step`` bounds what is unbilled, and what drifted."""
     which = {"cycle_id": cycle.id}
     period = Period.parse(cycle.period)
     outcomes = {row["outcome"]: row["tenants"] for row in db.execute(_SQL["decision_counts"], which)}
@@ -245,8 +245,8 @@ def cycle_figures(db: Database, cycle: Cycle, *, most_unbilled: int | None = Non
         decisions={"send": 0} | outcomes,
         deliveries={str(state): states.get(state, 0) for state in DeliveryState},
         unissued=fetch_all(db, UnissuedInvoice, _SQL["unissued"], which),
-        unbilled=out_of_step.unbilled_leases(db, period, most=most_unbilled),
-        drifted=out_of_step.drifted_invoices(db, period),
+        unbilled=out_of_step.unbilled_leases(db, period, most=most_out_of_step),
+        drifted=out_of_step.drifted_invoices(db, period, most=most_out_of_step),
         imbalances=closing.imbalances(db, cycle.id),
     )
 
@@ -257,7 +257,7 @@ def cycle_overview(db: Database, period: Period) -> CycleOverview:
     which = {"cycle_id": cycle.id, "limit": _TROUBLED_SHOWN}
     return CycleOverview(
         cycle=cycle,
-        figures=cycle_figures(db, cycle, most_unbilled=MOST_UNBILLED),
+        figures=cycle_figures(db, cycle, most_out_of_step=MOST_OUT_OF_STEP),
         runs=fetch_all(db, RunOfCycle, _SQL["runs_to_show"], which),
         pace=_pace(db, cycle),
         troubled=fetch_all(db, TroubledDelivery, _SQL["troubled"], which),
