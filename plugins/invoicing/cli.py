@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,9 +23,8 @@ from invoicing.domain.errors import InputError, InvoicingError, PermanentFailure
 from invoicing.domain.names import INVOICES_ASSET, MONTHLY_DAG
 from invoicing.domain.period import Period
 from invoicing.services.agency import clock, tenants
-from invoicing.services.agency import imports as import_files
 from invoicing.services.agency import settings as settings_service
-from invoicing.services.billing import single_invoices
+from invoicing.services.billing import out_of_step, single_invoices
 from invoicing.services.delivery import resolution
 from invoicing.services.views import report, simulate
 from invoicing.services.views.single_invoices import list_single_invoices
@@ -34,6 +33,8 @@ from invoicing.words.failures import Fault, tell
 
 DEMO_FOLDER = Path(__file__).parents[2] / "include" / "demo"
 _POLL_SECONDS = 1.0
+_CODES_SHOWN = 20
+_LARGEST = 2**62
 
 app = typer.Typer(
     help="Rent invoicing: operate the stack, import, run a month, audit what was sent.",
@@ -196,7 +197,7 @@ def import_(
 ) -> None:
     """Import tenants.csv, leases.csv, charges.csv and tax_rates.csv (each optional): all or nothing."""
     with _database() as db:
-        summary = import_files.import_folder(db, folder, actor=_actor(), report=_report)
+        summary, months = out_of_step.import_and_look_back(db, folder, actor=_actor(), report=_report)
     for warning in summary.warnings:
         _report(f"warning: {warning}")
     for name in summary.ignored:
@@ -207,10 +208,38 @@ def import_(
     }
     if as_json:
         warnings = [str(warning) for warning in summary.warnings]
-        _print_json({"files": files, "warnings": warnings, "ignored": list(summary.ignored)})
+        periods = [
+            {"period": str(month.period), "unbilled": list(month.unbilled), "drifted": list(month.drifted)}
+            for month in months
+        ]
+        _print_json(
+            {"files": files, "warnings": warnings, "ignored": list(summary.ignored), "periods": periods}
+        )
     else:
         rows = [{"file": name, **counts} for name, counts in files.items()]
         _print_table("imported", rows, ["file", "added", "updated", "unchanged", "removed"])
+        for month in months:
+            for line in _out_of_step(str(month.period), month.unbilled, month.drifted):
+                out.print(f"{month.period}: {line}", markup=False, highlight=False)
+
+
+def _out_of_step(period: str, unbilled: Sequence[str], drifted: Sequence[str]) -> Iterator[str]:
+    """What a month is out of step in, and what to do about it; at most a line each."""
+    if unbilled:
+        yield (
+            f"unbilled: {_first_of(unbilled)}; active, without an invoice."
+            f" To bill: bin/invoicing run --period {period}"
+        )
+    if drifted:
+        yield (
+            f"drifted: {_first_of(drifted)}; the invoice would come out differently today, and stays as it is."
+            " Was the import right? Then correct what was billed"
+        )
+
+
+def _first_of(codes: Sequence[str]) -> str:
+    more = len(codes) - _CODES_SHOWN
+    return ", ".join(codes[:_CODES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 @settings_app.command("show")
@@ -413,6 +442,8 @@ def _show_cycle(shown: dict[str, Any]) -> None:
         out.print(f"  {each['count']} invoices, {total} {each['currency']}", highlight=False)
     for row in shown["unissued"]:
         out.print(f"  not issued: lease {row['lease']}, total {row['total']}", markup=False)
+    for line in _out_of_step(shown["period"], shown["unbilled"], shown["drifted"]):
+        out.print(f"  {line}", markup=False, highlight=False)
     decisions = ", ".join(f"{count} {outcome}" for outcome, count in shown["decisions"].items())
     out.print(f"  {shown['tenants']} tenants: {decisions}", highlight=False)
     states = ", ".join(f"{count} {state}" for state, count in shown["deliveries"].items() if count)
@@ -471,16 +502,25 @@ def cycle_invoices(period: PeriodArgument, as_json: AsJson = False) -> None:
 def deliveries_list(
     period: Annotated[str | None, typer.Option("--period", metavar="YYYY-MM")] = None,
     state: Annotated[str | None, typer.Option("--state", help="pending, sent, failed, in_doubt, …")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, max=_LARGEST, help="At most so many.")
+    ] = None,
+    after: Annotated[
+        int, typer.Option("--after", metavar="ID", min=0, max=_LARGEST, help="Those that follow this one.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """One row a delivery."""
+    """One row per delivery, oldest first."""
+    month = Period.parse(period) if period else None
     with _database() as db:
-        rows = report.list_deliveries(db, period=Period.parse(period) if period else None, state=state)
+        rows = report.list_deliveries(db, period=month, state=state, after=after, limit=limit)
     if as_json:
         _print_json(rows)
     else:
         columns = ["id", "period", "tenant", "state", "purpose", "to", "invoices", "attempts", "last_reply"]
         _print_table(f"{len(rows)} deliveries", rows, columns)
+    if len(rows) == limit:
+        _report(f"there may be more: --after {rows[-1]['id']}")
 
 
 @deliveries_app.command("resend")
@@ -497,6 +537,22 @@ def deliveries_resend(
         _print_json({"deliveries": sending})
     else:
         out.print(f"sending: {', '.join(map(str, sending))}")
+
+
+@deliveries_app.command("cancel")
+def deliveries_cancel(
+    ids: Annotated[list[int], typer.Argument(metavar="ID …")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the delivery.")],
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw deliveries that have not left: no run sends their invoices, only a resend does."""
+    with _database() as db:
+        resolution.cancel(db, ids, reason=reason, actor=_actor())
+    cancelled = list(dict.fromkeys(ids))
+    if as_json:
+        _print_json({"deliveries": cancelled})
+    else:
+        out.print(f"cancelled: {', '.join(map(str, cancelled))}")
 
 
 @deliveries_app.command("resolve")

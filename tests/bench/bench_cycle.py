@@ -29,7 +29,7 @@ from invoicing.mail.transmission import Relay
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.agency import settings
 from invoicing.services.agency.imports import import_folder
-from invoicing.services.billing import count, generate, runs
+from invoicing.services.billing import count, generate, out_of_step, runs
 from invoicing.services.delivery import deliver, documents, render, select
 from invoicing.services.delivery.journal import Journal
 from invoicing.services.delivery.ledger import Worker
@@ -129,6 +129,7 @@ def main() -> None:
             run_id = runs.open_run(db, dag_id="bench", dag_run_id="bench", period=PERIOD)
             measure("generate", arguments.leases, lambda: generate.generate_invoices(db, run_id))
             measure("generate again", arguments.leases, lambda: generate.generate_invoices(db, run_id))
+            measure("compare with the leases", arguments.leases, lambda: out_of_step.compare(db, PERIOD))
             measure("count", arguments.leases, lambda: count.count_invoices(db, run_id))
             batches = measure("select", arguments.leases, lambda: select.select_recipients(db, run_id))
             measure("select again", arguments.leases, lambda: select.select_recipients(db, run_id))

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from invoicing import cli
+from invoicing.domain.period import Period
+from invoicing.services.agency import clock
 from support.agency import Agency
 from support.database import airflow_connection
+from support.files import write_files
 
 
 @dataclass
@@ -74,6 +77,8 @@ def test_errors_are_told_in_spanish_to_whoever_asks_for_it(
         (["deliveries", "list", "--state", "lost"], "there is no delivery state 'lost'; known are pending"),
         (["deliveries", "resolve", "7", "--as", "sent", "--reason", "x"], "there is no delivery 7"),
         (["deliveries", "resend", "7", "--reason", "x"], "there is no delivery 7"),
+        (["deliveries", "cancel", "7", "--reason", "x"], "there is no delivery 7"),
+        (["deliveries", "cancel", "7", "--reason", " "], "give a reason"),
         (["import", "/nowhere"], "/nowhere"),
         (["invoices", "create", "/nowhere.csv"], "/nowhere.csv"),
     ],
@@ -89,7 +94,17 @@ def test_a_wrong_call_exits_2_with_one_message_and_no_traceback(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nothing"], ["cycle"], ["run"], ["deliveries", "resolve", "x", "--as", "sent"]]
+    "arguments",
+    [
+        ["nothing"],
+        ["cycle"],
+        ["run"],
+        ["deliveries", "resolve", "x", "--as", "sent"],
+        ["deliveries", "cancel", "7"],
+        ["deliveries", "list", "--limit", "0"],
+        ["deliveries", "list", "--after", "-1"],
+        ["deliveries", "list", "--after", str(10**30)],
+    ],
 )
 def test_an_unknown_command_or_a_missing_option_exits_2(call: Call, arguments: list[str]) -> None:
     assert call(*arguments).code == 2
@@ -153,6 +168,62 @@ def test_a_cycle_is_one_json_document(agency: Agency, call: Call) -> None:
         "last_reply", "actor", "reason", "updated_at",
     } <= set(delivery)  # fmt: skip
     assert call("deliveries", "list", "--state", "failed", "--json").json == []
+
+
+def test_deliveries_are_listed_page_by_page(agency: Agency, call: Call) -> None:
+    for code in ("A", "B", "C"):
+        agency.add_tenant(code)
+    agency.run()
+    a, b, c = (row["id"] for row in call("deliveries", "list", "--json").json)
+
+    first = call("deliveries", "list", "--limit", "2", "--json")
+    rest = call("deliveries", "list", "--limit", "2", "--after", str(b), "--period", "2026-11", "--json")
+
+    assert [row["id"] for row in first.json] == [a, b]
+    assert f"--after {b}" in first.err
+    assert [row["id"] for row in rest.json] == [c]
+    assert rest.err == ""
+    assert call("deliveries", "list", "--after", str(c), "--limit", "2", "--json").json == []
+
+
+def test_what_has_not_left_is_cancelled_all_or_none(agency: Agency, call: Call) -> None:
+    for code in ("A", "B", "C"):
+        agency.add_tenant(code)
+    agency.run()
+    agency.put("C", "claimed", "transmitting", "sent")
+    a, b, c = (str(row["id"]) for row in call("deliveries", "list", "--json").json)
+
+    refused = call("deliveries", "cancel", a, c, "--reason", "moved away")
+    assert refused.code == 2
+    assert f"delivery {c} is sent: only what has not left is cancelled" in refused.err.replace("\n", " ")
+    assert agency.deliveries() == [("A", "pending", 1), ("B", "pending", 1), ("C", "sent", 1)]
+
+    answer = call("deliveries", "cancel", a, b, a, "--reason", "moved away", "--json")
+    assert answer.json == {"deliveries": [int(a), int(b)]}
+    agency.run()
+    assert agency.deliveries() == [("A", "cancelled", 1), ("B", "cancelled", 1), ("C", "sent", 1)]
+    assert agency.balance() == []
+    assert call("deliveries", "cancel", a, "--reason", "again").code == 2
+
+
+def test_an_import_names_what_is_out_of_step(agency: Agency, call: Call, tmp_path: Path) -> None:
+    month = Period.containing(clock.today())
+    agency.add_tenant("A")
+    agency.run(month)
+    lease = "A-L0,A,Calle 1,,residential,2020-01-01,,2000000,COP"
+    folder = write_files(tmp_path / "files", leases=[lease, lease.replace("A-L0", "A-late")])
+
+    answer = call("import", str(folder), "--json")
+    told = call("import", str(folder)).out
+    cycle = call("cycle", "show", str(month)).out
+
+    assert answer.json["periods"] == [{"period": str(month), "unbilled": ["A-late"], "drifted": ["A-L0"]}]
+    for text in (told, cycle):
+        assert (
+            f"unbilled: A-late; active, without an invoice. To bill: bin/invoicing run --period {month}"
+            in text
+        )
+        assert "drifted: A-L0; the invoice would come out differently today" in text
 
 
 def test_settings_are_shown_and_set(call: Call) -> None:

@@ -14,16 +14,10 @@ from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import ImportRejectedError, InputError, TemporaryFailureError
 from invoicing.services.agency import merge
 from invoicing.services.agency.imports import ImportSummary, import_folder
+from support.files import write_files
 
 AGENCY = Path(__file__).parent.parent / "data" / "agency"
 
-HEADERS = {
-    "tenants": "tenant_code,document_type,document_number,name,emails,cc_emails,language,city,withholding_agent,"
-    "auto_send,only_multiple",
-    "leases": "lease_code,tenant_code,property,city,use,start_date,end_date,rent,currency",
-    "charges": "lease_code,concept,description,amount,tax,prorated,from_period,to_period",
-    "tax_rates": "tax,city,rate,minimum_base,valid_from,valid_to",
-}
 ANA = "T1,CC,1010,Ana Peña,ana@correo.example,,es,Bogotá,no,yes,no"
 BEN = "T2,CC,2020,Ben Ruiz,ben@correo.example,,en,Cali,no,no,yes"
 FLAT = "L1,T1,Calle 1 # 2-3,Bogotá,residential,2026-01-01,,1500000,COP"
@@ -41,11 +35,7 @@ def folder(tmp_path: Path) -> WriteFolder:
     """Write the rows of each file named, in place of what an earlier call wrote."""
 
     def write(**files: list[str]) -> Path:
-        for path in tmp_path.iterdir():
-            path.unlink()
-        for name, rows in files.items():
-            (tmp_path / f"{name}.csv").write_text("\n".join([HEADERS[name], *rows, ""]), encoding="utf-8")
-        return tmp_path
+        return write_files(tmp_path, **files)
 
     return write
 
@@ -281,6 +271,55 @@ def test_an_amount_that_may_have_been_meant_as_thousands_is_warned_of(
     assert tuple(map(str, summary.warnings)) == (
         "leases.csv line 2, column rent, value '1.500': read as a number with three decimals, not as thousands",
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "warned"),
+    [
+        # The rate's spelling is right.
+        ({"tenants": [ANA], "leases": [FLAT.replace("Bogotá", "Bogota")], "tax_rates": [RETEICA]},
+         ["leases.csv line 2 'Bogota' 'Bogotá' in tax_rates.csv, tenants.csv"]),
+        ({"tenants": [ANA], "leases": [FLAT.replace("Bogotá", "BOGOTÁ")], "tax_rates": [RETEICA]},
+         ["leases.csv line 2 'BOGOTÁ' 'Bogotá' in tax_rates.csv, tenants.csv"]),
+        # Without a rate, the spelling that is used most.
+        ({"tenants": [ANA, BEN.replace("Cali", "Bogotá"), "T3" + ANA[2:].replace("Bogotá", "Bogota")]},
+         ["tenants.csv line 4 'Bogota' 'Bogotá' in tenants.csv"]),
+        # A spelling once per file, at its first row.
+        ({"tenants": [ANA.replace("Bogotá", "bogotá"), BEN.replace("Cali", "bogotá")],
+          "leases": [FLAT.replace("Bogotá", "bogotá")], "tax_rates": [RETEICA]},
+         ["tenants.csv line 2 'bogotá' 'Bogotá' in tax_rates.csv",
+          "leases.csv line 2 'bogotá' 'Bogotá' in tax_rates.csv"]),
+        ({"tenants": [ANA, BEN], "leases": [FLAT, SHOP], "tax_rates": [RETEICA]}, []),
+        ({"tenants": [ANA.replace("Bogotá", ""), BEN]}, []),
+    ],
+)  # fmt: skip
+def test_a_city_that_matches_but_for_accents_or_case_is_warned_of(
+    db: Database, folder: WriteFolder, files: dict[str, list[str]], warned: list[str]
+) -> None:
+    assert spellings(run(db, folder(**files))) == warned
+
+
+def test_a_city_is_compared_with_those_imported_earlier(db: Database, folder: WriteFolder) -> None:
+    run(db, folder(tenants=[ANA], tax_rates=[RETEICA]))
+
+    later = run(db, folder(leases=[FLAT.replace("Bogotá", "Bogota")]))
+    assert spellings(later) == ["leases.csv line 2 'Bogota' 'Bogotá' in tax_rates.csv, tenants.csv"]
+
+    # The wrong one is not in the files: somebody must look at it all the same.
+    again = run(db, folder(tax_rates=[RETEICA]))
+    assert spellings(again) == ["tax_rates.csv line 2 'Bogotá' 'Bogota' in leases.csv"]
+
+    assert spellings(run(db, folder(leases=[FLAT]))) == []
+
+
+def spellings(summary: ImportSummary) -> list[str]:
+    """Place, spelling, and what it is compared with, of every warning."""
+    assert {warning.code for warning in summary.warnings} <= {"city_spelled_otherwise"}
+    return [
+        f"{warning.file} line {warning.line} {warning.value!r} {warning.values['other']!r}"
+        f" in {warning.values['places']}"
+        for warning in summary.warnings
+    ]
 
 
 # The trail

@@ -20,7 +20,7 @@ from invoicing.domain.task_address import TaskAddress
 from invoicing.mail.conversation import BoundedSMTP
 from invoicing.mail.transmission import Relay
 from invoicing.services.agency.settings import change_settings
-from invoicing.services.billing import count, generate, runs
+from invoicing.services.billing import count, generate, out_of_step, runs
 from invoicing.services.delivery import closing, deliver, render, select
 from invoicing.services.delivery.journal import Journal
 from invoicing.services.delivery.ledger import Worker
@@ -117,6 +117,16 @@ class Month:
         row = self.db.execute("SELECT state FROM invoicing.delivery WHERE id = %s", [delivery_id]).fetchone()
         assert row is not None
         return str(row["state"])
+
+    def put_out_of_step(self) -> None:
+        """As an import does that comes after the run: Eva has one more lease, Ana's costs more."""
+        self.db.execute(
+            "INSERT INTO invoicing.lease (code, tenant_id, property, use, start_date, rent, currency)"
+            " SELECT 'EVA-late', id, 'Calle 2', 'residential', '2020-01-01', 1000000, 'COP'"
+            " FROM invoicing.tenant WHERE code = 'EVA'"
+        )
+        self.db.execute("UPDATE invoicing.lease SET rent = 1200000 WHERE code = 'ANA-0'")
+        out_of_step.compare(self.db, NOVEMBER)
 
     def put_in_doubt(self, tenant: str) -> int:
         """As a worker that dies while it transmits leaves it."""

@@ -277,6 +277,102 @@ def test_what_was_sent_is_sent_again_as_a_delivery_of_its_own(month: Month, page
     assert "send_new_invoices" in page.see(HERE).text
 
 
+def test_a_person_cancels_what_has_not_left_and_sends_it_after_all(month: Month, page: Browser):
+    failed = month.delivery("RITA")
+    assert "Cancel the delivery" in page.see(f"/deliveries/{failed}").text
+
+    answer = page.submit(f"/deliveries/{failed}/cancel", {"reason": "moved away", "back": "cycle"})
+
+    assert answer.url.path.endswith("/cycles/2026-11/tenants/RITA")
+    assert "no run will send it" in answer.text
+    assert "moved away" in answer.text
+    assert month.state(failed) == "cancelled"
+    assert month.announced == []
+    assert (
+        "cancelado: ninguna ejecución"
+        in month.app.as_editor("es").see(f"/deliveries/{failed}?done=cancelled").text
+    )
+
+    page.submit(f"/deliveries/{failed}/resend", {"reason": "back again", "back": "delivery"})
+    assert month.state(failed) == "pending"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "words"),
+    [
+        ("failed", "  ", "Give a reason"),
+        ("sent", "no more", "is sent: only what has not left is cancelled"),
+        ("in_doubt", "no more", "is in_doubt: only what has not left is cancelled"),
+    ],
+)
+def test_what_cannot_be_cancelled_stays_and_the_person_is_told(
+    month: Month, page: Browser, state: str, reason: str, words: str
+):
+    delivery = month.put_in_doubt("RITA") if state == "in_doubt" else month.delivery("RITA")
+    if state == "sent":
+        delivery = month.delivery("ANA")
+    is_offered = f"/deliveries/{delivery}/cancel" in page.see(f"/deliveries/{delivery}").text
+
+    answer = page.submit(f"/deliveries/{delivery}/cancel", {"reason": reason, "back": "delivery"})
+
+    assert answer.status_code == 422
+    assert words in answer.text
+    assert is_offered == (state == "failed")
+    assert month.state(delivery) == state
+
+
+def test_an_unknown_delivery_and_a_visitor_who_may_only_look_cancel_nothing(month: Month, page: Browser):
+    form = {"reason": "x", "back": "delivery"}
+    assert page.submit("/deliveries/99999/cancel", form).status_code == 404
+    refused = month.app.as_viewer().submit(f"/deliveries/{month.delivery('RITA')}/cancel", form)
+    assert refused.status_code == 403
+    assert month.state(month.delivery("RITA")) == "failed"
+
+
+def test_the_api_cancels_all_or_none_and_lists_page_by_page(month: Month, page: Browser):
+    sent, failed = month.delivery("ANA"), month.delivery("RITA")
+    ids = [row["id"] for row in page.ask("GET", "/deliveries").json()]
+
+    refused = page.ask("POST", "/deliveries/cancel", {"deliveries": [failed, sent], "reason": "x"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "cancel_too_late")
+    assert month.state(failed) == "failed"
+    done = page.ask("POST", "/deliveries/cancel", {"deliveries": [failed, failed], "reason": "x"})
+    assert (done.status_code, done.json()) == (200, {"deliveries": [failed]})
+    assert month.state(failed) == "cancelled"
+
+    first = page.ask("GET", "/deliveries?limit=2").json()
+    rest = page.ask("GET", f"/deliveries?limit=2&after={first[-1]['id']}").json()
+    assert [row["id"] for row in first + rest] == ids
+    for query in ("limit=0", "limit=x", "after=-1", f"after={10**30}"):
+        assert page.ask("GET", f"/deliveries?{query}").status_code == 422, query
+    for order in (
+        {"deliveries": [], "reason": "x"},
+        {"deliveries": [failed]},
+        {"deliveries": [10**30], "reason": "x"},
+    ):
+        assert page.ask("POST", "/deliveries/cancel", order).status_code in (404, 422), order
+
+
+def test_what_nobody_billed_and_what_drifted_is_said_with_what_to_do(month: Month, page: Browser):
+    before = page.see(HERE).text
+    assert "without an invoice" not in before
+    assert "come out differently" not in before
+    month.put_out_of_step()
+
+    for html in (page.see(HERE).text, page.see(f"{HERE}/overview").text):
+        words = plain(html)
+        assert "1 lease, active in the month, without an invoice. Run the month again" in words
+        assert "bin/invoicing run --period 2026-11" in words
+        assert "EVA-late · EVA" in words
+        assert "1 invoice would come out differently today." in words
+        assert "ANA-0 · ANA" in words
+    spanish = plain(month.app.as_editor("es").see(HERE).text)
+    assert "1 contrato vigente en el mes sin factura. Ejecute el mes otra vez" in spanish
+    assert "1 factura saldría hoy distinta." in spanish
+    answer = page.ask("GET", "/cycles/2026-11").json()
+    assert (answer["unbilled"], answer["drifted"]) == (["EVA-late"], ["ANA-0"])
+
+
 @pytest.mark.parametrize(
     ("verdict", "state", "told"), [("sent", "sent", 0), ("failed", "failed", 0), ("retry", "pending", 1)]
 )

@@ -45,6 +45,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(november: November, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with november.copy(tmp_path_factory.mktemp("month")) as month, serve(month.app) as address:
+        month.put_out_of_step()
         yield Site(address, month)
 
 

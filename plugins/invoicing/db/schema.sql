@@ -235,6 +235,9 @@ CREATE TABLE invoicing.invoice (
 COMMENT ON TABLE invoicing.invoice IS 'An issued invoice. It never changes, but may be voided.';
 CREATE UNIQUE INDEX invoice_one_standing_a_lease_and_period ON invoicing.invoice (lease_id, period)
     WHERE origin = 'monthly' AND state = 'issued';
+CREATE INDEX invoice_standing_of_period ON invoicing.invoice (period, lease_id)
+    WHERE origin = 'monthly' AND state = 'issued';
+COMMENT ON INDEX invoicing.invoice_standing_of_period IS 'Which leases a month lacks is asked by every look at it.';
 CREATE INDEX invoice_cycle_tenant ON invoicing.invoice (cycle_id, tenant_id);
 CREATE INDEX invoice_tenant ON invoicing.invoice (tenant_id);
 CREATE INDEX invoice_cycle_sums ON invoicing.invoice (cycle_id, currency) INCLUDE (total)
@@ -320,6 +323,16 @@ CREATE TABLE invoicing.unissued_invoice (
     PRIMARY KEY (cycle_id, lease_id)
 );
 COMMENT ON TABLE invoicing.unissued_invoice IS 'Leases of a cycle whose total is nothing or less: reported, not invoiced.';
+
+CREATE TABLE invoicing.drifted_invoice (
+    invoice_id bigint PRIMARY KEY REFERENCES invoicing.invoice,
+    -- Both empty where nothing would be billed, or the invoice cannot be worked out.
+    total numeric,
+    currency text,
+    found_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE invoicing.drifted_invoice IS
+    'Monthly invoices that would come out differently today, with the total they would have: as of the last import or run.';
 
 -- Who is to get mail, and why.
 

@@ -262,6 +262,12 @@ FAILURES: Mapping[str, Text] = {
         "se leyó como un número con tres decimales, no como miles",
         "read as a number with three decimals, not as thousands",
     ),
+    "city_spelled_otherwise": (
+        "la misma ciudad está escrita {other!r} en {places}: escríbala igual en todas partes, pues el reteica se busca "
+        "por el nombre exacto",
+        "the same city is spelled {other!r} in {places}: spell it the same everywhere, since reteica is found by the "
+        "exact name",
+    ),
     # services.agency, its settings and templates
     "settings_version_unknown": (
         "no existe la versión {version} de los ajustes",

@@ -11,7 +11,7 @@ from invoicing.db.connection import Database
 from invoicing.domain.address import problem as address_problem
 from invoicing.domain.errors import InputError, RowProblem
 from invoicing.domain.period import Period
-from invoicing.services.agency import merge
+from invoicing.services.agency import cities, merge
 from invoicing.services.agency.input_files import InputFile, RowModel, read_file, reject_if_any
 from invoicing.services.agency.input_rows import (
     ChargeRow,
@@ -75,7 +75,7 @@ def import_folder(
     rates replace all earlier ones. All or nothing, one import at a time; the same files twice change nothing.
 
     Args:
-        db: Not inside a transaction.
+        db: Inside a transaction of the caller, no other import begins before that one ends.
         folder: Where the files are.
         actor: Who is asking, kept in the audit trail if anything changes.
         report: Told what is being done, a line at a time.
@@ -109,7 +109,9 @@ def import_folder(
         if any(each.changed for each in counts.values()):
             details = {name: _details(each) for name, each in counts.items()}
             audit.record(db, actor=actor, action="import", subject=str(folder), details=details)
-    return ImportSummary(counts, tuple(_warnings(files)), ignored)
+        with_city = [file for file in (files.tenants, files.leases, files.tax_rates) if file]
+        of_cities = list(cities.spelling_warnings(db, with_city))
+    return ImportSummary(counts, (*_warnings(files), *of_cities), ignored)
 
 
 def _look_into(folder: Path) -> tuple[set[str], tuple[str, ...]]:

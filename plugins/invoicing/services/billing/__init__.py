@@ -1,1 +1,1 @@
-"""Issue and decide: runs, generate, count, decide, single invoices."""
+"""Issue and decide: runs, generate, count, decide, single invoices, what is out of step."""

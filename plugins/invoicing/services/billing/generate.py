@@ -1,6 +1,7 @@
 """Generate a period's invoices: one per active lease."""
 
 import datetime
+import logging
 from typing import Any
 
 from invoicing.db.connection import Database
@@ -8,12 +9,14 @@ from invoicing.db.statements import beside
 from invoicing.domain.invoice import InvoiceDraft
 from invoicing.domain.period import Period
 from invoicing.services.agency import clock, merge
-from invoicing.services.billing import issue, leases, runs
+from invoicing.services.billing import issue, leases, out_of_step, runs
 from invoicing.services.billing.leases import BilledLease
 
+log = logging.getLogger(__name__)
+
 _SQL = beside(__file__)
-# What the task's result names; the cycle's page has them all.
-_UNISSUED_NAMED = 50
+# Leases that the task's result names, of each kind; the cycle's page has them all.
+_NAMED = 50
 
 
 def generate_invoices(db: Database, run_id: int) -> dict[str, Any]:
@@ -23,8 +26,10 @@ def generate_invoices(db: Database, run_id: int) -> dict[str, Any]:
     standing invoice per lease and period.
 
     Returns:
-        Numbers of invoices ``issued`` now and of leases ``unissued`` since their total is ≤ 0, and in
-        ``unissued_leases`` the codes of the first 50 of these.
+        How many invoices are ``issued`` now; how many leases are ``unissued`` since their total is ≤ 0, were
+        ``unbilled`` until now though the month had been billed (they are among those issued), and have ``drifted``,
+        that is a standing invoice that would come out differently today. ``unissued_leases``, ``unbilled_leases``
+        and ``drifted_leases`` have the codes of the first 50 of each.
     """
     run = runs.load_run(db, run_id)
     assert run.period is not None
@@ -35,6 +40,10 @@ def generate_invoices(db: Database, run_id: int) -> dict[str, Any]:
         # An import that commits in between would mix two versions of the files in one invoice.
         merge.hold_off_imports(db)
         runs.lock(db, run)
+        had_been_billed = db.execute(_SQL["first_invoice"], {"cycle_id": run.cycle_id}).fetchone() is not None
+        # Before anything is issued: what is issued now is as the leases say.
+        out_of_step.compare(db, run.period)
+        drifted = [each.lease for each in out_of_step.drifted_invoices(db, run.period)]
         drafts = draft_period(db, run.period)
         to_issue = [
             issue.NewInvoice(
@@ -67,12 +76,25 @@ def generate_invoices(db: Database, run_id: int) -> dict[str, Any]:
                     "currency": draft.currency,
                 },
             )
+        unbilled = [each.draft.lease_code for each in to_issue] if had_been_billed else []
         counts = {
             "issued": len(to_issue),
             "unissued": len(unissued),
-            "unissued_leases": [lease.terms.code for lease, _ in unissued[:_UNISSUED_NAMED]],
+            "unissued_leases": [lease.terms.code for lease, _ in unissued[:_NAMED]],
+            "unbilled": len(unbilled),
+            "unbilled_leases": unbilled[:_NAMED],
+            "drifted": len(drifted),
+            "drifted_leases": drifted[:_NAMED],
         }
         runs.finish_stage(db, run, "generated", counts)
+    if unbilled:
+        log.warning("%s: leases unbilled until now: %s", run.period, ", ".join(map(str, unbilled[:_NAMED])))
+    if drifted:
+        log.warning(
+            "%s: leases whose invoice would come out differently today: %s",
+            run.period,
+            ", ".join(drifted[:_NAMED]),
+        )
     return counts
 
 

@@ -1,3 +1,6 @@
+-- name: first_invoice
+SELECT id FROM invoicing.invoice WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' LIMIT 1;
+
 -- name: clear_unissued
 DELETE FROM invoicing.unissued_invoice WHERE cycle_id = %(cycle_id)s;
 

@@ -98,9 +98,14 @@ class _ChargeRow:
     prorated: bool
 
 
-def leases_to_invoice(db: Database, period: Period) -> list[BilledLease]:
-    """Leases active in ``period`` that have no standing invoice for it, by code."""
-    which = {"period": str(period), "first_day": period.first_day, "last_day": period.last_day}
+def leases_to_invoice(db: Database, period: Period, *, most: int | None = None) -> list[BilledLease]:
+    """Leases active in ``period`` that have no standing invoice for it, by code; the first ``most`` of them."""
+    which = {
+        "period": str(period),
+        "first_day": period.first_day,
+        "last_day": period.last_day,
+        "limit": most,
+    }
     return _with_charges(db, fetch_all(db, _LeaseRow, _SQL["leases_to_invoice"], which), period)
 
 
@@ -113,6 +118,12 @@ def leases_of_tenant(db: Database, tenant_id: int, period: Period, *, most: int)
         "limit": most,
     }
     return _with_charges(db, fetch_all(db, _LeaseRow, _SQL["leases_of_tenant"], which), period)
+
+
+def leases_by_id(db: Database, ids: Sequence[int], period: Period) -> Mapping[int, BilledLease]:
+    """Leases as they are now, whether active in ``period`` or not, with their charges due in it."""
+    rows = fetch_all(db, _LeaseRow, _SQL["leases_by_id"], {"ids": list(ids)})
+    return {lease.id: lease for lease in _with_charges(db, rows, period)}
 
 
 def leases_by_code(db: Database, codes: Sequence[str]) -> Mapping[str, BilledLease]:

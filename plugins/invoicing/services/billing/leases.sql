@@ -8,7 +8,7 @@ WHERE l.start_date <= %(last_day)s AND (l.end_date IS NULL OR l.end_date >= %(fi
   AND NOT EXISTS (
       SELECT FROM invoicing.invoice AS i
       WHERE i.lease_id = l.id AND i.period = %(period)s AND i.origin = 'monthly' AND i.state = 'issued')
-ORDER BY l.code;
+ORDER BY l.code LIMIT %(limit)s;
 
 -- name: leases_of_tenant
 SELECT l.id, l.code, l.property, l.city, l.use, l.start_date, l.end_date, l.rent, l.currency,
@@ -24,6 +24,13 @@ SELECT l.id, l.code, l.property, l.city, l.use, l.start_date, l.end_date, l.rent
        t.city AS tenant_city, t.language, t.withholding_agent
 FROM invoicing.lease AS l JOIN invoicing.tenant AS t ON t.id = l.tenant_id
 WHERE l.code = ANY(%(codes)s);
+
+-- name: leases_by_id
+SELECT l.id, l.code, l.property, l.city, l.use, l.start_date, l.end_date, l.rent, l.currency,
+       t.id AS tenant_id, t.code AS tenant_code, t.name AS tenant_name, t.document_type, t.document_number,
+       t.city AS tenant_city, t.language, t.withholding_agent
+FROM invoicing.lease AS l JOIN invoicing.tenant AS t ON t.id = l.tenant_id
+WHERE l.id = ANY(%(ids)s);
 
 -- name: tenants_by_code
 SELECT id, code, name, document_type, document_number, city, language

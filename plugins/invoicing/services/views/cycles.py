@@ -11,11 +11,15 @@ from invoicing.db.statements import beside, fetch_all, fetch_one
 from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
+from invoicing.services.billing import out_of_step
+from invoicing.services.billing.out_of_step import DriftedInvoice, UnbilledLease
 from invoicing.services.delivery import closing
 from invoicing.words.failures import Fault
 
 _SQL = beside(__file__)
 _TROUBLED_SHOWN = 12
+MOST_OUT_OF_STEP = 500
+"""Unbilled leases, and drifted invoices, that a page counts: there may be as many as the agency has leases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,9 @@ class CycleFigures:
         sums: The currency with most invoices first.
         decisions: Tenants by outcome: ``send``, which is always there, or the reason.
         deliveries: By state; every state is there.
-        unissued: By lease.
+        unissued: By lease, as of the last run.
+        unbilled: By lease, as it is now.
+        drifted: By lease, as of the last import or run.
         imbalances: Why the cycle does not balance; empty where it does.
     """
 
@@ -97,6 +103,8 @@ class CycleFigures:
     decisions: Mapping[str, int]
     deliveries: Mapping[str, int]
     unissued: Sequence[UnissuedInvoice]
+    unbilled: Sequence[UnbilledLease]
+    drifted: Sequence[DriftedInvoice]
     imbalances: Sequence[Fault]
 
     @property
@@ -226,9 +234,10 @@ def load_cycle(db: Database, period: Period) -> Cycle:
     return cycle
 
 
-def cycle_figures(db: Database, cycle: Cycle) -> CycleFigures:
-    """Count and sum what belongs to ``cycle``."""
+def cycle_figures(db: Database, cycle: Cycle, *, most_out_of_step: int | None = None) -> CycleFigures:
+    """Count and sum what belongs to ``cycle``; ``most_out_of_step`` bounds what is unbilled, and what drifted."""
     which = {"cycle_id": cycle.id}
+    period = Period.parse(cycle.period)
     outcomes = {row["outcome"]: row["tenants"] for row in db.execute(_SQL["decision_counts"], which)}
     states = {row["state"]: row["deliveries"] for row in db.execute(_SQL["delivery_counts"], which)}
     return CycleFigures(
@@ -236,6 +245,8 @@ def cycle_figures(db: Database, cycle: Cycle) -> CycleFigures:
         decisions={"send": 0} | outcomes,
         deliveries={str(state): states.get(state, 0) for state in DeliveryState},
         unissued=fetch_all(db, UnissuedInvoice, _SQL["unissued"], which),
+        unbilled=out_of_step.unbilled_leases(db, period, most=most_out_of_step),
+        drifted=out_of_step.drifted_invoices(db, period, most=most_out_of_step),
         imbalances=closing.imbalances(db, cycle.id),
     )
 
@@ -246,7 +257,7 @@ def cycle_overview(db: Database, period: Period) -> CycleOverview:
     which = {"cycle_id": cycle.id, "limit": _TROUBLED_SHOWN}
     return CycleOverview(
         cycle=cycle,
-        figures=cycle_figures(db, cycle),
+        figures=cycle_figures(db, cycle, most_out_of_step=MOST_OUT_OF_STEP),
         runs=fetch_all(db, RunOfCycle, _SQL["runs_to_show"], which),
         pace=_pace(db, cycle),
         troubled=fetch_all(db, TroubledDelivery, _SQL["troubled"], which),

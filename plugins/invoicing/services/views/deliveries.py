@@ -67,6 +67,8 @@ class DeliveryShown:
         resend_of: The first delivery of the same invoices, where this one sends them again.
         attempts: How many; ``tries`` has them.
         claimed_by: The task instance that had it last.
+        may_have_left: Whether an attempt was marked and is not known to have failed.
+        given_up: A person withdrew it, or settled its doubt as failed: no run takes it up.
         invoices: Their numbers.
     """
 
@@ -92,6 +94,8 @@ class DeliveryShown:
     claimed_by: str | None
     doubt_resends: int
     on_request: bool
+    may_have_left: bool
+    given_up: bool
     tenant: str
     tenant_name: str
     template_name: str

@@ -28,4 +28,5 @@ SELECT d.id, d.period, t.code AS tenant, t.name AS tenant_name, d.state, d.gener
 FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
 WHERE (%(period)s::text IS NULL OR d.period = %(period)s)
   AND (%(state)s::text IS NULL OR d.state = %(state)s)
-ORDER BY d.id;
+  AND d.id > %(after)s
+ORDER BY d.id LIMIT %(limit)s;

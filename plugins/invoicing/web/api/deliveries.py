@@ -1,9 +1,9 @@
 """The JSON API of deliveries: what became of them, and what a person decides about them."""
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from invoicing.domain.period import Period
@@ -38,12 +38,29 @@ class Resolution(BaseModel):
     reason: str = Field(max_length=500)
 
 
+class Cancellation(BaseModel):
+    """Deliveries to be withdrawn; all of them or none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    deliveries: list[int] = Field(min_length=1, max_length=1000)
+    reason: str = Field(max_length=500)
+
+
 @router.get("/deliveries")
 def get_deliveries(
-    db: DatabaseDep, period: str | None = None, state: str | None = None
+    db: DatabaseDep,
+    period: str | None = None,
+    state: str | None = None,
+    limit: Annotated[int | None, Query(ge=1, le=_LARGEST_ID)] = None,
+    after: Annotated[int, Query(ge=0, le=_LARGEST_ID)] = 0,
 ) -> list[dict[str, Any]]:
-    """One row per delivery, as ``deliveries list --json`` prints them."""
-    return report.list_deliveries(db, period=None if period is None else Period.parse(period), state=state)
+    """One row per delivery, oldest first, as ``deliveries list --json`` prints them.
+
+    ``after`` is the id of the last one on the page before; a page with fewer than ``limit`` is the last.
+    """
+    month = None if period is None else Period.parse(period)
+    return report.list_deliveries(db, period=month, state=state, after=after, limit=limit)
 
 
 @router.get("/deliveries/{delivery_id}")
@@ -58,6 +75,14 @@ def post_resend(request: Request, db: DatabaseDep, visitor: VisitorDep, order: R
     ids = [min(each, _LARGEST_ID) for each in order.deliveries]
     made = resolution.resend(db, ids, reason=order.reason, actor=visitor.actor)
     return {"deliveries": made, "airflow_told": announce(request)}
+
+
+@router.post("/deliveries/cancel")
+def post_cancel(db: DatabaseDep, visitor: VisitorDep, order: Cancellation) -> dict[str, Any]:
+    """Withdraw deliveries that have not left."""
+    ids = list(dict.fromkeys(min(each, _LARGEST_ID) for each in order.deliveries))
+    resolution.cancel(db, ids, reason=order.reason, actor=visitor.actor)
+    return {"deliveries": ids}
 
 
 @router.post("/deliveries/{delivery_id}/resolve")

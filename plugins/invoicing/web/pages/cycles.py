@@ -21,7 +21,7 @@ from invoicing.services.views.cycle_tenants import (
     cycle_tenant,
     find_cycle_tenants,
 )
-from invoicing.services.views.cycles import cycle_overview, list_months, show_progress
+from invoicing.services.views.cycles import MOST_OUT_OF_STEP, cycle_overview, list_months, show_progress
 from invoicing.services.views.runs import RunShown
 from invoicing.web.database import DatabaseDep
 from invoicing.web.html.chart import months_chart
@@ -210,6 +210,7 @@ def _overview(db: DatabaseDep, month: Period) -> dict[str, Any]:
         "period": str(month),
         "overview": cycle_overview(db, month),
         "progress": show_progress(db, month),
+        "most_out_of_step": MOST_OUT_OF_STEP,
         "duration": _duration,
         "now": datetime.datetime.now(datetime.UTC),
     }

@@ -36,9 +36,9 @@ class RefusedAction:
     """What was asked for on a delivery's page and cannot be done.
 
     Args:
-        action: ``resend`` or ``resolve``.
+        action: ``resend``, ``cancel`` or ``resolve``.
         back: The page that the form was on: ``cycle`` or ``delivery``.
-        reason: As typed, like ``verdict``, which is empty for a resend.
+        reason: As typed, like ``verdict``, which only a resolution has.
         text: What is wrong with it.
     """
 
@@ -82,6 +82,33 @@ def resend(
         return refused(error.in_words(t.language))
     told = announce(request)
     return _back(request, db, made[0], back, "resent" if told else "resent-untold")
+
+
+@router.post("/{delivery_id}/cancel")
+def cancel(
+    request: Request,
+    db: DatabaseDep,
+    pages: PagesDep,
+    visitor: VisitorDep,
+    t: TranslatorDep,
+    submitted: SubmittedDep,
+    delivery_id: int,
+) -> Response:
+    """Withdraw what has not left."""
+    reason, back = submitted["reason"], submitted["back"]
+
+    def refused(text: str) -> Response:
+        return _refused(request, db, pages, RefusedAction(delivery_id, "cancel", back, reason, text))
+
+    if not reason.strip():
+        return refused(t.text(_NO_REASON))
+    try:
+        resolution.cancel(db, [delivery_id], reason=reason, actor=visitor.actor)
+    except NotFoundError:
+        raise
+    except InputError as error:
+        return refused(error.in_words(t.language))
+    return _back(request, db, delivery_id, back, "cancelled")
 
 
 @router.post("/{delivery_id}/resolve")

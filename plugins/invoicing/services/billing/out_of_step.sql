@@ -1,0 +1,41 @@
+-- name: months_looked_back_on
+-- This month and what was opened ahead of it, and the last months before it that have a cycle; newest first.
+SELECT period FROM invoicing.billing_cycle WHERE period >= %(this)s
+UNION ALL
+(SELECT period FROM invoicing.billing_cycle WHERE period < %(this)s ORDER BY period DESC LIMIT %(earlier)s)
+ORDER BY period DESC;
+
+-- name: older_months_with_drift
+SELECT DISTINCT i.period FROM invoicing.drifted_invoice AS d JOIN invoicing.invoice AS i ON i.id = d.invoice_id
+WHERE i.state = 'issued' AND NOT i.period = ANY(%(but)s);
+
+-- name: standing_invoices
+SELECT i.id, i.lease_id, i.tenant_id, i.currency
+FROM invoicing.invoice AS i JOIN invoicing.billing_cycle AS c ON c.id = i.cycle_id
+WHERE c.period = %(period)s AND i.origin = 'monthly' AND i.state = 'issued'
+  AND (NOT %(known_only)s OR i.id IN (SELECT invoice_id FROM invoicing.drifted_invoice));
+
+-- name: lines_of_invoices
+SELECT invoice_id, concept, description, amount, tax_rate, tax, active_days, period_days
+FROM invoicing.invoice_line WHERE invoice_id = ANY(%(ids)s) ORDER BY invoice_id, position;
+
+-- name: withholdings_of_invoices
+SELECT invoice_id, tax, rate, base, amount FROM invoicing.invoice_withholding WHERE invoice_id = ANY(%(ids)s);
+
+-- name: forget_drift
+-- Of those looked at, what is as the lease says (again).
+DELETE FROM invoicing.drifted_invoice WHERE invoice_id = ANY(%(looked_at)s) AND NOT invoice_id = ANY(%(drifted)s);
+
+-- name: keep_drift
+INSERT INTO invoicing.drifted_invoice (invoice_id, total, currency) VALUES (%(invoice_id)s, %(total)s, %(currency)s)
+ON CONFLICT (invoice_id) DO UPDATE SET total = EXCLUDED.total, currency = EXCLUDED.currency;
+
+-- name: drifted_invoices
+SELECT l.code AS lease, t.code AS tenant, i.number, i.total, i.currency, d.total AS total_today,
+       d.currency AS currency_today, d.found_at
+FROM invoicing.drifted_invoice AS d
+JOIN invoicing.invoice AS i ON i.id = d.invoice_id
+JOIN invoicing.billing_cycle AS c ON c.id = i.cycle_id
+JOIN invoicing.lease AS l ON l.id = i.lease_id
+JOIN invoicing.tenant AS t ON t.id = i.tenant_id
+WHERE c.period = %(period)s AND i.state = 'issued' ORDER BY l.code LIMIT %(limit)s;
