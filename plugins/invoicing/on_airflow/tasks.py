@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -62,18 +63,20 @@ def current_period() -> Period:
     return Period.containing(run.run_after.astimezone(clock.zone()).date())
 
 
-# A batch as it travels between tasks: ``{"label": …, "delivery_ids": […]}``. Ids only: no body, no address.
+# A batch as it travels between tasks: ``{"label": …, "delivery_ids": […], "is_leftover": …}``. Ids only: no body and no
+# address.
 MappedBatch: TypeAlias = dict[str, Any]
 
 
 def batches_to_xcom(batches: list[Batch]) -> list[MappedBatch]:
     """Batches as plain JSON, one mapped task instance each."""
-    return [{"label": batch.label, "delivery_ids": list(batch.delivery_ids)} for batch in batches]
+    return [{**asdict(batch), "delivery_ids": list(batch.delivery_ids)} for batch in batches]
 
 
 def batches_from_xcom(values: list[MappedBatch]) -> list[Batch]:
     """The inverse of `batches_to_xcom`."""
-    return [Batch(value["label"], tuple(value["delivery_ids"])) for value in values]
+    # A run that was under way when this code was installed has batches without the newer keys.
+    return [Batch(**{**value, "delivery_ids": tuple(value["delivery_ids"])}) for value in values]
 
 
 def mapped_batch(value: MappedBatch) -> Batch:

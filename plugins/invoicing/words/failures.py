@@ -431,6 +431,20 @@ FAILURES: Mapping[str, Text] = {
         "el documento de la factura {invoice} no se puede leer en {uri} ({why}): restaure el archivo",
         "the document of invoice {invoice} cannot be read at {uri} ({why}): restore the file",
     ),
+    "document_out_of_reach": (
+        "el documento de la factura {invoice} no se pudo leer en {uri} por ahora ({why})",
+        "the document of invoice {invoice} could not be read at {uri} for the time being ({why})",
+    ),
+    "document_not_stored": (
+        "el documento de la factura {invoice} no se pudo guardar en {root} ({why})",
+        "the document of invoice {invoice} could not be kept in {root} ({why})",
+    ),
+    "archive_away": (
+        "el archivo de documentos {root} no existe o está vacío, y hay documentos guardados en él: monte el disco, o "
+        "corrija INVOICING_ARCHIVE; no se cambió nada",
+        "the archive {root} is missing or empty, and documents are kept in it: mount its disk, or correct "
+        "INVOICING_ARCHIVE; nothing was changed",
+    ),
     "document_altered": (
         "el documento de la factura {invoice} en {uri} no es el que se guardó (su SHA-256 es otro): "
         "restaure el archivo",
@@ -806,6 +820,12 @@ FAILURES: Mapping[str, Text] = {
     "database_newer": (
         "la base de datos tiene la migración {migration}, que esta versión no conoce: use una versión más nueva",
         "the database has migration {migration}, which this version does not know: run a newer version",
+    ),
+    "migration_blocked": (
+        "la migración {migration} no consiguió en {tries} intentos una tabla que está en uso ({reason}): espere a que "
+        "terminen las ejecuciones, o mire pg_stat_activity, y repita; no se cambió nada",
+        "migration {migration} did not get hold of a table in use in {tries} tries ({reason}): wait for runs to end, "
+        "or look at pg_stat_activity, then repeat; nothing was changed",
     ),
     "migration_edited": (
         "la migración {migration} se editó después de aplicarla: restaure el archivo y agregue una migración nueva",
