@@ -93,6 +93,18 @@ FAILURES: Mapping[str, Text] = {
     ),
     "settings_refused": ("los ajustes no se cambiaron: {problems}", "settings not changed: {problems}"),
     "setting_refused": ("{setting}={given}: {problem}", "{setting}={given}: {message}"),
+    "prefix_ends_in_digit": (
+        "El prefijo {prefix!r} termina en cifra, y sus números se confundirían con los de otra serie: termínelo en "
+        "letra o guion.",
+        "The prefix {prefix!r} ends in a digit, and its numbers would collide with another series': end it in a letter "
+        "or a hyphen.",
+    ),
+    "prefix_in_force_ends_in_digit": (
+        "invoice_prefix: el prefijo vigente, {prefix!r}, termina en cifra, y sus números pueden confundirse con los de "
+        "otra serie: cámbielo por uno que termine en letra o guion",
+        "invoice_prefix: the prefix in force, {prefix!r}, ends in a digit, and its numbers may collide with another "
+        "series': change it to one that ends in a letter or a hyphen",
+    ),
     "settings_subject_missing": (
         "los ajustes no se cambiaron: subject está vacío y auto_send encendido; escriba un asunto",
         "settings not changed: subject is empty while auto_send is on; give it a text",

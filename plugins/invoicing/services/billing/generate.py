@@ -1,6 +1,7 @@
 """Generate a period's invoices: one per active lease."""
 
 import datetime
+import logging
 from typing import Any
 
 from invoicing.db.connection import Database
@@ -11,16 +12,21 @@ from invoicing.services.agency import clock, merge
 from invoicing.services.billing import issue, leases, runs
 from invoicing.services.billing.leases import BilledLease
 
+log = logging.getLogger(__name__)
+
 _SQL = beside(__file__)
 # What the task's result names; the cycle's page has them all.
 _UNISSUED_NAMED = 50
 
 
-def generate_invoices(db: Database, run_id: int) -> dict[str, Any]:
+def generate_invoices(db: Database, run_id: int, *, prefix: str | None = None) -> dict[str, Any]:
     """Issue an invoice for every lease of the run's period that has none, in one transaction.
 
     Safe to repeat and to run twice at once: the cycle's row is locked, and the database holds one
     standing invoice per lease and period.
+
+    Args:
+        prefix: Of the numbers, for a simulation; None for that of the settings.
 
     Returns:
         Numbers of invoices ``issued`` now and of leases ``unissued`` since their total is ≤ 0, and in
@@ -30,6 +36,8 @@ def generate_invoices(db: Database, run_id: int) -> dict[str, Any]:
     assert run.period is not None
     assert run.cycle_id is not None
     settings = run.settings.settings
+    for fault in settings.doubtful:
+        log.warning("%s", fault)
     issued_on = clock.today()
     with db.transaction():
         # An import that commits in between would mix two versions of the files in one invoice.
@@ -53,7 +61,7 @@ def generate_invoices(db: Database, run_id: int) -> dict[str, Any]:
             for lease, draft in drafts
             if draft.total > 0
         ]
-        issue.issue(db, to_issue, prefix=settings.invoice_prefix)
+        issue.issue(db, to_issue, prefix=settings.invoice_prefix if prefix is None else prefix)
         unissued = [(lease, draft) for lease, draft in drafts if draft.total <= 0]
         db.execute(_SQL["clear_unissued"], {"cycle_id": run.cycle_id})
         for lease, draft in unissued:

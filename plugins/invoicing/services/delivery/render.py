@@ -52,7 +52,14 @@ def render_batch(db: Database, archive: Archive, run_id: int, batch: Batch) -> i
             rendered += 1
     if failures and not batch.is_leftover:
         may_pass = any(isinstance(failure, RenderInterruptedError) for failure in failures)
-        raise (TemporaryFailureError if may_pass else PermanentFailureError)(
+        if may_pass:
+            raise TemporaryFailureError(
+                "invoices_not_rendered",
+                failed=len(failures),
+                all=len(missing),
+                listing=failures[:_MOST_NAMED],
+            )
+        raise PermanentFailureError(
             "invoices_not_rendered", failed=len(failures), all=len(missing), listing=failures[:_MOST_NAMED]
         )
     return rendered
