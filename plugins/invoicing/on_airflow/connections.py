@@ -112,14 +112,14 @@ def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
         yield relay
 
 
-def relay_sender(named: str = "") -> str:
+def relay_sender(*, is_needed: bool = True) -> str:
     """Who sends where the settings name nobody: the connection's from-address, else its login.
 
     Else ``invoicing@`` this host, as mail of a Unix machine does: it works with a relay of one's own and is
     refused, loudly, by one that checks its senders.
 
     Args:
-        named: By the settings: then there is nothing to warn of.
+        is_needed: False where the settings name somebody, or nothing is sent: there is nothing to warn of.
     """
     found = _connection(RELAY_CONNECTION)
     for address in (found.extra_dejson.get("from_email"), found.login):
@@ -129,6 +129,6 @@ def relay_sender(named: str = "") -> str:
     sender = f"invoicing@{host if '.' in host else f'{host}.localdomain'}"
     if problem(sender) is not None:
         sender = "invoicing@localhost.localdomain"
-    if not named:
+    if is_needed:
         log.warning("no sender is set, mail goes out as %s: bin/invoicing settings set from_email=…", sender)
     return sender

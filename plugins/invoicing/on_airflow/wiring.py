@@ -54,7 +54,7 @@ def deliver_batches(batches: Any, cycle_run: Any) -> Any:
         if batches:
             with task_errors(), open_database() as db, open_relay() as relay:
                 named = settings.current_settings(db).settings.from_email
-                deliver.check_relay(db, relay, sender=relay_sender(named))
+                deliver.check_relay(db, relay, sender=relay_sender(is_needed=not named))
 
     # The last retry comes later than the end of the claim of a worker that died: after half an hour.
     @task(pool=SENDING_POOL, retries=6, map_index_template="{{ label }}")
@@ -73,7 +73,7 @@ def deliver_batches(batches: Any, cycle_run: Any) -> Any:
                     open_journal(),
                     mapped_batch(batch),
                     current_worker(),
-                    sender=relay_sender(settings.from_email),
+                    sender=relay_sender(is_needed=not settings.from_email),
                 )
 
     rendered = render_invoices.partial(cycle_run=cycle_run).expand(batch=plan_rendering(batches))
