@@ -22,7 +22,8 @@ class ObjectStorageArchive:
         with _faults():
             try:
                 return next(ObjectStoragePath(self.root).iterdir(), None) is None
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
+                # A bucket has no folders: a prefix that nothing begins with is none.
                 return True
 
     def store(self, key: str, content: bytes) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside
@@ -96,7 +95,7 @@ class FolderArchive:
 
     def fetch_absolute(self, uri: str) -> bytes:
         """The bytes of the file that ``uri`` (``file://…``) names."""
-        return Path(unquote(urlsplit(uri).path)).read_bytes()
+        return Path(uri.removeprefix("file://")).read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
