@@ -33,7 +33,7 @@ def sweep_deliveries() -> None:
         """Settle from the journal, free, doubt; returns how many of each."""
         from invoicing.services.delivery import sweep
 
-        with task_errors(), open_database() as db:
+        with task_errors(), open_database(settle_journal=False) as db:
             return sweep.sweep_deliveries(db, open_journal())
 
     @task.short_circuit

@@ -1,6 +1,7 @@
 """Registers the pages with Airflow: the app, and where its views are shown. Nothing else."""
 
 import threading
+from functools import partial
 from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
@@ -33,7 +34,7 @@ class _AppOnDemand:
                 find_dsn=gate.database_dsn,
                 open_archive=storage.open_archive,
                 open_relay=connections.open_relay,
-                relay_sender=connections.relay_sender,
+                relay_sender=partial(connections.relay_sender, is_needed=False),
                 announce=announcement.announce_invoices,
             )
         )

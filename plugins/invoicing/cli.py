@@ -264,6 +264,8 @@ def settings_show(as_json: AsJson = False) -> None:
         for key, value in values.items()
     ]
     _print_table(f"settings version {version.id}, by {version.actor}", rows, ["setting", "value", "meaning"])
+    for fault in version.settings.doubtful:
+        err.print(tell(fault, _language()), markup=False)
 
 
 def _shortened(text: str) -> str:

@@ -2,11 +2,15 @@
 
 import ast
 import os
+import smtplib
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from invoicing.mail.transmission import Relay
+from invoicing.services.delivery.ledger import claim_duration
 from support.project import ROOT
 
 DAGS = ROOT / "dags"
@@ -50,9 +54,22 @@ def test_what_talks_to_others_is_retried_with_backoff_and_bounded_by_a_pool(bag:
         dag = bag.dags[dag_id]
         send, render = dag.get_task("send_invoices"), dag.get_task("render_invoices")
         assert (send.partial_kwargs["pool"], render.partial_kwargs["pool"]) == ("smtp", "render")
-        assert send.partial_kwargs["retries"] == 5
+        assert send.partial_kwargs["retries"] == 6
         assert send.partial_kwargs["retry_exponential_backoff"] == 2.0
         assert send.partial_kwargs["map_index_template"] == "{{ label }}"
+
+
+def test_the_last_retry_comes_after_the_end_of_a_dead_workers_claim(bag: Any) -> None:
+    """Whatever another task's worker held when it was killed is sent by this one's own retries."""
+    relay = Relay(smtplib.SMTP, host="relay.example", port=25, messages_per_connection=1)
+    claim = claim_duration(relay.longest_doubt_seconds)
+    for dag_id in ("monthly_invoicing", "send_new_invoices"):
+        send = bag.dags[dag_id].get_task("send_invoices").partial_kwargs
+        waits = [
+            min(send["retry_delay"] * send["retry_exponential_backoff"] ** retry, send["max_retry_delay"])
+            for retry in range(send["retries"])
+        ]
+        assert sum(waits, timedelta()) > claim + timedelta(minutes=5)  # the sweep's interval
 
 
 def test_the_monthly_dag_is_wired_as_designed(bag: Any) -> None:

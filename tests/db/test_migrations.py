@@ -1,18 +1,22 @@
 """The schema is what the migrations say, and nothing else may touch it."""
 
+import hashlib
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from invoicing.db import migrate as migration_module
 from invoicing.db.connection import Database
 from invoicing.db.migrate import MIGRATIONS, migrate, read_migrations
 from invoicing.domain.errors import WorkFailedError
 from support.database import Server
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -69,6 +73,125 @@ def test_a_failing_migration_leaves_nothing_behind(empty_dsn: str, tmp_path: Pat
         assert connection.execute("SELECT count(*) FROM invoicing.schema_migration").fetchone() == (
             len(read_migrations()),
         )
+
+
+def test_a_migration_gives_way_to_who_uses_the_table_and_tries_again(
+    empty_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that takes long must not have everybody wait behind the migration that waits for it."""
+    monkeypatch.setattr(migration_module, "_PAUSE_SECONDS", 0.5)
+    migrate(empty_dsn)
+    folder = copy_migrations(tmp_path)
+    (folder / "9999_wider.sql").write_text("ALTER TABLE invoicing.tenant ADD COLUMN shoe_size integer;")
+    applied: list[list[str]] = []
+    with psycopg.connect(empty_dsn) as reader, psycopg.connect(empty_dsn, autocommit=True) as other:
+        reader.execute("SELECT count(*) FROM invoicing.tenant")  # holds the table until its transaction ends
+        migrating = threading.Thread(target=lambda: applied.append(migrate(empty_dsn, folder)))
+        migrating.start()
+        wait_until(lambda: waiting_for_locks(other), "the migration waits")
+        asked_at = time.monotonic()
+        other.execute("SELECT count(*) FROM invoicing.tenant")
+        assert time.monotonic() - asked_at < 10
+        assert applied == []
+        reader.rollback()
+        migrating.join()
+
+    assert applied == [["9999_wider"]]
+
+
+def test_a_migration_that_never_gets_its_table_says_so(
+    empty_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration_module, "_TRIES", 2)
+    monkeypatch.setattr(migration_module, "_PAUSE_SECONDS", 0.1)
+    migrate(empty_dsn)
+    folder = copy_migrations(tmp_path)
+    (folder / "9999_wider.sql").write_text("ALTER TABLE invoicing.tenant ADD COLUMN shoe_size integer;")
+    with psycopg.connect(empty_dsn) as reader:
+        reader.execute("SELECT count(*) FROM invoicing.tenant")
+        with pytest.raises(WorkFailedError, match="9999_wider did not get hold of a table in use in 2 tries"):
+            migrate(empty_dsn, folder)
+
+    assert migrate(empty_dsn, folder) == ["9999_wider"]
+
+
+def test_an_index_of_a_large_table_is_made_while_others_write(empty_dsn: str, tmp_path: Path) -> None:
+    migrate(empty_dsn)
+    folder = copy_migrations(tmp_path)
+    (folder / "9999_index.sql").write_text(
+        "-- outside a transaction\n-- Tenants by city.\nDROP INDEX CONCURRENTLY IF EXISTS invoicing.tenant_city;\n"
+        "-- step\nCREATE INDEX CONCURRENTLY tenant_city ON invoicing.tenant (city);\n"
+    )
+    add = "INSERT INTO invoicing.tenant (code, document_type, document_number, name) VALUES (%s, 'CC', '1', 'Ana')"
+    applied: list[list[str]] = []
+    with psycopg.connect(empty_dsn) as writer, psycopg.connect(empty_dsn, autocommit=True) as other:
+        writer.execute(add, ["A"])  # not committed: the index waits for it, and nobody waits for the index
+        migrating = threading.Thread(target=lambda: applied.append(migrate(empty_dsn, folder)))
+        migrating.start()
+        wait_until(lambda: waiting_for_locks(other), "the index waits")
+        other.execute("SET lock_timeout = '1s'")
+        other.execute(add, ["B"])
+        writer.commit()
+        migrating.join()
+        valid = other.execute(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = 'invoicing.tenant_city'::regclass"
+        )
+        assert valid.fetchone() == (True,)
+
+    assert applied == [["9999_index"]]
+    assert migrate(empty_dsn, folder) == []
+
+
+def waiting_for_locks(connection: psycopg.Connection) -> bool:
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return connection.execute(waiting.encode()).fetchone() is not None
+
+
+def test_documents_are_given_their_keys(empty_dsn: str, tmp_path: Path) -> None:
+    """What had an absolute address is found under the archive's root wherever that is by now, or where it was."""
+    before = tmp_path / "before"
+    before.mkdir()
+    for path in MIGRATIONS.glob("*.sql"):
+        if path.name < "0011":
+            (before / path.name).write_text(path.read_text())
+    migrate(empty_dsn, before)
+    sums = [hashlib.sha256(bytes([number])).hexdigest() for number in range(3)]
+    uris = [
+        f"file:///srv/archive/2026-11/{sums[0][:12]}-FV-1.pdf",
+        f"s3://bucket/of/ours/2026-11/{sums[1][:12]}-FV-2.pdf",
+        "file:///elsewhere/FV-3.pdf",
+    ]
+    with psycopg.connect(empty_dsn) as connection:
+        connection.execute(
+            b"""
+            SET session_replication_role = replica;
+            INSERT INTO invoicing.invoice (series, serial, origin, reference, tenant_id, settings_version_id, period,
+                issued_on, due_on, currency, subtotal, tax, withholding, total, tenant_name, tenant_document_type,
+                tenant_document_number, tenant_city, language, property, property_city, use)
+            SELECT 'FV-', n, 'single', 'R' || n, 1, 1, '2026-11', '2026-11-01', '2026-11-06', 'COP', 1, 0, 0, 1, 'Ana',
+                'CC', '1', '', 'es', '', '', '' FROM generate_series(1, 3) AS n;
+            """
+        )
+        for number, (uri, sha256) in enumerate(zip(uris, sums, strict=True), start=1):
+            connection.execute(
+                "INSERT INTO invoicing.invoice_document (invoice_id, uri, sha256, size_bytes, template_version_id)"
+                " SELECT id, %s, %s, 1, 1 FROM invoicing.invoice WHERE serial = %s",
+                [uri, sha256, number],
+            )
+
+    migrate(empty_dsn)
+
+    with psycopg.connect(empty_dsn) as connection:
+        rows = connection.execute(
+            "SELECT key, former_uri FROM invoicing.invoice_document ORDER BY invoice_id"
+        )
+        assert rows.fetchall() == [
+            (f"2026-11/{sums[0][:12]}-FV-1.pdf", uris[0]),
+            (f"2026-11/{sums[1][:12]}-FV-2.pdf", uris[1]),
+            (None, uris[2]),
+        ]
+        with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="never changed"):
+            connection.execute("UPDATE invoicing.invoice_document SET key = 'x'")
 
 
 def test_every_constraint_has_a_name_of_its_own(db: Database) -> None:

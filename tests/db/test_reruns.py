@@ -1,15 +1,17 @@
 """Runs converge: the same input and settings end in the same invoices, decisions and messages."""
 
 import threading
+from typing import Any
 
 import psycopg
 import pytest
 
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import PermanentFailureError
+from invoicing.domain.period import Period
 from invoicing.services.billing import generate, runs
 from invoicing.services.delivery import closing, select
-from invoicing.services.views import simulate
+from invoicing.services.views import report, simulate
 from support.agency import NOVEMBER, Agency
 
 SENT = ("claimed", "transmitting", "sent")
@@ -248,6 +250,53 @@ def test_five_runs_at_once_make_one_of_everything(agency: Agency, dsn: str) -> N
     assert len(agency.deliveries()) == 20
     assert agency.db.execute("SELECT count(*) AS n FROM invoicing.invoice").fetchone() == {"n": 39}
     assert agency.balance() == []
+
+
+def test_nobody_who_issues_invoices_waits_for_a_simulation(
+    agency: Agency, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agency.add_tenant("A", leases=2)
+    agency.run(Period(2026, 10))
+    looking, looked = threading.Event(), threading.Event()
+    report_on = report.cycle_tenants
+
+    def look_for_long(db: Database, period: Period) -> list[dict[str, Any]]:
+        looking.set()
+        assert looked.wait(30)
+        return report_on(db, period)
+
+    monkeypatch.setattr(report, "cycle_tenants", look_for_long)
+    told: list[dict[str, Any]] = []
+    with connect(dsn) as other:
+        simulating = threading.Thread(target=lambda: told.append(simulate.simulate(other, NOVEMBER)))
+        simulating.start()
+        assert looking.wait(30)
+        try:
+            agency.db.execute("SET lock_timeout = '2s'")
+            agency.run(Period(2026, 12))
+            assert simulating.is_alive()
+        finally:
+            looked.set()
+            simulating.join()
+
+    rows = agency.db.execute("SELECT number FROM invoicing.invoice ORDER BY serial").fetchall()
+    assert [row["number"] for row in rows] == ["FV-1", "FV-2", "FV-3", "FV-4"]
+    assert agency.db.execute("SELECT prefix FROM invoicing.invoice_series").fetchall() == [{"prefix": "FV-"}]
+    # As they would have been when it began.
+    (simulated,) = told
+    assert [row["number"] for row in simulated["invoices_detail"]] == ["FV-3", "FV-4"]
+    assert [row["delivery"]["invoices"] for row in simulated["tenants"]] == [["FV-3", "FV-4"]]
+    assert simulated["tenants"][0]["deliveries"][0]["invoices"] == ["FV-3", "FV-4"]
+
+
+def test_a_simulation_of_a_month_that_ran_keeps_its_numbers(agency: Agency) -> None:
+    agency.add_tenant("A", leases=2)
+    agency.run()
+    agency.add_lease("A-L9", "A")
+
+    simulated = simulate.simulate(agency.db, NOVEMBER)
+
+    assert [row["number"] for row in simulated["invoices_detail"]] == ["FV-1", "FV-2", "FV-3"]
 
 
 def test_a_simulation_leaves_no_trace(agency: Agency) -> None:

@@ -7,7 +7,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from invoicing.domain.delivery import Batch
-from invoicing.domain.errors import PermanentFailureError
+from invoicing.domain.errors import TemporaryFailureError
 from invoicing.rendering.assignment import Limits
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.delivery import render
@@ -120,7 +120,8 @@ def test_an_invoice_whose_rendering_hangs_or_is_killed_costs_its_own_tenant_the_
     limits = Limits(seconds=3, memory_bytes=256 * 1024 * 1024)
     monkeypatch.setattr(render, "InvoiceRenderer", functools.partial(InvoiceRenderer, limits=limits))
 
-    with pytest.raises(PermanentFailureError, match="FV-2"):
+    # It may have been a busy machine: Airflow tries again, and no better.
+    with pytest.raises(TemporaryFailureError, match="FV-2"):
         render.render_batch(
             ledger.db, archive_in(ledger.folder / "archive"), run_id, Batch("all", tuple(ledger.ids()))
         )

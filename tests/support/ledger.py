@@ -242,13 +242,14 @@ class Ledger:
         documents = []
         for row in rows:
             content = f"%PDF-1.4\n% {row['number']}\n".encode().ljust(size_bytes, b"x") + b"\n%%EOF\n"
-            uri = archive.store(f"{row['number']}.pdf", content)
+            key = f"{row['number']}.pdf"
+            archive.store(key, content)
             documents.append(
-                (row["id"], uri, hashlib.sha256(content).hexdigest(), len(content), template["id"])
+                (row["id"], key, hashlib.sha256(content).hexdigest(), len(content), template["id"])
             )
         with db.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO invoicing.invoice_document (invoice_id, uri, sha256, size_bytes,"
+                "INSERT INTO invoicing.invoice_document (invoice_id, key, sha256, size_bytes,"
                 " template_version_id) VALUES (%s, %s, %s, %s, %s)",
                 documents,
             )

@@ -203,11 +203,13 @@ class November:
     def copy(self, folder: Path, **outside: Any) -> Iterator[Month]:
         """The month in a database and an archive of its own; ``outside`` replaces parts of the app's `Outside`."""
         shutil.copytree(self._folder, folder, dirs_exist_ok=True)
-        with self._server.fresh_copy(of=self._template) as dsn, connect(dsn) as db:
-            _move_documents(db, self._folder, folder)
-            with _opened(dsn, db, folder, outside) as month:
-                month.inbox.messages.extend(self._messages)
-                yield month
+        with (
+            self._server.fresh_copy(of=self._template) as dsn,
+            connect(dsn) as db,
+            _opened(dsn, db, folder, outside) as month,
+        ):
+            month.inbox.messages.extend(self._messages)
+            yield month
 
 
 @contextmanager
@@ -238,10 +240,3 @@ def _add_agency(db: Database) -> None:
                 " SELECT %s, id, 'Calle 1', 'residential', %s, 1000000, 'COP' FROM invoicing.tenant WHERE code = %s",
                 [f"{code}-{number}", datetime.date(2020, 1, 1), code],
             )
-
-
-def _move_documents(db: Database, old: Path, new: Path) -> None:
-    """Have the documents' rows name the copied files: what nothing else may ever do."""
-    db.execute("SET session_replication_role = replica")  # without the triggers that hold a document fast
-    db.execute("UPDATE invoicing.invoice_document SET uri = replace(uri, %s, %s)", [f"{old}/", f"{new}/"])
-    db.execute("RESET session_replication_role")

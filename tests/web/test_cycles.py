@@ -20,7 +20,6 @@ from invoicing.services.views import report, runs
 from invoicing.services.views.cycles import Month as MonthShown
 from invoicing.web.html.chart import months_chart
 from invoicing.web.html.spreadsheet import safe_cell
-from support.archive import file_of
 from support.database import airflow_connection
 from support.month import NOVEMBER, RUN, Month, November
 from support.project import ROOT
@@ -202,11 +201,12 @@ def test_a_cell_is_text_to_every_spreadsheet_program(cell: object, written: str)
 
 def test_the_document_is_the_kept_one_or_none(month: Month, page: Browser):
     number = month.db.execute(
-        "SELECT i.number, doc.uri FROM invoicing.invoice_document doc"
+        "SELECT i.number, doc.key FROM invoicing.invoice_document doc"
         " JOIN invoicing.invoice i ON i.id = doc.invoice_id LIMIT 1"
     ).fetchone()
     assert number is not None
-    kept = file_of(number["uri"]).read_bytes()
+    file = month.archive_folder / number["key"]
+    kept = file.read_bytes()
 
     pdf = page.see(f"/invoices/{number['number']}/document.pdf?download=yes")
     assert (pdf.content, pdf.headers["content-type"]) == (kept, "application/pdf")
@@ -214,7 +214,7 @@ def test_the_document_is_the_kept_one_or_none(month: Month, page: Browser):
     assert "data:image/png;base64," in pictures.text
     assert pictures.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
 
-    file_of(number["uri"]).write_bytes(kept + b"x")
+    file.write_bytes(kept + b"x")
     assert page.see(f"/invoices/{number['number']}/document.pdf").status_code == 503
     assert "is not the one that was kept" in page.see(f"/invoices/{number['number']}").text
     assert "is not the one that was kept" in page.see(f"/invoices/{number['number']}/pages").text

@@ -1,10 +1,22 @@
 """Forward-only SQL migrations: applied in order, once, and never edited afterwards.
 
 Each file runs in one transaction under an advisory lock, so that several components may start at once,
-and its checksum is kept: a file that changed after it was applied is an error, not a surprise.
+and its checksum is kept: a file that changed after it was applied is an error, not a surprise. It waits for a
+table for a few seconds only, since everybody else who wants the table waits behind it; then it tries again.
+
+A file that begins with the line ``-- outside a transaction`` is for large tables in use: its steps, divided by
+lines ``-- step``, run one by one. They must be safe to repeat, as a crash may leave some of them done::
+
+    -- outside a transaction
+    -- What the index is for.
+    DROP INDEX CONCURRENTLY IF EXISTS invoicing.delivery_something;
+    -- step
+    CREATE INDEX CONCURRENTLY delivery_something ON invoicing.delivery (something);
 """
 
 import hashlib
+import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +25,16 @@ import psycopg
 from invoicing.db.statements import beside
 from invoicing.domain.errors import WorkFailedError
 
+log = logging.getLogger(__name__)
+
 _SQL = beside(__file__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_OUTSIDE_TRANSACTION = "-- outside a transaction\n"
+_NEXT_STEP = "\n-- step\n"
+_TRIES = 10
+_PAUSE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +49,16 @@ class Migration:
         """Checksum of the file's text."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
+    @property
+    def is_outside_transaction(self) -> bool:
+        """Whether its steps run one by one, each by itself."""
+        return self.sql.startswith(_OUTSIDE_TRANSACTION)
+
+    @property
+    def steps(self) -> list[str]:
+        """What is given to the server at once."""
+        return self.sql.split(_NEXT_STEP) if self.is_outside_transaction else [self.sql]
+
 
 def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
     """All migrations, oldest first."""
@@ -43,7 +72,7 @@ def migrate(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
         Versions applied now, in order; empty where the database was up to date.
 
     Raises:
-        WorkFailedError: An applied migration was edited, or the database is newer than this code.
+        WorkFailedError: An applied migration was edited, the database is newer than this code, or a table stays in use.
     """
     migrations = read_migrations(folder)
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -53,12 +82,37 @@ def migrate(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
         _check_history(migrations, applied)
         missing = [migration for migration in migrations if migration.version not in applied]
         for migration in missing:
-            with connection.transaction():
-                connection.execute(migration.sql.encode())
-                connection.execute(
-                    _SQL["add_applied"], {"version": migration.version, "sha256": migration.sha256}
-                )
+            if migration.is_outside_transaction:
+                for step in migration.steps:
+                    connection.execute(step.encode())
+                _keep(connection, migration)
+            else:
+                _apply_in_turn(connection, migration)
     return [migration.version for migration in missing]
+
+
+def _apply_in_turn(connection: psycopg.Connection, migration: Migration) -> None:
+    """In one transaction that gives way to whoever uses a table for long, and tries again."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            with connection.transaction():
+                connection.execute(_SQL["limit_waiting"])
+                connection.execute(migration.sql.encode())
+                _keep(connection, migration)
+        except psycopg.errors.LockNotAvailable as error:
+            reason = str(error).splitlines()[0]
+            if not tries_left:
+                raise WorkFailedError(
+                    "migration_blocked", migration=migration.version, tries=_TRIES, reason=reason
+                ) from None
+            log.warning("migration %s waits for a table that is in use: %s", migration.version, reason)
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+
+
+def _keep(connection: psycopg.Connection, migration: Migration) -> None:
+    connection.execute(_SQL["add_applied"], {"version": migration.version, "sha256": migration.sha256})
 
 
 def _check_history(migrations: list[Migration], applied: dict[str, str]) -> None:

@@ -11,6 +11,9 @@ CREATE TABLE IF NOT EXISTS invoicing.schema_migration (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- name: limit_waiting
+SET LOCAL lock_timeout = '3s';
+
 -- name: applied
 SELECT version, sha256 FROM invoicing.schema_migration;
 

@@ -304,13 +304,18 @@ CREATE TRIGGER invoice_withholding_is_immutable BEFORE UPDATE OR DELETE ON invoi
 
 CREATE TABLE invoicing.invoice_document (
     invoice_id bigint PRIMARY KEY REFERENCES invoicing.invoice,
-    uri text NOT NULL,
+    -- Where it was before documents had keys: read there where the archive has it not.
+    former_uri text,
     sha256 text NOT NULL CONSTRAINT invoice_document_sha256_is_hex CHECK (sha256 ~ '^[0-9a-f]{64}$'),
     size_bytes bigint NOT NULL,
     template_version_id bigint NOT NULL REFERENCES invoicing.template_version,
-    rendered_at timestamptz NOT NULL DEFAULT now()
+    rendered_at timestamptz NOT NULL DEFAULT now(),
+    -- Relative to the archive's root: PERIOD/xxxx-FV-1.pdf.
+    key text CONSTRAINT invoice_document_key_is_relative CHECK (key NOT LIKE '/%' AND key NOT LIKE '%:%'),
+    CONSTRAINT invoice_document_is_somewhere CHECK (key IS NOT NULL OR former_uri IS NOT NULL)
 );
-COMMENT ON TABLE invoicing.invoice_document IS 'Where the PDF of an invoice is kept, and its SHA-256. Immutable.';
+COMMENT ON TABLE invoicing.invoice_document IS
+    'The PDF of an invoice: its key under the archive''s root, and its SHA-256. Immutable.';
 CREATE TRIGGER invoice_document_is_immutable BEFORE UPDATE OR DELETE ON invoicing.invoice_document
     FOR EACH ROW EXECUTE FUNCTION invoicing.refuse_change();
 

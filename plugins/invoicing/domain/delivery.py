@@ -29,10 +29,13 @@ class Batch:
     Args:
         label: What the Airflow UI shows for the instance: the tenant, or the range of tenants.
         delivery_ids: At least one.
+        is_leftover: An earlier run tried them, or the brake stopped it, and it has ended: they are tried once more,
+            and nobody waits for them.
     """
 
     label: str
     delivery_ids: tuple[int, ...]
+    is_leftover: bool = False
 
 
 def merge_for_rendering(batches: list[Batch], size: int = 20, most: int = 200) -> list[Batch]:
@@ -40,13 +43,20 @@ def merge_for_rendering(batches: list[Batch], size: int = 20, most: int = 200) -
 
     Args:
         size: Deliveries of a merged batch at least, where there are so many.
-        most: Batches at the most.
+        most: Batches at the most, of leftovers and of others each.
     """
-    recipients = [(delivery_id, batch.label) for batch in batches for delivery_id in batch.delivery_ids]
-    return split_into_batches(recipients, min(most, -(-len(recipients) // size) or 1))
+    merged = []
+    for is_leftover in (False, True):
+        alike = [batch for batch in batches if batch.is_leftover is is_leftover]
+        recipients = [(delivery_id, batch.label) for batch in alike for delivery_id in batch.delivery_ids]
+        at_most = min(most, -(-len(recipients) // size) or 1)
+        merged += split_into_batches(recipients, at_most, is_leftover=is_leftover)
+    return merged
 
 
-def split_into_batches(recipients: list[tuple[int, str]], most: int = 200) -> list[Batch]:
+def split_into_batches(
+    recipients: list[tuple[int, str]], most: int = 200, *, is_leftover: bool = False
+) -> list[Batch]:
     """Group deliveries so that no more than ``most`` task instances are mapped.
 
     Up to ``most`` recipients each has an instance of its own; beyond, neighbours share one, in batches
@@ -62,6 +72,7 @@ def split_into_batches(recipients: list[tuple[int, str]], most: int = 200) -> li
         Batch(
             chunk[0][1] if len(chunk) == 1 else f"{chunk[0][1]} … {chunk[-1][1]} ({len(chunk)})",
             tuple(delivery_id for delivery_id, _ in chunk),
+            is_leftover,
         )
         for chunk in chunks
     ]

@@ -1,8 +1,18 @@
 """The agency's settings: what they are, their bounds, and their defaults."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from invoicing.domain.address import problem
 from invoicing.domain.eligibility import SendPolicy
@@ -83,10 +93,32 @@ class Settings(BaseModel):
             raise not_an_address(why)
         return value
 
+    @field_validator("invoice_prefix")
+    @classmethod
+    def _leaves_numbers_apart(cls, value: str, given: ValidationInfo) -> str:
+        # Only where it is changed: numbers have been made with one that stands.
+        before: Settings | None = (given.context or {}).get("before")
+        if before is not None and value != before.invoice_prefix and _ends_in_digit(value):
+            raise PydanticCustomError(
+                "prefix_ends_in_digit", str(Fault("prefix_ends_in_digit", prefix=value)), {"prefix": value}
+            )
+        return value
+
+    @property
+    def doubtful(self) -> list[Fault]:
+        """What is in force and would be refused today."""
+        if _ends_in_digit(self.invoice_prefix):
+            return [Fault("prefix_in_force_ends_in_digit", prefix=self.invoice_prefix)]
+        return []
+
     @property
     def policy(self) -> SendPolicy:
         """The settings that decide who gets mail."""
         return SendPolicy(self.auto_send, self.recipients)
+
+    def validated(self, changes: Mapping[str, Any]) -> Self:
+        """The settings with ``changes``, each value within its bounds; raises pydantic's `ValidationError`."""
+        return type(self).model_validate({**self.model_dump(), **changes}, context={"before": self})
 
     def changed(self, changes: dict[str, Any]) -> Self:
         """A new version with ``changes``, values as typed by a person (``yes``, ``30``) or as JSON.
@@ -101,7 +133,7 @@ class Settings(BaseModel):
                 "settings_unknown", unknown=", ".join(unknown), known=", ".join(type(self).model_fields)
             )
         try:
-            changed = type(self).model_validate({**self.model_dump(), **changes})
+            changed = self.validated(changes)
         except ValidationError as error:
             problems = [
                 Fault(
@@ -117,6 +149,11 @@ class Settings(BaseModel):
         if changed.auto_send and not changed.subject:
             raise InputError("settings_subject_missing")
         return changed
+
+
+def _ends_in_digit(prefix: str) -> bool:
+    """Whether two series may give one number: FV-2027 and 1, FV- and 20271."""
+    return prefix[-1:].isdecimal()
 
 
 def _shown(value: object) -> str:

@@ -16,19 +16,36 @@ from invoicing.domain.errors import PermanentFailureError
 from invoicing.domain.names import DATABASE_CONNECTION, RELAY_CONNECTION
 from invoicing.mail.conversation import BoundedSMTP, BoundedSMTPS
 from invoicing.mail.transmission import Relay, RelayMisconfiguredError
+from invoicing.on_airflow.storage import open_journal
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def open_database() -> Iterator[Database]:
-    """The business database, by the Airflow connection ``invoicing_db``."""
+def open_database(*, settle_journal: bool = True) -> Iterator[Database]:
+    """The business database, by the Airflow connection ``invoicing_db``.
+
+    Args:
+        settle_journal: First tell it what this host's journal has: the sweep may run on another host, and any task of
+            this one does as well.
+    """
     found = _connection(DATABASE_CONNECTION)
     dsn = dsn_from_parts(
         found.host, found.port, found.login, found.password, found.schema, found.extra_dejson
     )
     with connect(dsn) as db:
+        if settle_journal:
+            _settle_journal(db)
         yield db
+
+
+def _settle_journal(db: Database) -> None:
+    from invoicing.services.delivery import ledger
+
+    try:
+        ledger.settle_journal(db, open_journal())
+    except OSError as error:
+        log.error("the journal of this host cannot be read: %s", error)
 
 
 def _connection(name: str) -> Connection:
@@ -95,11 +112,14 @@ def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
         yield relay
 
 
-def relay_sender() -> str:
+def relay_sender(*, is_needed: bool = True) -> str:
     """Who sends where the settings name nobody: the connection's from-address, else its login.
 
     Else ``invoicing@`` this host, as mail of a Unix machine does: it works with a relay of one's own and is
     refused, loudly, by one that checks its senders.
+
+    Args:
+        is_needed: False where the settings name somebody, or nothing is sent: there is nothing to warn of.
     """
     found = _connection(RELAY_CONNECTION)
     for address in (found.extra_dejson.get("from_email"), found.login):
@@ -109,5 +129,6 @@ def relay_sender() -> str:
     sender = f"invoicing@{host if '.' in host else f'{host}.localdomain'}"
     if problem(sender) is not None:
         sender = "invoicing@localhost.localdomain"
-    log.warning("no sender is set, mail goes out as %s: bin/invoicing settings set from_email=…", sender)
+    if is_needed:
+        log.warning("no sender is set, mail goes out as %s: bin/invoicing settings set from_email=…", sender)
     return sender

@@ -1,6 +1,8 @@
 """Where this installation keeps documents and what the database could not take."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from airflow.sdk import ObjectStoragePath
@@ -10,36 +12,61 @@ from invoicing.services.delivery.journal import Journal
 
 
 class ObjectStorageArchive:
-    """Documents under ``INVOICING_ARCHIVE``, any URL that `ObjectStoragePath` knows."""
+    """Documents under a URL that `ObjectStoragePath` knows; on a local disk they are `FolderArchive`'s."""
 
     def __init__(self, root: str) -> None:
-        self._root = ObjectStoragePath(root)
+        self.root = root.rstrip("/")
 
-    def store(self, name: str, content: bytes) -> str:
-        """Keep ``content`` under ``name``; on a local disk, wait until the disk has it."""
-        if self._root.protocol in ("", "file"):
-            return FolderArchive(Path(self._root.path)).store(name, content)
-        path = self._root / name
-        path.write_bytes(content)
-        return str(path)
+    def is_away(self) -> bool:
+        """Whether there is nothing at all under the root."""
+        with _faults():
+            try:
+                return next(ObjectStoragePath(self.root).iterdir(), None) is None
+            except (FileNotFoundError, NotADirectoryError):
+                # A bucket has no folders: a prefix that nothing begins with is none.
+                return True
 
-    def fetch(self, uri: str) -> bytes:
+    def store(self, key: str, content: bytes) -> None:
+        """Keep ``content`` under ``key``."""
+        with _faults():
+            (ObjectStoragePath(self.root) / key).write_bytes(content)
+
+    def fetch(self, key: str) -> bytes:
+        """The bytes under ``key``."""
+        return self.fetch_absolute(f"{self.root}/{key}")
+
+    def fetch_absolute(self, uri: str) -> bytes:
         """The bytes at ``uri``."""
-        try:
+        with _faults():
             content = ObjectStoragePath(uri).read_bytes()
-        except OSError:
-            raise
-        except Exception as error:
-            # Each store has errors of its own; one document that cannot be read must not stop its batch.
-            raise OSError(f"{type(error).__name__}: {error}") from error
         assert isinstance(content, bytes)
         return content
 
 
+class _LocalArchive(FolderArchive):
+    """A folder of this host, beside documents that may once have been kept anywhere."""
+
+    def fetch_absolute(self, uri: str) -> bytes:
+        """The bytes at ``uri``, of whatever kind of storage."""
+        return ObjectStorageArchive("").fetch_absolute(uri)
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Each store has errors of its own; to us they are `OSError`: one document must not stop its batch."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
 def open_archive() -> Archive:
-    """The archive of issued documents."""
+    """The archive of issued documents, under ``INVOICING_ARCHIVE``."""
     root = os.environ.get("INVOICING_ARCHIVE") or f"file://{_state_folder() / 'archive'}"
-    return ObjectStorageArchive(root)
+    path = ObjectStoragePath(root)
+    return _LocalArchive(Path(path.path)) if path.protocol in ("", "file") else ObjectStorageArchive(root)
 
 
 def open_journal() -> Journal:

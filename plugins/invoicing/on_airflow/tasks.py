@@ -1,22 +1,42 @@
 """The running task, as plain values of ours: its worker, its run, its period, its batch, its failures."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import RetryDecision, RetryPolicy, get_current_context
 
 from invoicing.domain.delivery import Batch
-from invoicing.domain.errors import InputError, PermanentFailureError
+from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError
 from invoicing.domain.period import Period
 from invoicing.domain.task_address import TaskAddress
 from invoicing.services.agency import clock
 from invoicing.services.delivery.ledger import Worker
 
 TIMEZONE = clock.TIMEZONE
+
+log = logging.getLogger(__name__)
+
+
+class _NoRetryOfRefusals(RetryPolicy):
+    """What no retry can fix fails at once; everything else as usual."""
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,  # noqa: ARG002 (Airflow's)
+        max_tries: int,  # noqa: ARG002
+        context: Any = None,  # noqa: ARG002
+    ) -> RetryDecision:
+        """Decide on a failed try."""
+        if isinstance(exception, TaskRefusedError) and exception.is_final:
+            return RetryDecision.fail("a person has to act first")
+        return RetryDecision.default()
+
 
 # Between a task's tries; doubled each time. Tests and impatient operators set it lower.
 _RETRY_SECONDS = float(os.environ.get("INVOICING_RETRY_SECONDS", "30"))
@@ -26,6 +46,7 @@ DAG_DEFAULTS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=_RETRY_SECONDS),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(seconds=30 * _RETRY_SECONDS),
+    "retry_policy": _NoRetryOfRefusals(),
 }
 
 
@@ -62,32 +83,58 @@ def current_period() -> Period:
     return Period.containing(run.run_after.astimezone(clock.zone()).date())
 
 
-# A batch as it travels between tasks: ``{"label": …, "delivery_ids": […]}``. Ids only: no body, no address.
+# A batch as it travels between tasks: ``{"label": …, "delivery_ids": […], "is_leftover": …}``. Ids only: no body and no
+# address.
 MappedBatch: TypeAlias = dict[str, Any]
 
 
 def batches_to_xcom(batches: list[Batch]) -> list[MappedBatch]:
     """Batches as plain JSON, one mapped task instance each."""
-    return [{"label": batch.label, "delivery_ids": list(batch.delivery_ids)} for batch in batches]
+    return [{**asdict(batch), "delivery_ids": list(batch.delivery_ids)} for batch in batches]
 
 
 def batches_from_xcom(values: list[MappedBatch]) -> list[Batch]:
     """The inverse of `batches_to_xcom`."""
-    return [Batch(value["label"], tuple(value["delivery_ids"])) for value in values]
+    # A run that was under way when this code was installed has batches without the newer keys.
+    return [Batch(**{**value, "delivery_ids": tuple(value["delivery_ids"])}) for value in values]
 
 
 def mapped_batch(value: MappedBatch) -> Batch:
     """The batch of the running task instance; its label becomes the instance's name in the UI."""
     context: Any = get_current_context()
     context["label"] = value["label"]
+    # Airflow renders the name again when a task has ended, but not when it ends by `TaskRefusedError`.
+    context["ti"].rendered_map_index = value["label"]
     (batch,) = batches_from_xcom([value])
     return batch
 
 
+class TaskRefusedError(SystemExit):
+    """A task ends for a reason that a person can read. Airflow logs the traceback of every exception but this kind.
+
+    Args:
+        reason: In words.
+        is_final: No retry can help.
+    """
+
+    def __init__(self, reason: str, *, is_final: bool) -> None:
+        super().__init__(1)
+        self.is_final = is_final
+        self._reason = reason
+
+    def __str__(self) -> str:
+        return self._reason
+
+
 @contextmanager
 def task_errors() -> Iterator[None]:
-    """Tell Airflow which failures a retry cannot fix: wrong input, and what needs a person."""
+    """Have the log lead with the reason of a failure of ours, and tell Airflow which ones a retry cannot fix.
+
+    Those are wrong input, and what needs a person.
+    """
     try:
         yield
-    except (InputError, PermanentFailureError) as error:
-        raise AirflowFailException(str(error)) from error
+    except InvoicingError as error:
+        log.error("%s", error)
+        is_final = isinstance(error, InputError | PermanentFailureError)
+        raise TaskRefusedError(str(error), is_final=is_final) from None

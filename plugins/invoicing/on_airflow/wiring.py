@@ -48,19 +48,22 @@ def deliver_batches(batches: Any, cycle_run: Any) -> Any:
     @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
     def check_mail_server(batches: list[MappedBatch]) -> None:
         """Connect and log in once: what is wrong with the set-up must not cost any delivery an attempt."""
+        from invoicing.services.agency import settings
         from invoicing.services.delivery import deliver
 
         if batches:
             with task_errors(), open_database() as db, open_relay() as relay:
-                deliver.check_relay(db, relay, sender=relay_sender())
+                named = settings.current_settings(db).settings.from_email
+                deliver.check_relay(db, relay, sender=relay_sender(is_needed=not named))
 
-    @task(pool=SENDING_POOL, retries=5, map_index_template="{{ label }}")
+    # The last retry comes later than the end of the claim of a worker that died: after half an hour.
+    @task(pool=SENDING_POOL, retries=6, map_index_template="{{ label }}")
     def send_invoices(batch: MappedBatch, cycle_run: int) -> dict[str, int]:
         """Send what is still to be sent in the batch. Safe to repeat: the ledger knows what was accepted."""
         from invoicing.services.billing import runs as cycles
         from invoicing.services.delivery import deliver
 
-        with task_errors(), open_database() as db:
+        with task_errors(), open_database(settle_journal=False) as db:
             settings = cycles.load_run(db, cycle_run).settings.settings
             with open_relay(settings.messages_per_connection) as relay:
                 return deliver.send_batch(
@@ -70,7 +73,7 @@ def deliver_batches(batches: Any, cycle_run: Any) -> Any:
                     open_journal(),
                     mapped_batch(batch),
                     current_worker(),
-                    sender=relay_sender(),
+                    sender=relay_sender(is_needed=not settings.from_email),
                 )
 
     rendered = render_invoices.partial(cycle_run=cycle_run).expand(batch=plan_rendering(batches))

@@ -27,6 +27,10 @@ class RenderFailedError(PermanentFailureError):
         return str(self.failure)
 
 
+class RenderInterruptedError(RenderFailedError):
+    """The rendering process took too long, or died: the template's fault, or a busy machine's. Another try may do."""
+
+
 class PartFaultError(Exception):
     """A part of a template is wrong. Raised and answered inside the child process.
 

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from invoicing.rendering.assignment import FAILED, HEADER, Assignment, Limits
-from invoicing.rendering.errors import RenderFailedError, in_place
+from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError, in_place
 from invoicing.words.failures import Failure, Fault
 
 # How long after the child's own alarm the parent ends it itself: a stopped child (SIGSTOP) has no alarm.
@@ -88,7 +88,8 @@ class TemplateProcess:
         """Have ``document`` rendered and return what came of it.
 
         Raises:
-            RenderFailedError: The template is wrong, or was over a limit; ``label`` names the document.
+            RenderFailedError: The template is wrong; ``label`` names the document.
+            RenderInterruptedError: The process was over a limit, or died.
         """
         try:
             if self._child is None:
@@ -137,9 +138,9 @@ class TemplateProcess:
                 HEADER.pack(len(frame)) + frame, time.monotonic() + seconds + GRACE_SECONDS
             )
         except TimeoutError:
-            raise RenderFailedError(label, self._over_time()) from None
+            raise RenderInterruptedError(label, self._over_time()) from None
         except _ChildEndedError:
-            raise RenderFailedError(label, self._cause_of_death()) from None
+            raise RenderInterruptedError(label, self._cause_of_death()) from None
         status, body = reply[:1], reply[1:]
         if status == FAILED:
             raise RenderFailedError(label, _reason(body))

@@ -93,6 +93,18 @@ FAILURES: Mapping[str, Text] = {
     ),
     "settings_refused": ("los ajustes no se cambiaron: {problems}", "settings not changed: {problems}"),
     "setting_refused": ("{setting}={given}: {problem}", "{setting}={given}: {message}"),
+    "prefix_ends_in_digit": (
+        "El prefijo {prefix!r} termina en cifra, y sus números se confundirían con los de otra serie: termínelo en "
+        "letra o guion.",
+        "The prefix {prefix!r} ends in a digit, and its numbers would collide with another series': end it in a letter "
+        "or a hyphen.",
+    ),
+    "prefix_in_force_ends_in_digit": (
+        "invoice_prefix: el prefijo vigente, {prefix!r}, termina en cifra, y sus números pueden confundirse con los de "
+        "otra serie: cámbielo por uno que termine en letra o guion",
+        "invoice_prefix: the prefix in force, {prefix!r}, ends in a digit, and its numbers may collide with another "
+        "series': change it to one that ends in a letter or a hyphen",
+    ),
     "settings_subject_missing": (
         "los ajustes no se cambiaron: subject está vacío y auto_send encendido; escriba un asunto",
         "settings not changed: subject is empty while auto_send is on; give it a text",
@@ -436,6 +448,20 @@ FAILURES: Mapping[str, Text] = {
     "document_unreadable": (
         "el documento de la factura {invoice} no se puede leer en {uri} ({why}): restaure el archivo",
         "the document of invoice {invoice} cannot be read at {uri} ({why}): restore the file",
+    ),
+    "document_out_of_reach": (
+        "el documento de la factura {invoice} no se pudo leer en {uri} por ahora ({why})",
+        "the document of invoice {invoice} could not be read at {uri} for the time being ({why})",
+    ),
+    "document_not_stored": (
+        "el documento de la factura {invoice} no se pudo guardar en {root} ({why})",
+        "the document of invoice {invoice} could not be kept in {root} ({why})",
+    ),
+    "archive_away": (
+        "el archivo de documentos {root} no existe o está vacío, y hay documentos guardados en él: monte el disco, o "
+        "corrija INVOICING_ARCHIVE; no se cambió nada",
+        "the archive {root} is missing or empty, and documents are kept in it: mount its disk, or correct "
+        "INVOICING_ARCHIVE; nothing was changed",
     ),
     "document_altered": (
         "el documento de la factura {invoice} en {uri} no es el que se guardó (su SHA-256 es otro): "
@@ -812,6 +838,12 @@ FAILURES: Mapping[str, Text] = {
     "database_newer": (
         "la base de datos tiene la migración {migration}, que esta versión no conoce: use una versión más nueva",
         "the database has migration {migration}, which this version does not know: run a newer version",
+    ),
+    "migration_blocked": (
+        "la migración {migration} no consiguió en {tries} intentos una tabla que está en uso ({reason}): espere a que "
+        "terminen las ejecuciones, o mire pg_stat_activity, y repita; no se cambió nada",
+        "migration {migration} did not get hold of a table in use in {tries} tries ({reason}): wait for runs to end, "
+        "or look at pg_stat_activity, then repeat; nothing was changed",
     ),
     "migration_edited": (
         "la migración {migration} se editó después de aplicarla: restaure el archivo y agregue una migración nueva",

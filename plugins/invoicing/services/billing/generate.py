@@ -19,11 +19,14 @@ _SQL = beside(__file__)
 _NAMED = 50
 
 
-def generate_invoices(db: Database, run_id: int) -> dict[str, Any]:
+def generate_invoices(db: Database, run_id: int, *, prefix: str | None = None) -> dict[str, Any]:
     """Issue an invoice for every lease of the run's period that has none, in one transaction.
 
     Safe to repeat and to run twice at once: the cycle's row is locked, and the database holds one
     standing invoice per lease and period.
+
+    Args:
+        prefix: Of the numbers, for a simulation; None for that of the settings.
 
     Returns:
         How many invoices are ``issued`` now; how many leases are ``unissued`` since their total is ≤ 0, were
@@ -35,6 +38,8 @@ def generate_invoices(db: Database, run_id: int) -> dict[str, Any]:
     assert run.period is not None
     assert run.cycle_id is not None
     settings = run.settings.settings
+    for fault in settings.doubtful:
+        log.warning("%s", fault)
     issued_on = clock.today()
     with db.transaction():
         # An import that commits in between would mix two versions of the files in one invoice.
@@ -62,7 +67,7 @@ def generate_invoices(db: Database, run_id: int) -> dict[str, Any]:
             for lease, draft in drafts
             if draft.total > 0
         ]
-        issue.issue(db, to_issue, prefix=settings.invoice_prefix)
+        issue.issue(db, to_issue, prefix=settings.invoice_prefix if prefix is None else prefix)
         unissued = [(lease, draft) for lease, draft in drafts if draft.total <= 0]
         db.execute(_SQL["clear_unissued"], {"cycle_id": run.cycle_id})
         for lease, draft in unissued:

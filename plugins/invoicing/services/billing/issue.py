@@ -66,6 +66,12 @@ def issue(db: Database, invoices: Sequence[NewInvoice], *, prefix: str) -> None:
     )
 
 
+def last_serial(db: Database, prefix: str) -> int:
+    """The last number taken of ``prefix``, 0 where none is. The next may be somebody else's by the time it is taken."""
+    row = db.execute(_SQL["last_serial"], {"prefix": prefix}).fetchone()
+    return 0 if row is None else int(row["last_serial"])
+
+
 def _copy(db: Database, statement: bytes, rows: Iterable[tuple[Any, ...]]) -> None:
     with db.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:

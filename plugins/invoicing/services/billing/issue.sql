@@ -4,6 +4,9 @@ INSERT INTO invoicing.invoice_series (prefix, last_serial) VALUES (%(prefix)s, %
 ON CONFLICT (prefix) DO UPDATE SET last_serial = invoice_series.last_serial + EXCLUDED.last_serial
 RETURNING last_serial;
 
+-- name: last_serial
+SELECT last_serial FROM invoicing.invoice_series WHERE prefix = %(prefix)s;
+
 -- name: take_ids
 SELECT nextval(pg_get_serial_sequence('invoicing.invoice', 'id')) AS id FROM generate_series(1, %(count)s);
 

@@ -1,4 +1,4 @@
-"""Where issued PDFs are kept: the bytes in an archive, their checksums in the database."""
+"""Where issued PDFs are kept: the bytes in an archive, their keys and checksums in the database."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside
-from invoicing.domain.errors import PermanentFailureError
+from invoicing.domain.errors import PermanentFailureError, TemporaryFailureError
 from invoicing.services.delivery.documents import filename
 from invoicing.services.delivery.journal import wait_for_disk
 
@@ -17,40 +17,66 @@ _SQL = beside(__file__)
 
 
 class DocumentDamagedError(PermanentFailureError):
-    """A kept document is missing, or is not what was kept: it is not sent."""
+    """A kept document is not there, or is not what was kept: it is not sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptDocument:
-    """A PDF from the archive, its checksum verified."""
+class StorageFaultError(TemporaryFailureError):
+    """The archive did not answer, or not as it should: another try may find it well."""
 
-    filename: str
-    content: bytes
+
+class ArchiveAwayError(StorageFaultError):
+    """Nothing is where the archive should be, as where a disk is not mounted: no document can be read or kept."""
 
 
 class Archive(Protocol):
-    """A store of documents by URI; a folder, a bucket, whatever ``INVOICING_ARCHIVE`` names."""
+    """A store of documents by key, under a root that may move: a folder, a bucket, what ``INVOICING_ARCHIVE`` names.
 
-    def store(self, name: str, content: bytes) -> str:
-        """Keep ``content`` durably under ``name`` (a relative path) and return its URI."""
+    A key is a relative path, ``PERIOD/xxxx-FV-1.pdf``.
+    """
 
-    def fetch(self, uri: str) -> bytes:
-        """The bytes kept at ``uri``; raises `FileNotFoundError` or `OSError`."""
+    @property
+    def root(self) -> str:
+        """Where it is, for people to read."""
+
+    def is_away(self) -> bool:
+        """Whether there is nothing at all at the root; raises `OSError`."""
+
+    def store(self, key: str, content: bytes) -> None:
+        """Keep ``content`` durably under ``key``; raises `OSError`."""
+
+    def fetch(self, key: str) -> bytes:
+        """The bytes kept under ``key``; raises `FileNotFoundError` where there are none, else `OSError`."""
+
+    def fetch_absolute(self, uri: str) -> bytes:
+        """The bytes at ``uri``, wherever that is: documents had absolute addresses once. Raises as `fetch` does."""
 
 
 class FolderArchive:
     """An archive on a local disk.
 
     Args:
-        root: Made when it is first needed.
+        folder: Made when it is first needed.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
-    def store(self, name: str, content: bytes) -> str:
-        """Keep ``content`` whole or not at all: a full disk or a crash leaves no half of it under its name."""
-        path = self._root / name
+    @property
+    def root(self) -> str:
+        """The folder."""
+        return f"file://{self._folder}"
+
+    def is_away(self) -> bool:
+        """Whether the folder is missing or empty: where a disk is not mounted, its empty mount point is left."""
+        try:
+            with os.scandir(self._folder) as entries:
+                return next(entries, None) is None
+        except FileNotFoundError:
+            return True
+
+    def store(self, key: str, content: bytes) -> None:
+        """Keep ``content`` whole or not at all: a full disk or a crash leaves no half of it under its key."""
+        path = self._folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -62,27 +88,51 @@ class FolderArchive:
             wait_for_disk(path.parent)
         finally:
             draft.unlink(missing_ok=True)
-        return f"file://{path}"
 
-    def fetch(self, uri: str) -> bytes:
+    def fetch(self, key: str) -> bytes:
+        """The bytes of the file."""
+        return (self._folder / key).read_bytes()
+
+    def fetch_absolute(self, uri: str) -> bytes:
         """The bytes of the file that ``uri`` (``file://…``) names."""
         return Path(uri.removeprefix("file://")).read_bytes()
 
 
+@dataclass(frozen=True, slots=True)
+class KeptDocument:
+    """A PDF from the archive, its checksum verified."""
+
+    filename: str
+    content: bytes
+
+
 def keep(db: Database, archive: Archive, invoice_id: int, template_version_id: int, pdf: bytes) -> None:
-    """Store a rendered invoice and its checksum; where another worker was first, its document stands.
+    """Store a rendered invoice, its key and its checksum; where another worker was first, its document stands.
 
     The file is stored before the row says so: an interrupted store leaves a file that nothing refers to.
+
+    Raises:
+        StorageFaultError: It could not be stored.
+        ArchiveAwayError: Documents were kept under this root and nothing is there: what is kept now would be lost as
+            soon as it comes back.
     """
-    row = db.execute(_SQL["invoice_to_keep"], {"id": invoice_id}).fetchone()
+    row = db.execute(_SQL["invoice_to_keep"], {"id": invoice_id, "root": archive.root}).fetchone()
     assert row is not None
     sha256 = hashlib.sha256(pdf).hexdigest()
-    uri = archive.store(f"{row['period']}/{sha256[:12]}-{filename(row['number'])}", pdf)
+    key = f"{row['period']}/{sha256[:12]}-{filename(row['number'])}"
+    try:
+        if row["is_in_use"] and archive.is_away():
+            raise ArchiveAwayError("archive_away", root=archive.root)
+        archive.store(key, pdf)
+    except OSError as error:
+        raise StorageFaultError(
+            "document_not_stored", invoice=row["number"], root=archive.root, why=_why(error)
+        ) from error
     db.execute(
         _SQL["add_document"],
         {
             "invoice_id": invoice_id,
-            "uri": uri,
+            "key": key,
             "sha256": sha256,
             "size_bytes": len(pdf),
             "template_version_id": template_version_id,
@@ -94,19 +144,48 @@ def fetch(db: Database, archive: Archive, invoice_ids: Sequence[int]) -> list[Ke
     """The kept documents of invoices, in the order of their numbers, checksums verified.
 
     Raises:
-        DocumentDamagedError: One was never rendered, is missing, or was altered.
+        DocumentDamagedError: One was never rendered, is not there, or was altered.
+        StorageFaultError: The archive could not be asked.
+        ArchiveAwayError: There is no archive to ask.
     """
     kept = []
     for document in db.execute(_SQL["documents"], {"ids": list(invoice_ids)}).fetchall():
-        number, uri = document["number"], document["uri"]
-        if uri is None:
+        number = document["number"]
+        if document["sha256"] is None:
             raise DocumentDamagedError("document_missing", invoice=number)
+        uri = f"{archive.root}/{document['key']}" if document["key"] else document["former_uri"]
         try:
-            content = archive.fetch(uri)
-        except OSError as error:
-            why = error.strerror or str(error)
+            content = _read(archive, document["key"], document["former_uri"])
+        except FileNotFoundError as error:
+            why = _why(error)
             raise DocumentDamagedError("document_unreadable", invoice=number, uri=uri, why=why) from error
+        except OSError as error:
+            raise StorageFaultError(
+                "document_out_of_reach", invoice=number, uri=uri, why=_why(error)
+            ) from error
         if hashlib.sha256(content).hexdigest() != document["sha256"]:
             raise DocumentDamagedError("document_altered", invoice=number, uri=uri)
         kept.append(KeptDocument(filename(number), content))
     return kept
+
+
+def _read(archive: Archive, key: str | None, former_uri: str | None) -> bytes:
+    """Under the root, wherever that is by now; else where the document was before it had a key."""
+    if key is None:
+        assert former_uri is not None
+        return archive.fetch_absolute(former_uri)
+    try:
+        return archive.fetch(key)
+    except OSError:
+        if former_uri is not None:
+            try:
+                return archive.fetch_absolute(former_uri)
+            except OSError:
+                pass  # what is wrong with the archive is what a person has to know
+        if archive.is_away():
+            raise ArchiveAwayError("archive_away", root=archive.root) from None
+        raise
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)

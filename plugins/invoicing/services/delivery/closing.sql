@@ -54,4 +54,8 @@ UPDATE invoicing.cycle_run SET state = %(state)s, ended_at = now() WHERE id = %(
 UPDATE invoicing.billing_cycle SET state = 'closed', closed_at = now() WHERE id = %(cycle_id)s;
 
 -- name: delivery_counts_of_run
-SELECT state, count(*) AS deliveries FROM invoicing.delivery WHERE run_id = %(run_id)s GROUP BY state;
+-- Its own, and what it found left over by an earlier run and brought to an end that needs a person.
+SELECT state, count(*) AS deliveries FROM invoicing.delivery
+WHERE run_id = %(run_id)s
+   OR run_id <> %(run_id)s AND state IN ('failed', 'in_doubt') AND starts_with(claimed_by, %(tasks)s)
+GROUP BY state;

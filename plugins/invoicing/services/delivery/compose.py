@@ -52,6 +52,7 @@ class Composer:
         Raises:
             DocumentDamagedError, RenderFailedError, UnsafeMessageError, InputError: It cannot be sent as
                 it is; the message says what to fix.
+            StorageFaultError, RenderInterruptedError: Another try may find all well.
         """
         settings = self.settings(db, delivery)
         from_address = settings.from_email or self._sender

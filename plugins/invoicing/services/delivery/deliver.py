@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Literal
 
 import psycopg
 
@@ -13,10 +14,15 @@ from invoicing.domain.delivery import Batch, DeliveryState
 from invoicing.domain.errors import InputError, PermanentFailureError, TemporaryFailureError
 from invoicing.mail.message import UnsafeMessageError
 from invoicing.mail.transmission import Outcome, Phase, Relay, RelayUnavailableError, Verdict
-from invoicing.rendering.errors import RenderFailedError
+from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.delivery import rate_limit
-from invoicing.services.delivery.archive import Archive, DocumentDamagedError
+from invoicing.services.delivery.archive import (
+    Archive,
+    ArchiveAwayError,
+    DocumentDamagedError,
+    StorageFaultError,
+)
 from invoicing.services.delivery.compose import Composer
 from invoicing.services.delivery.journal import Journal
 from invoicing.services.delivery.ledger import (
@@ -34,6 +40,8 @@ log = logging.getLogger(__name__)
 _BEFORE_ANY_MESSAGE = frozenset({Phase.CONNECT, Phase.BANNER, Phase.EHLO, Phase.STARTTLS, Phase.AUTH})
 _MOST_NAMED = 10
 
+Away = Literal["relay", "archive"]
+
 
 @dataclass(frozen=True, slots=True)
 class _Result:
@@ -41,13 +49,13 @@ class _Result:
 
     Args:
         why: It is unsent; None where nothing is to be done about it.
-        relay_is_away: The rest of the batch need not be tried.
+        away: What nothing can be sent without, and is not there: the rest of the batch need not be tried.
         needs_person: No retry helps until somebody has changed something.
     """
 
     state: DeliveryState
     why: str | None = None
-    relay_is_away: bool = False
+    away: Away | None = None
     needs_person: bool = False
 
 
@@ -67,7 +75,8 @@ def send_batch(
         sender: The connection's own from-address, for settings that name none.
 
     Returns:
-        Deliveries by state, all of them ``sent``, ``cancelled`` or ``held``.
+        Deliveries by state, all of them ``sent``, ``cancelled`` or ``held``; of what an earlier run left over,
+        also those that are unsent still.
 
     Raises:
         TemporaryFailureError: Some are unsent and may be sent by a later try.
@@ -93,14 +102,15 @@ def send_batch(
         )
         results: dict[int, _Result] = {}
         for delivery_id in batch.delivery_ids:
-            if any(result.relay_is_away for result in results.values()):
-                results[delivery_id] = _Result(DeliveryState.PENDING, "not tried, the relay is away")
+            away = next((result.away for result in results.values() if result.away), None)
+            if away:
+                results[delivery_id] = _Result(DeliveryState.PENDING, f"not tried, the {away} is away")
                 continue
             results[delivery_id] = result = sending.send(delivery_id)
             log.info(
                 "delivery %s is %s%s", delivery_id, result.state, f": {result.why}" if result.why else ""
             )
-    _raise_unsent(results)
+    _raise_unsent(results, is_leftover=batch.is_leftover)
     return dict(Counter(str(result.state) for result in results.values()))
 
 
@@ -117,8 +127,13 @@ def check_relay(db: Database, relay: Relay, *, sender: str | None) -> None:
     relay.check()
 
 
-def _raise_unsent(results: dict[int, _Result]) -> None:
+def _raise_unsent(results: dict[int, _Result], *, is_leftover: bool) -> None:
     unsent = {id_: result for id_, result in results.items() if result.why}
+    if is_leftover:
+        # The run that made it has told of it. This one tells of what needs a person since this try.
+        ended = (DeliveryState.FAILED, DeliveryState.IN_DOUBT)
+        for id_ in [id_ for id_, result in unsent.items() if result.state not in ended]:
+            log.warning("delivery %s of an earlier run is unsent still: %s", id_, unsent.pop(id_).why)
     if not unsent:
         return
     ordered = sorted(unsent.items(), key=lambda item: not item[1].needs_person)
@@ -181,7 +196,7 @@ class _Sending:
             # Its content is frozen from here on; while this worker waited its turn, a run may have changed it.
             delivery = self._ledger.find(delivery.id)
             try:
-                outcome = self._attempt(delivery, token)
+                outcome, away = self._attempt(delivery, token)
             except RelayUnavailableError as error:
                 # The set-up's fault: the delivery goes back untouched, and the batch ends here.
                 self._ledger.settle(
@@ -189,19 +204,22 @@ class _Sending:
                 )
                 raise
             state, why = self._ledger.settle(delivery.id, token, outcome)
-            relay_is_away = outcome.verdict is Verdict.NOT_SENT and outcome.phase in _BEFORE_ANY_MESSAGE
             needs_person = state in (DeliveryState.FAILED, DeliveryState.IN_DOUBT)
-            return _Result(state, why, relay_is_away, needs_person)
+            return _Result(state, why, away, needs_person)
 
-    def _attempt(self, delivery: Delivery, token: int) -> Outcome:
-        """Compose and transmit; every way out is an outcome, save faults of the set-up, which are raised."""
+    def _attempt(self, delivery: Delivery, token: int) -> tuple[Outcome, Away | None]:
+        """Compose and transmit; every way out is an outcome, save faults of the relay's set-up, which are raised."""
         try:
             mail = self._composer.compose(self._ledger.db, delivery)
+        except (StorageFaultError, RenderInterruptedError) as error:
+            # Passing, or so it may be: the next try will see.
+            outcome = Outcome(Verdict.NOT_SENT, Phase.CONNECT, None, f"not sent: {error}")
+            return outcome, "archive" if isinstance(error, ArchiveAwayError) else None
         except (DocumentDamagedError, RenderFailedError, UnsafeMessageError, InputError) as error:
-            return Outcome(Verdict.REFUSED_PERMANENTLY, Phase.CONNECT, None, f"not sent: {error}")
+            return Outcome(Verdict.REFUSED_PERMANENTLY, Phase.CONNECT, None, f"not sent: {error}"), None
         payload_sha256 = hashlib.sha256(mail.payload).hexdigest()
         try:
-            return self._relay.transmit(
+            outcome = self._relay.transmit(
                 mail.sender,
                 mail.recipients,
                 mail.payload,
@@ -209,4 +227,6 @@ class _Sending:
             )
         except (ClaimLostError, psycopg.Error) as error:
             # Raised before the first byte of the message: whatever became of the mark, nothing was sent.
-            return Outcome(Verdict.NOT_SENT, Phase.DATA, None, f"not marked, not sent: {error}")
+            return Outcome(Verdict.NOT_SENT, Phase.DATA, None, f"not marked, not sent: {error}"), None
+        is_away = outcome.verdict is Verdict.NOT_SENT and outcome.phase in _BEFORE_ANY_MESSAGE
+        return outcome, "relay" if is_away else None

@@ -135,6 +135,16 @@ def reopen_failed(db: Database, ids: Sequence[int], *, actor: str, reason: str) 
     db.execute(_SQL["reopen_failed"], {"ids": list(ids), "actor": actor, "reason": reason})
 
 
+def claim_duration(longest_transmission_seconds: float) -> datetime.timedelta:
+    """How long a claim holds, from the claim and once more from the mark.
+
+    Args:
+        longest_transmission_seconds: From the mark to the last moment at which the relay's answer may come.
+    """
+    longest_seconds = _LONGEST_MARK_SECONDS + longest_transmission_seconds
+    return max(_SHORTEST_CLAIM, datetime.timedelta(seconds=longest_seconds))
+
+
 class Ledger:
     """One worker's view of the ledger.
 
@@ -157,8 +167,7 @@ class Ledger:
         self._journal = journal
         self._worker = worker
         self._keep_open = keep_open
-        longest_seconds = _LONGEST_MARK_SECONDS + longest_transmission_seconds
-        self.claim_duration = max(_SHORTEST_CLAIM, datetime.timedelta(seconds=longest_seconds))
+        self.claim_duration = claim_duration(longest_transmission_seconds)
 
     def find(self, delivery_id: int) -> Delivery:
         """The delivery as it is now.

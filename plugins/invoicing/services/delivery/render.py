@@ -5,8 +5,8 @@ import logging
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside
 from invoicing.domain.delivery import Batch
-from invoicing.domain.errors import PermanentFailureError
-from invoicing.rendering.errors import RenderFailedError
+from invoicing.domain.errors import PermanentFailureError, TemporaryFailureError
+from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.billing import runs as cycles
 from invoicing.services.delivery import documents
@@ -21,13 +21,16 @@ _MOST_NAMED = 10
 def render_batch(db: Database, archive: Archive, run_id: int, batch: Batch) -> int:
     """Render and keep the documents that the batch's deliveries lack. Safe to repeat.
 
-    One invoice that cannot be rendered costs its own tenant the mail, no other.
+    One invoice that cannot be rendered costs its own tenant the mail, no other. Where an earlier run left it over, the
+    log alone tells.
 
     Returns:
         Documents rendered now.
 
     Raises:
         PermanentFailureError: Some could not be rendered; every other one was.
+        TemporaryFailureError: The same, and another try may do: the process was interrupted.
+        StorageFaultError: The archive does not take them.
     """
     template = cycles.load_run(db, run_id).template
     missing = db.execute(
@@ -47,7 +50,15 @@ def render_batch(db: Database, archive: Archive, run_id: int, batch: Batch) -> i
                 continue
             keep(db, archive, invoice_id, template.id, pdf)
             rendered += 1
-    if failures:
+    if failures and not batch.is_leftover:
+        may_pass = any(isinstance(failure, RenderInterruptedError) for failure in failures)
+        if may_pass:
+            raise TemporaryFailureError(
+                "invoices_not_rendered",
+                failed=len(failures),
+                all=len(missing),
+                listing=failures[:_MOST_NAMED],
+            )
         raise PermanentFailureError(
             "invoices_not_rendered", failed=len(failures), all=len(missing), listing=failures[:_MOST_NAMED]
         )

@@ -67,7 +67,8 @@ def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
     An invoice is decided on once, when it is created: a switch turned on later sends nothing of the past.
 
     Returns:
-        Everything outside the monthly job that is to be sent: new, left over, or sent again by a person.
+        Everything outside the monthly job that is to be sent: what is new, or sent again by a person, and then, in
+        batches of their own, what earlier runs left over.
     """
     run = runs.load_run(db, run_id)
     policy = run.settings.settings.policy
@@ -89,7 +90,9 @@ def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
             db, run, "decided", {"invoices": len(invoices), "send": sum(each.send for each in decisions)}
         )
         due = db.execute(_SQL["take_up_other_deliveries"], {"run_id": run.id}).fetchall()
-    return _batches(due)
+    new = [row for row in due if not row["is_leftover"]]
+    left_over = [row for row in due if row["is_leftover"]]
+    return _batches(new) + _batches(left_over, is_leftover=True)
 
 
 def _ids(tenants: "pd.DataFrame") -> list[int]:
@@ -186,6 +189,6 @@ def _parameters(run: Run, **parameters: Any) -> dict[str, Any]:
     }
 
 
-def _batches(due: list[DictRow]) -> list[Batch]:
+def _batches(due: list[DictRow], *, is_leftover: bool = False) -> list[Batch]:
     recipients = [(row["id"], f"{row['code']} {row['name']}"[:_LABEL_LENGTH]) for row in due]
-    return split_into_batches(recipients)
+    return split_into_batches(recipients, is_leftover=is_leftover)

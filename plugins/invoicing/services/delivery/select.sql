@@ -64,11 +64,17 @@ WHERE d.cycle_id = %(cycle_id)s AND d.purpose = 'initial' AND d.state IN ('pendi
 ORDER BY t.code, d.id;
 
 -- name: take_up_other_deliveries
--- Single invoices, and what a person or the doubt policy sends again: no monthly run sends these.
+-- Single invoices, and what a person or the doubt policy sends again: no monthly run sends these. What a run tried, or the
+-- brake stopped, and left when it ended, stays its own.
 WITH due AS (
-    UPDATE invoicing.delivery SET run_id = %(run_id)s
-    WHERE (cycle_id IS NULL OR on_request) AND state IN ('pending', 'claimed', 'transmitting')
-    RETURNING id, tenant_id
+    SELECT d.id, t.code, t.name,
+           r.ended_at IS NOT NULL AND r.id <> %(run_id)s AND (d.attempts > 0 OR NOT s.auto_send OR NOT t.auto_send) AS is_leftover
+    FROM invoicing.delivery AS d
+    JOIN invoicing.tenant AS t ON t.id = d.tenant_id
+    LEFT JOIN invoicing.cycle_run AS r ON r.id = d.run_id
+    CROSS JOIN invoicing.settings_in_force AS s
+    WHERE (d.cycle_id IS NULL OR d.on_request) AND d.state IN ('pending', 'claimed', 'transmitting')
+), taken AS (
+    UPDATE invoicing.delivery AS d SET run_id = %(run_id)s FROM due WHERE due.id = d.id AND NOT coalesce(due.is_leftover, false)
 )
-SELECT due.id, t.code, t.name FROM due JOIN invoicing.tenant AS t ON t.id = due.tenant_id
-ORDER BY t.code, due.id;
+SELECT id, code, name, coalesce(is_leftover, false) AS is_leftover FROM due ORDER BY code, id;

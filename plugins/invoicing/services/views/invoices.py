@@ -34,7 +34,7 @@ class InvoiceShown:
     Args:
         cycle_id: None, as ``reference`` is not, for a single invoice.
         lease: Its code; None for an invoice that belongs to none.
-        uri: Where the document is kept; None, like all up to ``template_number``, as long as there is none.
+        sha256: Of the document; None, like all up to ``template_number``, as long as there is none.
         deliveries: Newest first.
     """
 
@@ -58,7 +58,6 @@ class InvoiceShown:
     currency: str
     state: str
     settings_version_id: int
-    uri: str | None
     sha256: str | None
     size_bytes: int | None
     rendered_at: datetime.datetime | None

@@ -1,7 +1,7 @@
 -- name: invoice_by_number
 SELECT i.id, i.number, i.origin, i.reference, i.period, i.cycle_id, t.code AS tenant, i.tenant_name, l.code AS lease, i.property,
        i.property_city, i.issued_on, i.due_on, i.subtotal, i.tax, i.withholding, i.total, i.currency, i.state,
-       i.settings_version_id, doc.uri, doc.sha256, doc.size_bytes, doc.rendered_at, v.name AS template_name, v.version AS template_number
+       i.settings_version_id, doc.sha256, doc.size_bytes, doc.rendered_at, v.name AS template_name, v.version AS template_number
 FROM invoicing.invoice AS i
 JOIN invoicing.tenant AS t ON t.id = i.tenant_id
 LEFT JOIN invoicing.lease AS l ON l.id = i.lease_id

@@ -46,8 +46,8 @@ def build_message(db: Database, archive: Archive, delivery_id: int, *, sender: s
 
     Raises:
         NotFoundError: There is no such delivery.
-        DocumentDamagedError, RenderFailedError, UnsafeMessageError, InputError: It cannot be built; the
-            message says why.
+        DocumentDamagedError, StorageFaultError, RenderFailedError, UnsafeMessageError, InputError: It cannot be
+            built; the message says why.
     """
     delivery = find_delivery(db, min(delivery_id, _LARGEST_ID))
     if delivery is None:

@@ -55,7 +55,7 @@ ORDER BY active DESC, code LIMIT %(limit)s;
 
 -- name: invoices_of_tenant
 SELECT i.id, i.number, i.origin, i.period, l.code AS lease, i.property, i.issued_on, i.due_on, i.total, i.currency, i.state,
-       d.uri IS NOT NULL AS has_document
+       d.invoice_id IS NOT NULL AS has_document
 FROM invoicing.invoice AS i
 LEFT JOIN invoicing.lease AS l ON l.id = i.lease_id
 LEFT JOIN invoicing.invoice_document AS d ON d.invoice_id = i.id

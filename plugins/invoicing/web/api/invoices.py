@@ -11,7 +11,7 @@ from invoicing.web.database import DatabaseDep
 router = APIRouter()
 
 _MOST_ROWS = 500
-_OURS = ("id", "cycle_id", "uri", "deliveries")
+_OURS = ("id", "cycle_id", "deliveries")
 
 
 @router.get("/invoices/{number}")

@@ -28,12 +28,12 @@ def find_problems(db: Database, before: Settings, typed: Mapping[str, Any]) -> d
         if isinstance(value, str) and "\0" in value
     }
     try:
-        after = Settings.model_validate(before.model_dump() | known)
+        after = before.validated(known)
     except ValidationError as error:
         problems = {str(each["loc"][0]): fault_of(each) for each in error.errors()} | problems
         # What else is wrong is told at once, not after the first mistakes are fixed.
         sound = {key: value for key, value in known.items() if key not in problems}
-        after = Settings.model_validate(before.model_dump() | sound)
+        after = before.validated(sound)
     if after.template not in template_names(db):
         problems["template"] = Fault("setting_template_unknown", template=after.template)
     elif "subject" not in problems:

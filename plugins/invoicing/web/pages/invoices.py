@@ -7,7 +7,7 @@ from invoicing.domain.errors import NotFoundError
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.pictures import draw_pages
 from invoicing.services.delivery import archive
-from invoicing.services.delivery.archive import DocumentDamagedError, KeptDocument
+from invoicing.services.delivery.archive import DocumentDamagedError, KeptDocument, StorageFaultError
 from invoicing.services.views.invoices import InvoiceShown, show_invoice
 from invoicing.web.database import DatabaseDep
 from invoicing.web.html.frames import pdf_response, pictures_frame, problem_frame
@@ -27,7 +27,7 @@ def show(request: Request, db: DatabaseDep, pages: PagesDep, t: TranslatorDep, n
     if invoice.sha256:
         try:
             _kept(request, db, invoice)
-        except DocumentDamagedError as error:
+        except (DocumentDamagedError, StorageFaultError) as error:
             problem = error.in_words(t.language)
     return pages.respond(request, "issued_invoice.html", invoice=invoice, problem=problem)
 
@@ -48,7 +48,7 @@ def frame_document(
     try:
         kept = _kept(request, db, invoice)
         drawn = draw_pages(kept.content, f"invoice {number}", most=_PAGES_SHOWN)
-    except (DocumentDamagedError, RenderFailedError) as error:
+    except (DocumentDamagedError, StorageFaultError, RenderFailedError) as error:
         return problem_frame(pages, request, error.in_words(t.language))
     more = (
         t("Se muestran {} de {} páginas.", "{} of {} pages are shown.").format(
