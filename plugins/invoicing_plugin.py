@@ -34,6 +34,7 @@ class _AppOnDemand:
                 open_archive=storage.open_archive,
                 open_relay=connections.open_relay,
                 relay_sender=connections.relay_sender,
+                has_notifier=connections.has_notifier,
                 announce=announcement.announce_invoices,
             )
         )

@@ -29,7 +29,7 @@ def agency(stack: Stack) -> Stack:
     stack.run("import", str(AGENCY))
     # Nothing else: what a new installation has by default is enough to send.
     stack.run("settings", "set", "auto_send=yes")
-    stack.run("run", "--period", PERIOD, "--wait")
+    stack.run("run", "--period", PERIOD, "--wait", "--yes")
     return stack
 
 
@@ -114,8 +114,8 @@ def test_repeating_clearing_and_backfilling_sends_nothing_twice(agency: Stack, a
 
     agency.run("run", "--period", PERIOD, "--wait")
     first = api.dag_runs(DAG, partition_key=PERIOD)[-1]
-    api.clear(DAG, first.run_id)
-    wait_for(lambda: api.dag_run(DAG, first.run_id).is_over, "the cleared run ends")
+    api.clear(DAG, first.dag_run_id)
+    wait_for(lambda: api.dag_run(DAG, first.dag_run_id).is_over, "the cleared run ends")
 
     # A backfill over the month that was sent.
     year, month = PERIOD.split("-")
@@ -128,13 +128,13 @@ def test_repeating_clearing_and_backfilling_sends_nothing_twice(agency: Stack, a
     api._change("POST", "/backfills", backfill)
     filled = wait_for(
         lambda: next(
-            (run for run in api.dag_runs(DAG) if run.run_id.startswith("backfill") and run.is_over), None
+            (run for run in api.dag_runs(DAG) if run.dag_run_id.startswith("backfill") and run.is_over), None
         ),
         "the backfill ends",
     )
 
     assert (filled.partition_key, filled.state) == (PERIOD, "success")
-    assert api.dag_run(DAG, first.run_id).state == "success"
+    assert api.dag_run(DAG, first.dag_run_id).state == "success"
     assert [str(message["Message-ID"]) for message in agency.mailbox()] == before
     assert agency.json("cycle", "invoices", PERIOD) == invoices
 
@@ -156,7 +156,7 @@ def test_with_sending_off_every_tenant_is_told_why_and_nobody_gets_mail(
     before = len(agency.mailbox())
     agency.run("settings", "set", "auto_send=no")
     try:
-        agency.run("run", "--period", "2026-12", "--wait")
+        agency.run("run", "--period", "2026-12", "--wait", "--yes")
     finally:
         agency.run("settings", "set", "auto_send=yes")
     shown = agency.json("cycle", "show", "2026-12")
@@ -164,7 +164,7 @@ def test_with_sending_off_every_tenant_is_told_why_and_nobody_gets_mail(
     assert shown["balanced"] is True
     assert len(agency.mailbox()) == before
     run = api.dag_runs(DAG, partition_key="2026-12")[0]
-    states = {task.task_id: task.state for task in api.task_instances(DAG, run.run_id)}
+    states = {task.task_id: task.state for task in api.task_instances(DAG, run.dag_run_id)}
     assert states["sending_disabled"] == "success"
     assert states["send_invoices"] == "skipped"
 
@@ -236,7 +236,7 @@ def test_a_send_task_killed_in_mid_message_leaves_a_doubt_and_sends_nothing_twic
         " FOR EACH ROW EXECUTE FUNCTION invoicing.hold_mark()"
     )
     try:
-        agency.run("run", "--period", period)
+        agency.run("run", "--period", period, "--yes")
         wait_for(
             lambda: db.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone(),
             "the worker is held",
@@ -272,9 +272,9 @@ def test_a_send_task_killed_in_mid_message_leaves_a_doubt_and_sends_nothing_twic
     agency.run(
         "deliveries", "resolve", str(doubtful["id"]), "--as", "sent", "--reason", "seen in the mailbox"
     )
-    api.clear(DAG, run.run_id, only_failed=True)
-    wait_for(lambda: api.dag_run(DAG, run.run_id).is_over, "the cleared run ends")
-    assert api.dag_run(DAG, run.run_id).state == "success"
+    api.clear(DAG, run.dag_run_id, only_failed=True)
+    wait_for(lambda: api.dag_run(DAG, run.dag_run_id).is_over, "the cleared run ends")
+    assert api.dag_run(DAG, run.dag_run_id).state == "success"
     assert agency.json("cycle", "show", period)["deliveries"]["sent"] == 3
     assert {str(m["Message-ID"]) for m in agency.mailbox()} == before | set(ids)
 

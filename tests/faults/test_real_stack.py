@@ -72,7 +72,7 @@ class Pipeline:
         return dict(rows)
 
     def trigger(self, period: str) -> str:
-        return self.api.trigger(DAG, partition_key=period)
+        return self.api.trigger(DAG, partition_key=period, params={"confirm_month": period})
 
     def wait(self, run_id: str, dag_id: str = DAG, seconds: float = 300) -> str:
         """The run's final state."""

@@ -123,7 +123,7 @@ class Stack:
             for dag_id in api.dag_ids():
                 for run in api.dag_runs(dag_id):
                     if run.is_over:
-                        path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run.run_id, safe='')}"
+                        path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run.dag_run_id, safe='')}"
                         api._exchange("DELETE", path, None, {})
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute("DROP SCHEMA invoicing CASCADE")
