@@ -37,6 +37,7 @@ from invoicing.words.failures import Fault, tell
 
 DEMO_FOLDER = Path(__file__).parents[2] / "include" / "demo"
 _POLL_SECONDS = 1.0
+_YES = ("y", "yes", "s", "si", "sí")
 
 app = typer.Typer(
     help="Rent invoicing: operate the stack, import, run a month, audit what was sent.",
@@ -415,10 +416,11 @@ def _is_confirmed(month: Period, *, yes: bool) -> bool:
         return False
     if yes:
         return True
-    question = Fault("confirm_month", period=month, today=clock.today())
     if not sys.stdin.isatty():
         raise InputError("month_needs_yes", period=month, today=clock.today())
-    if not typer.confirm(tell(question, _language()), err=True):
+    question = tell(Fault("confirm_month", period=month, today=clock.today()), _language())
+    err.print(f"{question} [y/N]", end=" ", markup=False)
+    if sys.stdin.readline().strip().lower() not in _YES:
         raise InputError("nothing_was_run")
     return True
 
