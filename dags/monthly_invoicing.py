@@ -9,20 +9,23 @@ from invoicing.on_airflow.connections import open_database
 from invoicing.on_airflow.notice import notify_operator
 from invoicing.on_airflow.tasks import (
     DAG_DEFAULTS,
+    SCHEDULE,
+    SETUP_RETRIES,
     TIMEZONE,
     MappedBatch,
     batches_to_xcom,
     current_dag_run,
-    current_period,
+    current_wish,
     task_errors,
 )
 from invoicing.on_airflow.wiring import deliver_batches
 
 
 @dag(
-    # No start date, and no tick of the past: a new installation bills its first month when the next one begins.
+    # No start date: a new installation bills its first month when the next one begins. A tick that was missed is made
+    # up for, the first one within a day (docs/decisions/0016).
     schedule=CronPartitionTimetable(
-        "0 6 1 * *", timezone=TIMEZONE, key_format="%Y-%m", run_immediately=timedelta(0)
+        SCHEDULE, timezone=TIMEZONE, key_format="%Y-%m", run_immediately=timedelta(hours=24)
     ),
     start_date=None,
     is_paused_upon_creation=False,
@@ -32,9 +35,19 @@ from invoicing.on_airflow.wiring import deliver_batches
             None,
             type=["null", "string"],
             pattern=r"^2[01][0-9]{2}-(0[1-9]|1[0-2])$",
-            title="Period",
-            description="YYYY-MM; only asked where the run has no partition key",
-        )
+            title="Month to bill",
+            description="YYYY-MM, for example 2026-12. The one field to fill in here. Airflow's own Partition Key, "
+            "which the schedule, backfills and the command line use, lies under the advanced options: leave it empty, "
+            "for where both are given they must be the same.",
+        ),
+        "confirm_month": Param(
+            None,
+            type=["null", "string"],
+            pattern=r"^2[01][0-9]{2}-(0[1-9]|1[0-2])([ ,;]+2[01][0-9]{2}-(0[1-9]|1[0-2]))*$",
+            title="The month once more",
+            description="Only for a month other than this one or the next that was not opened before: type it again. "
+            "For a backfill, all of its months, with commas.",
+        ),
     },
     default_args=DAG_DEFAULTS,
     tags=["invoicing"],
@@ -43,10 +56,11 @@ from invoicing.on_airflow.wiring import deliver_batches
 
 Generates every lease's invoice of a month, decides by the agency's rules who gets it by e-mail, and sends it once.
 
-* **The partition key is the period** (`YYYY-MM`). Run a month with *Trigger* and its key, or with
-  `bin/invoicing run --period 2026-11`.
-* **Unpausing** runs the current month at once if its tick passed while the DAG was paused and had run before. A month
-  that passed altogether is not made up for: run it by hand.
+* **The partition key is the period** (`YYYY-MM`). Run a month with *Trigger* and *Month to bill*, or with
+  `bin/invoicing run --period 2026-11`. Without a month, or with two that differ, `open_cycle` fails and says so.
+* **A month other than this one or the next**, not opened before, is asked for twice: *The month once more*.
+* **Unpausing** runs the current month at once if its tick passed while the DAG was paused and had run before, or within
+  a day of the tick. A month that passed altogether is not made up for: run it by hand.
 * **Safe to repeat.** Clear, retry, backfill or trigger again: the ledger knows what was generated and what was
   accepted. Nothing is invoiced or sent twice.
 * **A red `send_invoices` square is a tenant without mail.** Its log names the delivery and the relay's answer. Mend
@@ -58,14 +72,14 @@ Generates every lease's invoice of a month, decides by the agency's rules who ge
 def monthly_invoicing() -> None:
     """Wire the tasks."""
 
-    @task
+    @task(**SETUP_RETRIES)
     def open_cycle() -> int:
         """Open the period's cycle and take the snapshot of settings and template that this run uses."""
         from invoicing.services.billing import runs
 
         dag_id, dag_run_id = current_dag_run()
         with task_errors(), open_database() as db:
-            return runs.open_run(db, dag_id=dag_id, dag_run_id=dag_run_id, period=current_period())
+            return runs.open_month(db, dag_id=dag_id, dag_run_id=dag_run_id, wish=current_wish())
 
     @task
     def generate_invoices(cycle_run: int) -> dict[str, Any]:

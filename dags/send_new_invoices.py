@@ -8,6 +8,7 @@ from invoicing.on_airflow.connections import open_database
 from invoicing.on_airflow.notice import notify_operator
 from invoicing.on_airflow.tasks import (
     DAG_DEFAULTS,
+    SETUP_RETRIES,
     MappedBatch,
     batches_to_xcom,
     current_dag_run,
@@ -39,7 +40,7 @@ person sends again (`bin/invoicing deliveries resend`).
 def send_new_invoices() -> None:
     """Wire the tasks."""
 
-    @task
+    @task(**SETUP_RETRIES)
     def open_run() -> int:
         """Take the snapshot of settings and template that this run uses."""
         from invoicing.services.billing import runs

@@ -1,8 +1,9 @@
-"""Every few minutes: tidy up after workers that died. Wiring only."""
+"""Every few minutes: tidy up after workers that died, and tell the operator what no run tells. Wiring only."""
 
-from airflow.sdk import dag, task
+from airflow.sdk import TriggerRule, dag, task
 
 from invoicing.on_airflow.connections import open_database
+from invoicing.on_airflow.notice import tell_operator
 from invoicing.on_airflow.storage import open_journal
 from invoicing.on_airflow.tasks import DAG_DEFAULTS, task_errors
 from invoicing.on_airflow.wiring import INVOICES
@@ -19,7 +20,10 @@ from invoicing.on_airflow.wiring import INVOICES
 ### Sweep deliveries
 
 Frees claims whose worker went silent, puts transmissions whose worker went silent **in doubt**, and writes down
-outcomes that the database could not take. Never sends anything. Tells `send_new_invoices` of what it was not told of.
+outcomes that the database could not take. Never sends a delivery. Tells `send_new_invoices` of what it was not told of.
+
+Tells the operator, once a day each, of a month that did not happen, of a cycle that nobody closed, and of what else
+`bin/invoicing health` finds that no run tells; and sends the notices that could not be sent before.
 
 With the setting `doubt_policy=resend_after`, what has been in doubt for `doubt_minutes` is released to
 `send_new_invoices`, under the same Message-ID: at least once, and maybe twice.
@@ -45,7 +49,15 @@ def sweep_deliveries() -> None:
     def announce() -> None:
         """Tell `send_new_invoices`."""
 
-    anything_waiting(sweep()) >> announce()
+    # Also where the sweep failed: then above all.
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def raise_alarms() -> dict[str, int]:
+        """Tell the operator; returns how many notices are new, left, and could not leave."""
+        return tell_operator()
+
+    swept = sweep()
+    anything_waiting(swept) >> announce()
+    swept >> raise_alarms()
 
 
 sweep_deliveries()

@@ -35,6 +35,7 @@ class _AppOnDemand:
                 open_archive=storage.open_archive,
                 open_relay=connections.open_relay,
                 relay_sender=partial(connections.relay_sender, is_needed=False),
+                has_notifier=connections.has_notifier,
                 announce=announcement.announce_invoices,
             )
         )

@@ -116,12 +116,14 @@ class AirflowApi:
         self,
         dag_id: str,
         *,
+        dag_run_id: str | None = None,
         partition_key: str | None = None,
         params: Mapping[str, Any] | None = None,
         note: str | None = None,
     ) -> str:
-        """Start a run of a DAG, and return its id."""
+        """Start a run of a DAG, and return its id: the one given, else one of Airflow's making."""
         body = {
+            "dag_run_id": dag_run_id,
             "logical_date": None,
             "partition_key": partition_key,
             "conf": dict(params or {}),
@@ -129,6 +131,29 @@ class AirflowApi:
         }
         answer = self._change("POST", f"/dags/{_part(dag_id)}/dagRuns", body)
         return str(answer["dag_run_id"])
+
+    def trigger_numbered(
+        self,
+        dag_id: str,
+        name: str,
+        *,
+        partition_key: str | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Start a run called ``name`` and the next number that is free, and return its id."""
+        taken = {run.dag_run_id for run in self.dag_runs(dag_id)}
+        number = 1
+        while True:
+            dag_run_id = f"{name} {number}"
+            number += 1
+            if dag_run_id in taken:
+                continue
+            try:
+                return self.trigger(dag_id, dag_run_id=dag_run_id, partition_key=partition_key, params=params)
+            except AirflowRefusedError as error:
+                # Somebody else has taken the number in between.
+                if error.values.get("status") != httpx.codes.CONFLICT:
+                    raise
 
     def dag_run(self, dag_id: str, dag_run_id: str) -> DagRun:
         """A run as it is now."""
@@ -176,6 +201,10 @@ class AirflowApi:
         if asset_id is None:
             raise NotFoundError("airflow_asset_unknown", asset=asset_name)
         self._change("POST", "/assets/events", {"asset_id": asset_id})
+
+    def is_paused(self, dag_id: str) -> bool:
+        """Whether a DAG's runs wait until somebody unpauses it."""
+        return bool(self._get(f"/dags/{_part(dag_id)}")["is_paused"])
 
     def unpause(self, dag_id: str) -> None:
         """Let a DAG's runs be scheduled."""

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,14 +20,16 @@ from rich.table import Table
 from invoicing import stack
 from invoicing.airflow_api import AirflowApi
 from invoicing.db.connection import Database, connect, dsn_from_airflow_connection
-from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError
+from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, WorkFailedError
 from invoicing.domain.names import INVOICES_ASSET, MONTHLY_DAG
 from invoicing.domain.period import Period
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
-from invoicing.services.billing import out_of_step, single_invoices
+from invoicing.services.billing import out_of_step, runs, single_invoices
 from invoicing.services.delivery import resolution
-from invoicing.services.views import report, simulate
+from invoicing.services.delivery.journal import Journal, journal_folder
+from invoicing.services.delivery.notices import NoticeFolder
+from invoicing.services.views import health, report, simulate
 from invoicing.services.views.single_invoices import list_single_invoices
 from invoicing.words import Language
 from invoicing.words.failures import Fault, tell
@@ -35,6 +38,7 @@ DEMO_FOLDER = Path(__file__).parents[2] / "include" / "demo"
 _POLL_SECONDS = 1.0
 _CODES_SHOWN = 20
 _LARGEST = 2**62
+_YES = ("y", "yes", "s", "si", "sí")
 
 app = typer.Typer(
     help="Rent invoicing: operate the stack, import, run a month, audit what was sent.",
@@ -87,6 +91,10 @@ def _complain(error: InvoicingError) -> None:
 def _language() -> Language:
     """Of errors; scripts that read them get English unless they ask for Spanish."""
     return "es" if os.environ.get("INVOICING_LANGUAGE") == "es" else "en"
+
+
+def _say(fault: Fault) -> None:
+    _report(tell(fault, _language()))
 
 
 def _report(line: str) -> None:
@@ -176,6 +184,48 @@ def status(as_json: AsJson = False) -> None:
         out.print(f"Airflow: {described['airflow']['url']}  mailbox: {described['mailbox']}", markup=False)
     if not described["ready"]:
         raise typer.Exit(1)
+
+
+@app.command("health")
+def health_(as_json: AsJson = False) -> None:
+    """One line for each thing that needs a person; exit 0 where there is none, else 1."""
+    try:
+        with _database() as db:
+            checks = health.look(db, _here())
+    except WorkFailedError as error:
+        checks = [health.database_away(error)]
+    language = _language()
+    is_well = all(check.ok for check in checks)
+    if as_json:
+        rows = [
+            {
+                "name": check.name,
+                "ok": check.ok,
+                "detail": tell(check.detail, language),
+                "next_step": check.next_step and tell(check.next_step, language),
+            }
+            for check in checks
+        ]
+        _print_json({"ok": is_well, "checks": rows})
+    for check in checks if not as_json else ():
+        if check.next_step is not None:
+            line = f"{check.name}: {tell(check.detail, language)} → {tell(check.next_step, language)}"
+            out.print(line, markup=False, highlight=False)
+    if is_well and not as_json:
+        _say(Fault("all_well"))
+    if not is_well:
+        raise typer.Exit(1)
+
+
+def _here() -> health.Here:
+    environ = stack.environment()
+    folder = journal_folder(environ)
+    return health.Here(
+        datetime.now(UTC),
+        journal_entries=Journal(folder).waiting(),
+        kept_notices=NoticeFolder(folder.parent / "notices").waiting(),
+        has_notifier=health.names_notifier(environ.get("AIRFLOW_CONN_INVOICING_SMTP", "")),
+    )
 
 
 def _show_stack(info: stack.StackInfo) -> None:
@@ -349,12 +399,20 @@ def invoices_decide(
 def run(
     period: PeriodOption,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress; exit 1 if the run failed.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Confirm a month other than this or the next, not yet opened.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Trigger the monthly DAG for a period."""
     month = Period.parse(period)
+    params = {"confirm_month": str(month)} if _is_confirmed(month, yes=yes) else {}
     with _airflow() as api:
-        dag_run_id = api.trigger(MONTHLY_DAG, partition_key=str(month))
+        if api.is_paused(MONTHLY_DAG):
+            _say(Fault("dag_paused", dag=MONTHLY_DAG))
+        dag_run_id = api.trigger_numbered(
+            MONTHLY_DAG, f"{month} manual", partition_key=str(month), params=params
+        )
         _report(f"triggered {dag_run_id}")
         state = _follow(api, dag_run_id) if wait else None
     if state is None:
@@ -373,6 +431,29 @@ def run(
     if state != "success":
         place = f"{api.url}/dags/{MONTHLY_DAG}/runs/{dag_run_id}"
         raise PermanentFailureError("run_not_successful", dag_run_id=dag_run_id, state=state, place=place)
+
+
+def _is_confirmed(month: Period, *, yes: bool) -> bool:
+    """Whether the month had to be confirmed, and was.
+
+    Raises:
+        InputError: It was not; nothing was changed.
+    """
+    with _database() as db:
+        is_open = runs.is_opened(db, month)
+    if is_open or month.is_near(clock.today()):
+        if is_open and yes:
+            _say(Fault("month_open_already", period=month))
+        return False
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise InputError("month_needs_yes", period=month, today=clock.today())
+    question = tell(Fault("confirm_month", period=month, today=clock.today()), _language())
+    err.print(f"{question} [y/N]", end=" ", markup=False)
+    if sys.stdin.readline().strip().lower() not in _YES:
+        raise InputError("nothing_was_run")
+    return True
 
 
 def _follow(api: AirflowApi, dag_run_id: str) -> str:

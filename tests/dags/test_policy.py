@@ -72,6 +72,62 @@ def test_the_last_retry_comes_after_the_end_of_a_dead_workers_claim(bag: Any) ->
         assert sum(waits, timedelta()) > claim + timedelta(minutes=5)  # the sweep's interval
 
 
+def test_what_a_run_cannot_do_without_is_tried_for_hours(bag: Any) -> None:
+    for dag_id, opening in (("monthly_invoicing", "open_cycle"), ("send_new_invoices", "open_run")):
+        for task_id in (opening, "check_mail_server"):
+            task = bag.dags[dag_id].get_task(task_id)
+            waits = [
+                min(task.retry_delay * task.retry_exponential_backoff**retry, task.max_retry_delay)
+                for retry in range(task.retries)
+            ]
+            assert max(waits) == timedelta(minutes=30), task_id
+            assert timedelta(hours=3) < sum(waits, timedelta()) < timedelta(hours=5), task_id
+
+
+def test_a_tick_that_was_missed_is_made_up_for_within_a_day(
+    bag: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one too: a scheduler that comes to it a second late must not skip to the next month."""
+    import pendulum
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables import trigger
+    from airflow.timetables.base import DagRunInfo, TimeRestriction
+
+    timetable = DagSerialization.from_dict(DagSerialization.to_dict(bag.dags["monthly_invoicing"])).timetable
+
+    def due(now: str, last: str | None = None) -> tuple[str, str | None]:
+        """When the next scheduled run is due, and its partition key."""
+        monkeypatch.setattr(trigger, "utcnow", lambda: pendulum.parse(now))
+        run = None
+        if last:
+            at = pendulum.parse(last)
+            run = DagRunInfo(run_after=at, data_interval=None, partition_date=at, partition_key="2026-11")
+        found = timetable.next_dagrun_info_v2(
+            last_dagrun_info=run, restriction=TimeRestriction(None, None, catchup=False)
+        )
+        return found.run_after.in_timezone("America/Bogota").format("YYYY-MM-DD HH:mm"), found.partition_key
+
+    assert due("2026-12-01T06:00:01-05:00") == ("2026-12-01 06:00", "2026-12")
+    assert due("2026-12-02T05:59:00-05:00") == ("2026-12-01 06:00", "2026-12")
+    # A new installation in mid-month begins with the next month.
+    assert due("2026-12-02T06:01:00-05:00") == ("2027-01-01 06:00", "2027-01")
+    # One that ran before makes up for the newest tick, however late.
+    assert due("2026-12-20T12:00:00-05:00", last="2026-11-01T06:00:00-05:00") == (
+        "2026-12-01 06:00",
+        "2026-12",
+    )
+
+
+def test_the_form_asks_for_the_month_in_one_place(bag: Any) -> None:
+    params = bag.dags["monthly_invoicing"].params
+    assert list(params) == ["period", "confirm_month"]
+    period = params.get_param("period")
+    assert period.schema["title"] == "Month to bill"
+    assert "The one field to fill in here" in period.description
+    params["confirm_month"] = "2026-08, 2026-09"
+    params.validate()
+
+
 def test_the_monthly_dag_is_wired_as_designed(bag: Any) -> None:
     dag = bag.dags["monthly_invoicing"]
     downstream = {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks}

@@ -1,5 +1,6 @@
 """The command line: one JSON document on stdout, words on stderr, exit 0, 1 or 2 (docs/contract.md, section 1)."""
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -241,6 +242,75 @@ def test_tables_show_what_a_tenant_wrote_as_it_is(agency: Agency, call: Call) ->
     answer = call("cycle", "tenants", "2026-11")
     assert answer.code == 0
     assert "[red]Ana" in answer.out.replace("\n", "")
+
+
+def test_a_month_far_away_needs_a_yes_without_a_terminal(call: Call) -> None:
+    answer = call("run", "--period", "2025-03")
+    assert answer.code == 2
+    assert "2025-03 is neither this month nor the next, and was never opened: nothing was run" in answer.err
+    assert "repeat with --yes" in answer.err
+    # With it, or where it is open, the next thing that is missing is Airflow.
+    assert "INVOICING_AIRFLOW_URL" in call("run", "--period", "2025-03", "--yes").err
+
+
+def test_a_month_that_is_open_needs_no_yes(agency: Agency, call: Call) -> None:
+    agency.add_tenant("A")
+    agency.run(Period(2025, 3))
+    assert "INVOICING_AIRFLOW_URL" in call("run", "--period", "2025-03").err
+    assert (
+        "2025-03 is open already: there is nothing to confirm"
+        in call("run", "--period", "2025-03", "--yes").err
+    )
+
+
+def test_on_a_terminal_a_month_far_away_is_asked_about(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    answer = call("run", "--period", "2025-03")
+    assert (answer.code, answer.out) == (2, "")
+    assert "was never opened. Bill 2025-03? [y/N]" in answer.err
+    assert "nothing was run" in answer.err
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    assert "INVOICING_AIRFLOW_URL" in call("run", "--period", "2025-03").err
+
+
+def test_health_has_one_line_for_each_thing_that_needs_a_person(agency: Agency, call: Call) -> None:
+    answer = call("health")
+    assert answer.code == 1
+    (line,) = answer.out.splitlines()
+    assert line.startswith("operator: automatic sending is on, and nobody hears of it")
+    assert "settings set operator_email" in line
+
+    document = call("health", "--json").json
+    assert document["ok"] is False
+    assert all(set(check) == {"name", "ok", "detail", "next_step"} for check in document["checks"])
+    assert [check["name"] for check in document["checks"] if not check["ok"]] == ["operator"]
+
+    agency.set(operator_email="ops@agencia.example")
+    well = call("health")
+    assert (well.code, well.out, well.err) == (0, "", "all is well\n")
+    assert call("health", "--json").json["ok"] is True
+
+
+def test_health_of_a_database_that_is_away_is_one_document(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_INVOICING_DB", "postgres://u:p@127.0.0.1:1/nowhere")
+    answer = call("health", "--json")
+    assert answer.code == 1
+    (check,) = answer.json["checks"]
+    assert (check["name"], check["ok"]) == ("database", False)
+    assert "does not answer" in check["detail"]
+
+
+def test_health_counts_what_waits_on_this_host(agency: Agency, call: Call, tmp_path: Path) -> None:
+    agency.set(operator_email="ops@agencia.example")
+    (tmp_path / "no-stack-here" / "journal").mkdir(parents=True)
+    (tmp_path / "no-stack-here" / "journal" / "1-1.json").write_text("{}")
+    assert call("health").out.startswith("journal: 1 outcomes wait in the journal of this host")
 
 
 def test_without_a_stack_the_way_out_is_named(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

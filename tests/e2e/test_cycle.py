@@ -29,7 +29,7 @@ def agency(stack: Stack) -> Stack:
     stack.run("import", str(AGENCY))
     # Nothing else: what a new installation has by default is enough to send.
     stack.run("settings", "set", "auto_send=yes")
-    stack.run("run", "--period", PERIOD, "--wait")
+    stack.run("run", "--period", PERIOD, "--wait", "--yes")
     return stack
 
 
@@ -156,7 +156,7 @@ def test_with_sending_off_every_tenant_is_told_why_and_nobody_gets_mail(
     before = len(agency.mailbox())
     agency.run("settings", "set", "auto_send=no")
     try:
-        agency.run("run", "--period", "2026-12", "--wait")
+        agency.run("run", "--period", "2026-12", "--wait", "--yes")
     finally:
         agency.run("settings", "set", "auto_send=yes")
     shown = agency.json("cycle", "show", "2026-12")
@@ -167,6 +167,69 @@ def test_with_sending_off_every_tenant_is_told_why_and_nobody_gets_mail(
     states = {task.task_id: task.state for task in api.task_instances(DAG, run.dag_run_id)}
     assert states["sending_disabled"] == "success"
     assert states["send_invoices"] == "skipped"
+
+
+def ended(api: AirflowApi, dag_run_id: str) -> str:
+    """The run's final state."""
+    return wait_for(lambda: (run := api.dag_run(DAG, dag_run_id)).is_over and run.state, "the run ends")
+
+
+def periods(db: psycopg.Connection[Any]) -> set[str]:
+    return {row[0] for row in db.execute("SELECT period FROM invoicing.billing_cycle")}
+
+
+def test_a_run_without_a_month_or_with_a_wrong_one_bills_nothing(
+    agency: Stack, api: AirflowApi, db: psycopg.Connection[Any]
+) -> None:
+    """A blank form, two months, and one that is far away, as people give them to Airflow."""
+    before = periods(db)
+    doubtful = [
+        api.trigger(DAG),
+        api.trigger(DAG, partition_key=PERIOD, params={"period": "2026-10"}),
+        api.trigger(DAG, params={"period": "2025-03"}),
+        api.trigger(DAG, params={"period": "2025-03", "confirm_month": "2025-02"}),
+    ]
+
+    assert [ended(api, run) for run in doubtful] == ["failed"] * 4
+
+    for run in doubtful:
+        states = {task.task_id: (task.state, task.attempts) for task in api.task_instances(DAG, run)}
+        assert states["open_cycle"] == ("failed", 1)
+    assert periods(db) == before
+    refused = agency.run("run", "--period", "2025-03", check=False)
+    assert refused.returncode == 2
+    assert "repeat with --yes" in refused.stderr
+
+
+def test_a_run_whose_partition_key_was_nulled_goes_on_with_its_month(
+    agency: Stack, api: AirflowApi, db: psycopg.Connection[Any]
+) -> None:
+    before = periods(db), len(agency.mailbox())
+    run = api.dag_runs(DAG, partition_key=PERIOD)[0].dag_run_id
+    body = {"run_id": run, "clear_task_instances": True, "dry_run": False}
+
+    api._change("POST", f"/dags/{DAG}/clearPartitions", body)
+
+    wait_for(lambda: not api.dag_run(DAG, run).is_over, "the run is cleared")
+    assert ended(api, run) == "success"
+    assert api.dag_run(DAG, run).partition_key is None
+    assert (periods(db), len(agency.mailbox())) == before
+
+
+def test_runs_are_called_by_their_month_and_a_paused_dag_is_told_of(agency: Stack, api: AirflowApi) -> None:
+    names = {run.dag_run_id for run in api.dag_runs(DAG)}
+    assert f"{PERIOD} manual 1" in names
+    api._change("PATCH", f"/dags/{DAG}", {"is_paused": True})
+    try:
+        done = agency.run("run", "--period", PERIOD)
+    finally:
+        api.unpause(DAG)
+
+    assert "monthly_invoicing is paused: the run waits until somebody unpauses it" in done.stderr
+    name = done.stderr.split("triggered ")[1].strip()
+    assert name not in names
+    assert name.startswith(f"{PERIOD} manual ")
+    assert ended(api, name) == "success"
 
 
 def test_single_invoices_are_sent_once_they_are_created(
@@ -236,7 +299,7 @@ def test_a_send_task_killed_in_mid_message_leaves_a_doubt_and_sends_nothing_twic
         " FOR EACH ROW EXECUTE FUNCTION invoicing.hold_mark()"
     )
     try:
-        agency.run("run", "--period", period)
+        agency.run("run", "--period", period, "--yes")
         wait_for(
             lambda: db.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone(),
             "the worker is held",

@@ -5,6 +5,7 @@ import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -358,3 +359,21 @@ def test_a_form_that_is_too_large_is_refused(editor: Browser, db: Database):
 
     assert page.status_code == 413
     assert len(settings_changes(db)) == 1
+
+
+@pytest.mark.parametrize("page", ["/automation", "/cycles"])
+def test_sending_with_nobody_to_hear_of_it_is_nagged_about(
+    dsn: str, tmp_path: Path, db: Database, page: str
+) -> None:
+    nag = "Nobody hears of it when sending fails."
+
+    def shown(**outside: Any) -> str:
+        with open_app(dsn, tmp_path, **outside) as app:
+            return app.as_viewer("en").see(page).text
+
+    assert nag not in shown()
+    change_settings(db, {"auto_send": True}, actor="test")
+    assert nag in shown()
+    assert nag not in shown(has_notifier=lambda: True)
+    change_settings(db, {"operator_email": "ops@agencia.example"}, actor="test")
+    assert nag not in shown()

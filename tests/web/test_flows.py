@@ -66,7 +66,7 @@ def test_the_next_run_obeys_what_is_set_on_the_page(agency: Stack, airflow: Page
     form.get_by_label("Prefijo de las facturas").fill("PW-")
     form.get_by_label("Nombre de la agencia").fill("Agencia de Prueba")
     save(form)
-    agency.run("run", "--period", "2027-01", "--wait")
+    agency.run("run", "--period", "2027-01", "--wait", "--yes")
 
     assert decisions(agency, "2027-01") == {
         "W1": "send",
@@ -93,7 +93,7 @@ def test_a_tenant_that_is_switched_off_is_left_out_and_its_page_says_why(agency:
     tenant = open_in_airflow(airflow, "tenants/W1")
     tenant.get_by_role("switch", name="¿Envío automático habilitado?").uncheck()
     save(tenant)
-    agency.run("run", "--period", "2027-02", "--wait")
+    agency.run("run", "--period", "2027-02", "--wait", "--yes")
 
     assert decisions(agency, "2027-02") == {"W1": "tenant_disabled", "W2": "send", "W3": "no_email"}
     shown = open_in_airflow(airflow, "tenants/W1")

@@ -74,7 +74,7 @@ def test_what_is_edited_is_previewed_tried_saved_and_sent(agency: Stack, airflow
 
     editor.get_by_role("button", name="Save version").click()
     expect(editor.get_by_role("status").filter(has_text="Saved as version")).to_be_visible()
-    agency.run("run", "--period", "2028-01", "--wait")
+    agency.run("run", "--period", "2028-01", "--wait", "--yes")
 
     (sent,) = to(agency, "n1@correo.example")
     assert "Muy felices pascuas, Nora Normal" in text_of(sent)
@@ -84,7 +84,7 @@ def test_what_is_edited_is_previewed_tried_saved_and_sent(agency: Stack, airflow
 
 
 def test_what_failed_leads_to_its_task_and_is_sent_once_that_is_cleared(agency: Stack, airflow: Page):
-    agency.run("run", "--period", "2028-02", "--wait", check=False)
+    agency.run("run", "--period", "2028-02", "--wait", "--yes", check=False)
     cycle = open_in_airflow(airflow, "cycles/2028-02")
     expect(cycle.get_by_role("heading", name="1 failed")).to_be_visible()
     assert agency.json("cycle", "show", "2028-02")["deliveries"]["failed"] == 1

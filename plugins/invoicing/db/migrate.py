@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psycopg
 
+from invoicing.db.connection import Database
 from invoicing.db.statements import beside
 from invoicing.domain.errors import WorkFailedError
 
@@ -113,6 +114,19 @@ def _apply_in_turn(connection: psycopg.Connection, migration: Migration) -> None
 
 def _keep(connection: psycopg.Connection, migration: Migration) -> None:
     connection.execute(_SQL["add_applied"], {"version": migration.version, "sha256": migration.sha256})
+
+
+def pending_migrations(db: Database) -> list[str]:
+    """Versions that a database lacks, in order; empty where it is up to date.
+
+    Args:
+        db: An open connection, outside of a transaction.
+    """
+    try:
+        applied = {row["version"] for row in db.execute(_SQL["applied"])}
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        applied = set()
+    return [migration.version for migration in read_migrations() if migration.version not in applied]
 
 
 def _check_history(migrations: list[Migration], applied: dict[str, str]) -> None:

@@ -53,5 +53,15 @@ class Period:
         """Days of the month, 28 to 31."""
         return calendar.monthrange(self.year, self.month)[1]
 
+    @property
+    def following(self) -> Self:
+        """The month after this one."""
+        return type(self)(self.year + self.month // 12, self.month % 12 + 1)
+
+    def is_near(self, day: datetime.date) -> bool:
+        """Whether it is the month of ``day`` or the next: what is billed without a question."""
+        month = Period.containing(day)
+        return self in (month, month.following)
+
     def __str__(self) -> str:
         return f"{self.year:04}-{self.month:02}"

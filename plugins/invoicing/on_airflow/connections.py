@@ -112,6 +112,11 @@ def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
         yield relay
 
 
+def has_notifier() -> bool:
+    """Whether the relay's connection names a notifier of the operator's own (extra ``operator_notifier``)."""
+    return bool(_connection(RELAY_CONNECTION).extra_dejson.get("operator_notifier"))
+
+
 def relay_sender(*, is_needed: bool = True) -> str:
     """Who sends where the settings name nobody: the connection's from-address, else its login.
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from airflow.sdk import ObjectStoragePath
 
 from invoicing.services.delivery.archive import Archive, FolderArchive
-from invoicing.services.delivery.journal import Journal
+from invoicing.services.delivery.journal import Journal, journal_folder
+from invoicing.services.delivery.notices import NoticeFolder
 
 
 class ObjectStorageArchive:
@@ -71,7 +72,12 @@ def open_archive() -> Archive:
 
 def open_journal() -> Journal:
     """Where this machine's workers keep outcomes that the database could not take."""
-    return Journal(Path(os.environ.get("INVOICING_JOURNAL") or _state_folder() / "journal"))
+    return Journal(journal_folder(os.environ))
+
+
+def open_notice_folder() -> NoticeFolder:
+    """Where this machine's workers keep notices that the database could not take."""
+    return NoticeFolder(journal_folder(os.environ).parent / "notices")
 
 
 def _state_folder() -> Path:

@@ -12,12 +12,13 @@ from airflow.sdk import RetryDecision, RetryPolicy, get_current_context
 
 from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError
-from invoicing.domain.period import Period
 from invoicing.domain.task_address import TaskAddress
 from invoicing.services.agency import clock
+from invoicing.services.billing.runs import MonthWish
 from invoicing.services.delivery.ledger import Worker
 
 TIMEZONE = clock.TIMEZONE
+SCHEDULE = clock.SCHEDULE
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ DAG_DEFAULTS: dict[str, Any] = {
     "max_retry_delay": timedelta(seconds=30 * _RETRY_SECONDS),
     "retry_policy": _NoRetryOfRefusals(),
 }
+# What a run cannot begin, or send, without: the database and the relay may be away for hours. About three and a half.
+SETUP_RETRIES: dict[str, Any] = {"retries": 12, "max_retry_delay": timedelta(seconds=60 * _RETRY_SECONDS)}
 
 
 def current_worker() -> Worker:
@@ -69,18 +72,19 @@ def current_dag_run() -> tuple[str, str]:
     return run.dag_id, run.run_id
 
 
-def current_period() -> Period:
-    """The period of the running DAG run.
-
-    The partition key; else the param ``period``; else the month of the run's ``run_after`` in the agency's
-    time zone. Never the clock: a run that is cleared in another month bills the same one.
-    """
+def current_wish() -> MonthWish:
+    """What the running DAG run was told of its month: by its partition key and by its params."""
     context: Any = get_current_context()
-    run = context["dag_run"]
-    given = getattr(run, "partition_key", None) or context["params"].get("period")
-    if given:
-        return Period.parse(str(given))
-    return Period.containing(run.run_after.astimezone(clock.zone()).date())
+    params = context["params"]
+    return MonthWish(
+        partition_key=_text(getattr(context["dag_run"], "partition_key", None)),
+        period=_text(params.get("period")),
+        confirmed=_text(params.get("confirm_month")),
+    )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
 
 
 # A batch as it travels between tasks: ``{"label": …, "delivery_ids": […], "is_leftover": …}``. Ids only: no body and no

@@ -9,6 +9,7 @@ from invoicing.domain.names import INVOICES_ASSET, RENDERING_POOL, SENDING_POOL
 from invoicing.on_airflow.connections import open_database, open_relay, relay_sender
 from invoicing.on_airflow.storage import open_archive, open_journal
 from invoicing.on_airflow.tasks import (
+    SETUP_RETRIES,
     MappedBatch,
     batches_from_xcom,
     batches_to_xcom,
@@ -45,7 +46,7 @@ def deliver_batches(batches: Any, cycle_run: Any) -> Any:
             return render.render_batch(db, open_archive(), cycle_run, mapped_batch(batch))
 
     # A document that could not be rendered costs its own tenant the mail; the others go on.
-    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, **SETUP_RETRIES)
     def check_mail_server(batches: list[MappedBatch]) -> None:
         """Connect and log in once: what is wrong with the set-up must not cost any delivery an attempt."""
         from invoicing.services.agency import settings

@@ -1,17 +1,37 @@
-"""What the operator is told when a run needs a person."""
+"""What the operator is told when something needs a person."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
 _FOLDER = Path(__file__).parents[3] / "include" / "templates" / "operator"
 
+RUN_FAILED = "run_failed"
 
-def render_notice(*, dag: str, run: str, period: str | None, reason: str, url: str | None) -> str:
-    """The notice as HTML; every value is escaped."""
+
+@dataclass(frozen=True, slots=True)
+class RenderedNotice:
+    """A notice as it is sent: one line, and a page."""
+
+    subject: str
+    html: str
+
+
+def render_notice(cause: str, texts: Mapping[str, str]) -> RenderedNotice:
+    """The notice in words; every value is escaped in the page.
+
+    Args:
+        cause: `RUN_FAILED`, or the name of a check.
+        texts: Of a run: ``dag``, ``run``, ``period``, ``reason``, ``url``, any of them empty. Of a check:
+            ``detail_es``, ``detail_en``, ``next_es``, ``next_en``.
+    """
     sandbox = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    return sandbox.get_template("run_failed.html").render(
-        dag=dag, run=run, period=period, reason=reason, url=url
-    )
+    if cause == RUN_FAILED:
+        subject = f"Facturación: la ejecución {texts['run']} necesita atención"
+        return RenderedNotice(subject, sandbox.get_template("run_failed.html").render(texts))
+    subject = " ".join(f"Facturación: {texts['detail_es']}".split())
+    return RenderedNotice(subject, sandbox.get_template("alarm.html").render(texts))

@@ -26,6 +26,7 @@ class Outside:
         open_archive: Gives the archive of issued documents.
         open_relay: Connects to the mail relay, for a test message.
         relay_sender: The relay connection's own from-address, if it has one.
+        has_notifier: Whether the relay's connection names a notifier of the operator's own.
         announce: Tells Airflow that there is something to send outside the monthly job.
     """
 
@@ -36,4 +37,5 @@ class Outside:
     open_archive: Callable[[], Archive]
     open_relay: Callable[[], AbstractContextManager[Relay]]
     relay_sender: Callable[[], str | None]
+    has_notifier: Callable[[], bool] = lambda: False
     announce: Callable[[], None] = _tell_nobody

@@ -134,6 +134,122 @@ FAILURES: Mapping[str, Text] = {
         "no se importó nada; {count} problema(s) por corregir:\n{problems:lines}",
         "nothing was imported; {count} problem(s) to fix:\n{problems:lines}",
     ),
+    # services.agency: when the month's run is due
+    "schedule_malformed": (
+        "INVOICING_SCHEDULE={text!r} no es una expresión cron, por ejemplo «0 6 1 * *»",
+        "INVOICING_SCHEDULE={text!r} is no cron expression, for example '0 6 1 * *'",
+    ),
+    # services.views.health: what was found, and what a person has to do
+    "database_fine": ("la base de datos responde y está al día", "the database answers and is up to date"),
+    "database_unmigrated": (
+        "a la base de datos le faltan {count} migraciones, la última {newest}",
+        "the database lacks {count} migrations, the last of them {newest}",
+    ),
+    "database_unmigrated_next": (
+        "ejecute bin/invoicing up; con Compose, reinicie el servicio init",
+        "run bin/invoicing up; with Compose, start the service init again",
+    ),
+    "database_away": ("la base de datos no responde: {reason}", "the database does not answer: {reason}"),
+    "database_away_next": (
+        "arránquela (bin/invoicing up), o corrija la conexión invoicing_db",
+        "start it (bin/invoicing up), or fix the connection invoicing_db",
+    ),
+    "month_opened": ("el ciclo de {period} está abierto o cerrado", "the cycle of {period} was opened"),
+    "month_without_leases": (
+        "no hay contratos vigentes en {period}: nada que facturar",
+        "no lease is active in {period}: there is nothing to bill",
+    ),
+    "month_just_due": (
+        "la ejecución de {period} correspondía a las {due}, hace menos de una hora",
+        "the run of {period} was due at {due}, less than an hour ago",
+    ),
+    "month_missing": (
+        "{period} no se ha facturado: su ejecución correspondía a las {due} y no abrió el ciclo",
+        "{period} was not billed: its run was due at {due} and has opened no cycle",
+    ),
+    "month_missing_next": (
+        "vea que Airflow funcione y que monthly_invoicing no esté en pausa; luego "
+        "bin/invoicing run --period {period} --wait",
+        "see that Airflow runs and that monthly_invoicing is not paused; then "
+        "bin/invoicing run --period {period} --wait",
+    ),
+    "cycles_closed": ("no quedó ningún ciclo abierto", "no cycle was left open"),
+    "cycles_left_open": (
+        "nadie cerró {periods}; la última ejecución empezó a las {since}",
+        "nobody closed {periods}; the last run began at {since}",
+    ),
+    "cycles_left_open_next": (
+        "abra la ejecución en Airflow, corrija lo que dicen sus tareas en rojo y límpielas",
+        "look at the run in Airflow, fix what its red tasks say, and clear them",
+    ),
+    "deliveries_none": (
+        "ningún envío en estado: {state:state}",
+        "no delivery needs a person for being {state}",
+    ),
+    "deliveries_some": (
+        "{count} envío(s) en estado: {state:state}, desde {since}: {ids}",
+        "{count} deliveries are {state}, since {since}: {ids}",
+    ),
+    "deliveries_failed_next": (
+        "corrija la causa (bin/invoicing deliveries list --state failed) y limpie la tarea send_invoices en rojo",
+        "fix the cause (bin/invoicing deliveries list --state failed), then clear the red task send_invoices",
+    ),
+    "deliveries_in_doubt_next": (
+        "busque el Message-ID en el registro del servidor de correo, luego bin/invoicing deliveries resolve",
+        "look for the Message-ID in the relay's log, then bin/invoicing deliveries resolve",
+    ),
+    "deliveries_unsent_next": (
+        "nadie intenta enviarlos: ejecute el mes de nuevo, o limpie la tarea send_invoices",
+        "nobody tries to send them: run the month again, or clear the task send_invoices",
+    ),
+    "operator_hears": ("el operador se entera de lo que falla", "the operator hears of what goes wrong"),
+    "operator_unheard": (
+        "el envío automático está encendido y nadie se entera si algo falla",
+        "automatic sending is on, and nobody hears of it when something goes wrong",
+    ),
+    "operator_unheard_next": (
+        "bin/invoicing settings set operator_email=…, o el extra operator_notifier de la conexión invoicing_smtp",
+        "bin/invoicing settings set operator_email=…, or the extra operator_notifier of the connection invoicing_smtp",
+    ),
+    "journal_empty": ("el diario de esta máquina está vacío", "the journal of this host is empty"),
+    "journal_waiting": (
+        "{count} resultado(s) esperan en el diario de esta máquina a que la base de datos los reciba",
+        "{count} outcomes wait in the journal of this host for the database to take them",
+    ),
+    "journal_waiting_next": (
+        "vea que sweep_deliveries se ejecute en esta máquina, y qué dice su registro",
+        "see that sweep_deliveries runs on this host, and what its log says",
+    ),
+    "notices_sent": ("no hay avisos por enviar", "no notice waits to be sent"),
+    "notices_unsent": (
+        "{count} aviso(s) no se han podido enviar al operador: {problem}",
+        "{count} notices could not be sent to the operator: {problem}",
+    ),
+    "notices_unsent_next": (
+        "revise el servidor de correo y operator_email; sweep_deliveries los envía después",
+        "check the relay and operator_email; sweep_deliveries sends them then",
+    ),
+    "all_well": ("todo está bien", "all is well"),
+    # the command line: a month to be confirmed
+    "month_needs_yes": (
+        "hoy es {today} y {period} no es este mes ni el próximo, y nadie lo ha abierto: no se ejecutó nada; si es "
+        "el que quiere, repita con --yes",
+        "today is {today}, and {period} is neither this month nor the next, and was never opened: nothing was run; "
+        "if it is the one you mean, repeat with --yes",
+    ),
+    "confirm_month": (
+        "Hoy es {today} y {period} no es este mes ni el próximo, y nadie lo ha abierto. ¿Facturar {period}?",
+        "Today is {today}, and {period} is neither this month nor the next, and was never opened. Bill {period}?",
+    ),
+    "nothing_was_run": ("no se ejecutó nada", "nothing was run"),
+    "month_open_already": (
+        "{period} ya está abierto: no hay nada que confirmar",
+        "{period} is open already: there is nothing to confirm",
+    ),
+    "dag_paused": (
+        "{dag} está en pausa: la ejecución espera hasta que alguien la reanude en Airflow",
+        "{dag} is paused: the run waits until somebody unpauses it in Airflow",
+    ),
     # services.agency
     "import_under_way": (
         "otra importación lleva más de un minuto: repita esta cuando aquella termine",
@@ -368,6 +484,32 @@ FAILURES: Mapping[str, Text] = {
     "run_never_opened": (
         "la ejecución nunca se abrió: falló su primera tarea, vea el registro de esa",
         "the run was never opened: its first task failed, see that one's log",
+    ),
+    "month_given_twice": (
+        "la ejecución tiene dos meses, {partition_key} como clave de partición y {period} como parámetro: "
+        "ejecute el mes de nuevo con uno solo",
+        "the run was given two months, {partition_key} as its partition key and {period} as its param: "
+        "run the month again with one of them",
+    ),
+    "month_not_given": (
+        "la ejecución no dice qué mes facturar: lance una nueva con «Month to bill» (AAAA-MM), o con "
+        "bin/invoicing run --period AAAA-MM",
+        "the run was not told which month to bill: trigger another one with Month to bill (YYYY-MM), or with "
+        "bin/invoicing run --period YYYY-MM",
+    ),
+    "month_unconfirmed": (
+        "hoy es {today} y {period} no es este mes ni el próximo, y nadie lo ha abierto: si es el que quiere, "
+        "confírmelo con el parámetro confirm_month={period}, o con bin/invoicing run --period {period} --yes",
+        "today is {today}, and {period} is neither this month nor the next, and was never opened: if it is the one you "
+        "mean, confirm it with the param confirm_month={period}, or with bin/invoicing run --period {period} --yes",
+    ),
+    "month_confirmed_differs": (
+        "la ejecución es de {period} y lo confirmado es {confirmed}: láncela de nuevo con el mismo mes dos veces",
+        "the run is for {period}, and what was confirmed is {confirmed}: trigger it again with the same month twice",
+    ),
+    "run_of_another_month": (
+        "la ejecución {dag_run_id!r} ya facturó {before}: para {period} lance otra",
+        "the run {dag_run_id!r} billed {before} before: trigger another one for {period}",
     ),
     "run_not_in_database": (
         "la ejecución {run} no está en la base de datos de facturación: limpie la tarea open_cycle",

@@ -1,6 +1,8 @@
 """A DAG run's work: opened with a snapshot of settings and template, stage by stage."""
 
+import logging
 import os
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,14 +11,32 @@ from psycopg.types.json import Jsonb
 import invoicing
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside
-from invoicing.domain.errors import NotFoundError
+from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
+from invoicing.services.agency import clock
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.templates import TemplateVersion, current_template, template_version
+
+log = logging.getLogger(__name__)
 
 _SQL = beside(__file__)
 
 Stage = Literal["generated", "counted", "decided"]
+
+
+@dataclass(frozen=True, slots=True)
+class MonthWish:
+    """What a DAG run was told of the month that it bills, as typed; empty where it was not told.
+
+    Args:
+        partition_key: Airflow's, ``YYYY-MM``: scheduled runs, backfills and the command line give it.
+        period: The param, ``YYYY-MM``: the field of Airflow's form.
+        confirmed: The param ``confirm_month``: the month once more, or several (those of a backfill) with commas.
+    """
+
+    partition_key: str = ""
+    period: str = ""
+    confirmed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +56,52 @@ class Run:
     template: TemplateVersion
 
 
+def open_month(db: Database, *, dag_id: str, dag_run_id: str, wish: MonthWish) -> int:
+    """Settle which month a DAG run bills, and open it (`open_run`).
+
+    A run that was told no month bills the one that it opened before: never the clock's. A month other than this one
+    or the next (docs/contract.md, section 5), not yet opened, has to be confirmed.
+
+    Raises:
+        InputError: It was told no month, or two; or the month is not the one it opened before; or it has to be
+            confirmed and is not, or another one is. Nothing was changed.
+    """
+    period = _settle(db, dag_id, dag_run_id, wish)
+    confirmed = [Period.parse(month) for month in re.split(r"[,;\s]+", wish.confirmed) if month]
+    if confirmed and period not in confirmed:
+        raise InputError("month_confirmed_differs", period=period, confirmed=", ".join(map(str, confirmed)))
+    is_open = is_opened(db, period)
+    if not is_open and not confirmed and not period.is_near(clock.today()):
+        raise InputError("month_unconfirmed", period=period, today=clock.today())
+    if is_open and confirmed:
+        log.info("month %s was opened before: there was nothing to confirm", period)
+    return open_run(db, dag_id=dag_id, dag_run_id=dag_run_id, period=period)
+
+
+def is_opened(db: Database, period: Period) -> bool:
+    """Whether a run has opened the month's cycle."""
+    return db.execute(_SQL["find_cycle"], {"period": str(period)}).fetchone() is not None
+
+
+def _settle(db: Database, dag_id: str, dag_run_id: str, wish: MonthWish) -> Period:
+    told = [Period.parse(text) for text in (wish.partition_key, wish.period) if text]
+    before = _period_before(db, dag_id, dag_run_id)
+    if len(set(told)) > 1:
+        raise InputError("month_given_twice", partition_key=told[0], period=told[1])
+    if told:
+        return told[0]
+    if before is None:
+        raise InputError("month_not_given")
+    log.warning("the run is told no month any more: it goes on with %s, which it opened before", before)
+    return before
+
+
+def _period_before(db: Database, dag_id: str, dag_run_id: str) -> Period | None:
+    """The month that the DAG run opened before, where it did."""
+    row = db.execute(_SQL["period_of_dag_run"], {"dag_id": dag_id, "dag_run_id": dag_run_id}).fetchone()
+    return Period.parse(row["period"]) if row else None
+
+
 def open_run(db: Database, *, dag_id: str, dag_run_id: str, period: Period | None) -> int:
     """Open the cycle of ``period`` and take the snapshot of settings and template that the run will use.
 
@@ -44,10 +110,16 @@ def open_run(db: Database, *, dag_id: str, dag_run_id: str, period: Period | Non
 
     Returns:
         The run's id; the same one when the DAG run is repeated.
+
+    Raises:
+        InputError: The DAG run opened another month before. Nothing was changed.
     """
     snapshot = settings_service.current_settings(db)
     template = current_template(db, snapshot.settings.template)
     with db.transaction():
+        before = _period_before(db, dag_id, dag_run_id)
+        if before is not None and before != period:
+            raise InputError("run_of_another_month", dag_run_id=dag_run_id, before=before, period=period)
         cycle_id = None
         if period is not None:
             row = db.execute(_SQL["open_cycle"], {"period": str(period)}).fetchone()

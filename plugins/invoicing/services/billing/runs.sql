@@ -3,6 +3,14 @@ INSERT INTO invoicing.billing_cycle (period) VALUES (%(period)s)
 ON CONFLICT (period) DO UPDATE SET state = 'open', closed_at = NULL
 RETURNING id;
 
+-- name: find_cycle
+SELECT id FROM invoicing.billing_cycle WHERE period = %(period)s;
+
+-- name: period_of_dag_run
+-- Kept from another change until the caller's transaction ends.
+SELECT c.period FROM invoicing.cycle_run AS r JOIN invoicing.billing_cycle AS c ON c.id = r.cycle_id
+WHERE r.dag_id = %(dag_id)s AND r.dag_run_id = %(dag_run_id)s FOR UPDATE OF r;
+
 -- name: open_run
 -- A run that is cleared from its start takes a new snapshot: it does everything anew.
 INSERT INTO invoicing.cycle_run

@@ -7,9 +7,10 @@ the knowledge: an accepted message whose delivery stays `transmitting` would end
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -46,17 +47,7 @@ class Journal:
 
     def keep(self, settlement: Settlement) -> None:
         """Write ``settlement`` and wait until the disk has it."""
-        if not self.folder.is_dir():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            wait_for_disk(self.folder.parent)
-        path = self._path(settlement)
-        draft = path.with_suffix(".tmp")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(asdict(settlement), file, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-        wait_for_disk(self.folder)
+        keep_document(self._path(settlement), asdict(settlement))
 
     def settlements(self) -> Iterator[Settlement]:
         """What is kept; a file that cannot be read is reported and left for a person."""
@@ -68,12 +59,37 @@ class Journal:
             except (ValueError, TypeError) as error:
                 log.error("journal file %s cannot be read, look at it: %s", path, error)
 
+    def waiting(self) -> int:
+        """How many are kept."""
+        return len(list(self.folder.glob("*.json")))
+
     def forget(self, settlement: Settlement) -> None:
         """Remove what the database has taken."""
         self._path(settlement).unlink(missing_ok=True)
 
     def _path(self, settlement: Settlement) -> Path:
         return self.folder / f"{settlement.delivery_id}-{settlement.token}.json"
+
+
+def journal_folder(environ: Mapping[str, str]) -> Path:
+    """This host's journal: ``INVOICING_JOURNAL``, else a folder of ``INVOICING_STATE``."""
+    return Path(
+        environ.get("INVOICING_JOURNAL") or Path(environ.get("INVOICING_STATE", "var"), "journal")
+    ).absolute()
+
+
+def keep_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Write ``document`` as JSON, whole or not at all, its folder too, and wait until the disk has it."""
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        wait_for_disk(path.parent.parent)
+    draft = path.with_suffix(".tmp")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(document, file, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+    wait_for_disk(path.parent)
 
 
 def wait_for_disk(folder: Path) -> None:

@@ -13,6 +13,7 @@ from invoicing.rendering.templates import SUBJECT
 from invoicing.services.agency.logo import LogoError, logo_uri
 from invoicing.services.agency.settings import change_settings, current_settings, settings_version
 from invoicing.services.agency.templates import template_names
+from invoicing.services.views.health import is_unheard
 from invoicing.services.views.settings_history import differences, settings_changes
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.visitor import VisitorDep
@@ -144,6 +145,7 @@ def _form(
         labels=LABELS,
         choices=VALUES,
         saved=request.query_params.get("saved", ""),
+        is_unheard=is_unheard(current.settings, request.app.state.outside.has_notifier),
     )
 
 

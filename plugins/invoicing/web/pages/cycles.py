@@ -11,6 +11,7 @@ from starlette.responses import Response
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
 from invoicing.rendering.formats import LOCALES
+from invoicing.services.agency.settings import current_settings
 from invoicing.services.views import deliveries, invoices, runs
 from invoicing.services.views.cycle_tenants import (
     OUTCOMES,
@@ -22,6 +23,7 @@ from invoicing.services.views.cycle_tenants import (
     find_cycle_tenants,
 )
 from invoicing.services.views.cycles import MOST_OUT_OF_STEP, cycle_overview, list_months, show_progress
+from invoicing.services.views.health import is_unheard
 from invoicing.services.views.runs import RunShown
 from invoicing.web.database import DatabaseDep
 from invoicing.web.html.chart import months_chart
@@ -52,6 +54,7 @@ def show_months(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
         pages=max(1, -(-total // _MONTHS_A_PAGE)),
         total=total,
         month_short=_month_short,
+        is_unheard=is_unheard(current_settings(db).settings, request.app.state.outside.has_notifier),
     )
 
 

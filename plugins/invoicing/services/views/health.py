@@ -1,0 +1,223 @@
+"""Is all well, and if not, who has to do what? For ``bin/invoicing health``, the sweep's alarm and the pages."""
+
+import datetime
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from invoicing.db.connection import Database
+from invoicing.db.migrate import pending_migrations
+from invoicing.db.statements import beside, fetch_all, fetch_one
+from invoicing.domain.period import Period
+from invoicing.domain.settings import Settings
+from invoicing.services.agency import clock
+from invoicing.services.agency.settings import current_settings
+from invoicing.words.failures import Failure, Fault
+
+_SQL = beside(__file__)
+
+PATIENCE = datetime.timedelta(hours=1)
+"""How long after its tick, or after the beginning of its last run, a month may be on its way."""
+
+UNSENT_PATIENCE = datetime.timedelta(hours=2)
+"""How long a delivery may wait with nobody trying."""
+
+_MOST_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The answer to one question.
+
+    Args:
+        name: Of the question; stays as it is (docs/contract.md, section 1).
+        detail: What was found.
+        next_step: What a person has to do; None where all is well.
+        alarms: Whether the sweep tells the operator of it. Nobody else would.
+    """
+
+    name: str
+    detail: Fault
+    next_step: Fault | None = None
+    alarms: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether nobody has to do anything."""
+        return self.next_step is None
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What the database does not know.
+
+    Args:
+        now: An instant.
+        journal_entries: Outcomes on this host that the database could not take.
+        kept_notices: Notices on this host that the database could not take.
+        has_notifier: Whether the relay's connection names a notifier of the operator's own.
+    """
+
+    now: datetime.datetime
+    journal_entries: int = 0
+    kept_notices: int = 0
+    has_notifier: bool = False
+
+
+def look(db: Database, here: Here) -> list[Check]:
+    """Ask every question; only the first one where the database lacks migrations."""
+    missing = pending_migrations(db)
+    if missing:
+        detail = Fault("database_unmigrated", count=len(missing), newest=missing[-1])
+        return [Check("database", detail, Fault("database_unmigrated_next"))]
+    return [Check("database", Fault("database_fine")), *(ask(db, here) for ask in _QUESTIONS)]
+
+
+def database_away(reason: Failure) -> Check:
+    """The only answer there is without the database."""
+    return Check("database", Fault("database_away", reason=reason), Fault("database_away_next"), alarms=True)
+
+
+def is_unheard(settings: Settings, has_notifier: Callable[[], bool]) -> bool:
+    """Whether mail goes out and nobody hears of it when that goes wrong."""
+    return settings.auto_send and not settings.operator_email and not has_notifier()
+
+
+def names_notifier(connection: str) -> bool:
+    """Whether an Airflow connection, as a URI or as JSON, has the extra ``operator_notifier``."""
+    try:
+        if connection.lstrip().startswith("{"):
+            extra = json.loads(connection).get("extra") or {}
+        else:
+            extra = dict(parse_qsl(urlsplit(connection).query))
+            extra = extra.get("__extra__") or extra
+        if isinstance(extra, str):
+            extra = json.loads(extra)
+        return bool(extra.get("operator_notifier"))
+    except (ValueError, AttributeError):
+        return False  # whoever connects with it says what is wrong
+
+
+def _month(db: Database, here: Here) -> Check:
+    """Did the month's run happen?"""
+    tick = clock.last_tick(here.now)
+    period = Period.containing(tick.date())
+    due = f"{tick:%Y-%m-%d %H:%M}"
+    found = db.execute(
+        _SQL["month"], {"period": str(period), "first_day": period.first_day, "last_day": period.last_day}
+    ).fetchone()
+    assert found is not None
+    if found["is_opened"]:
+        return Check("month", Fault("month_opened", period=period))
+    if not found["has_leases"]:
+        return Check("month", Fault("month_without_leases", period=period))
+    if here.now - tick < PATIENCE:
+        return Check("month", Fault("month_just_due", period=period, due=due))
+    detail = Fault("month_missing", period=period, due=due)
+    return Check("month", detail, Fault("month_missing_next", period=period), alarms=True)
+
+
+def _cycles(db: Database, here: Here) -> Check:
+    """Was every cycle closed that somebody opened?"""
+    left_open = db.execute(_SQL["left_open"], {"before": here.now - PATIENCE}).fetchall()
+    if not left_open:
+        return Check("cycles", Fault("cycles_closed"))
+    detail = Fault(
+        "cycles_left_open",
+        periods=", ".join(row["period"] for row in left_open),
+        since=_moment(left_open[-1]["since"]),
+    )
+    return Check("cycles", detail, Fault("cycles_left_open_next"), alarms=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    count: int
+    ids: Sequence[int]
+    since: datetime.datetime | None
+
+
+def _failed(db: Database, _here: Here) -> Check:
+    """Is there a delivery that was refused, and that nobody gave up?"""
+    return _deliveries("failed", _count(db, _SQL["failed"]), Fault("deliveries_failed_next"))
+
+
+def _in_doubt(db: Database, _here: Here) -> Check:
+    """Is there a delivery whose outcome nobody learnt?"""
+    return _deliveries("in_doubt", _count(db, _SQL["in_doubt"]), Fault("deliveries_in_doubt_next"))
+
+
+def _unsent(db: Database, here: Here) -> Check:
+    """Is there a delivery that may be sent, and that nobody tries to send?"""
+    counted = _count(db, _SQL["unsent"], before=here.now - UNSENT_PATIENCE)
+    return _deliveries("pending", counted, Fault("deliveries_unsent_next"), name="unsent", alarms=True)
+
+
+def _deliveries(
+    state: str, counted: _Counted, next_step: Fault, *, name: str | None = None, alarms: bool = False
+) -> Check:
+    if not counted.count:
+        return Check(name or state, Fault("deliveries_none", state=state))
+    listed = ", ".join(map(str, counted.ids)) + (", …" if counted.count > len(counted.ids) else "")
+    assert counted.since is not None
+    detail = Fault(
+        "deliveries_some", count=counted.count, state=state, ids=listed, since=_moment(counted.since)
+    )
+    return Check(name or state, detail, next_step, alarms=alarms)
+
+
+def _count(db: Database, statement: bytes, **parameters: Any) -> _Counted:
+    counted = fetch_one(db, _Counted, statement, {"most": _MOST_NAMED, **parameters})
+    assert counted is not None
+    return counted
+
+
+def _operator(db: Database, here: Here) -> Check:
+    """Does anybody hear of it when something goes wrong?"""
+    if is_unheard(current_settings(db).settings, lambda: here.has_notifier):
+        return Check("operator", Fault("operator_unheard"), Fault("operator_unheard_next"))
+    return Check("operator", Fault("operator_hears"))
+
+
+def _journal(_db: Database, here: Here) -> Check:
+    """Do outcomes wait on this host for the database?"""
+    if here.journal_entries:
+        detail = Fault("journal_waiting", count=here.journal_entries)
+        return Check("journal", detail, Fault("journal_waiting_next"), alarms=True)
+    return Check("journal", Fault("journal_empty"))
+
+
+def _notices(db: Database, here: Here) -> Check:
+    """Is there something that the operator was to be told, and was not?"""
+    waiting = fetch_all(db, _Waiting, _SQL["unsent_notices"])
+    count = len(waiting) + here.kept_notices
+    if not count:
+        return Check("notices", Fault("notices_sent"))
+    problem = next((each.problem for each in waiting if each.problem), "-")
+    return Check(
+        "notices", Fault("notices_unsent", count=count, problem=problem), Fault("notices_unsent_next")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    problem: str | None
+
+
+# In the order in which they are told; one more is one more line.
+_QUESTIONS: Sequence[Callable[[Database, Here], Check]] = (
+    _month,
+    _cycles,
+    _failed,
+    _in_doubt,
+    _unsent,
+    _operator,
+    _journal,
+    _notices,
+)
+
+
+def _moment(instant: datetime.datetime) -> str:
+    return f"{instant.astimezone(clock.zone()):%Y-%m-%d %H:%M}"

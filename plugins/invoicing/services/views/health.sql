@@ -1,0 +1,36 @@
+-- name: month
+SELECT EXISTS (SELECT FROM invoicing.billing_cycle WHERE period = %(period)s) AS is_opened,
+       EXISTS (SELECT FROM invoicing.lease
+               WHERE start_date <= %(last_day)s AND (end_date IS NULL OR end_date >= %(first_day)s)) AS has_leases;
+
+-- name: left_open
+-- A cycle is opened by each run of it and closed where one ended well.
+SELECT c.period, coalesce(max(r.started_at), c.opened_at) AS since
+FROM invoicing.billing_cycle AS c LEFT JOIN invoicing.cycle_run AS r ON r.cycle_id = c.id
+WHERE c.state = 'open'
+GROUP BY c.id
+HAVING coalesce(max(r.started_at), c.opened_at) < %(before)s
+ORDER BY c.period;
+
+-- name: failed
+SELECT count(*) AS count, min(updated_at) AS since,
+       coalesce((array_agg(id ORDER BY id))[:%(most)s], '{}') AS ids
+FROM invoicing.delivery WHERE state = 'failed' AND NOT given_up;
+
+-- name: in_doubt
+SELECT count(*) AS count, min(updated_at) AS since,
+       coalesce((array_agg(id ORDER BY id))[:%(most)s], '{}') AS ids
+FROM invoicing.delivery WHERE state = 'in_doubt';
+
+-- name: unsent
+-- What the brake holds is not late.
+SELECT count(*) AS count, min(d.updated_at) AS since,
+       coalesce((array_agg(d.id ORDER BY d.id))[:%(most)s], '{}') AS ids
+FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
+WHERE d.state IN ('pending', 'claimed', 'transmitting') AND d.updated_at < %(before)s
+  AND (d.state <> 'pending' OR t.auto_send AND (SELECT auto_send FROM invoicing.settings_in_force));
+
+-- name: unsent_notices
+-- One that was not tried yet is being sent just now.
+SELECT problem FROM invoicing.operator_notice
+WHERE sent_at IS NULL AND (attempts > 0 OR created_at < now() - interval '15 minutes') ORDER BY id DESC;
