@@ -452,7 +452,7 @@ def faked(offset_file: Path) -> dict[str, str]:
 def test_a_worker_whose_clock_is_wrong_does_no_harm(
     offset: str, ledger: Ledger, relay: FaultyRelay, tmp_path: Path
 ) -> None:
-    """A claim is the database's: a worker of another hour or day neither takes one over nor loses its own."""
+    """A claim is the database's: a worker in another hour or day neither takes one over nor loses its own."""
     ledger.make(tenants=3)
     offset_file = tmp_path / "offset"
     offset_file.write_text(offset)
