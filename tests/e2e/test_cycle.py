@@ -205,7 +205,7 @@ def test_a_run_whose_partition_key_was_nulled_goes_on_with_its_month(
     agency: Stack, api: AirflowApi, db: psycopg.Connection[Any]
 ) -> None:
     before = periods(db), len(agency.mailbox())
-    run = api.dag_runs(DAG, partition_key=PERIOD)[0].dag_run_id
+    run = f"{PERIOD} manual 1"
     body = {"run_id": run, "clear_task_instances": True, "dry_run": False}
 
     api._change("POST", f"/dags/{DAG}/clearPartitions", body)

@@ -535,6 +535,13 @@ def test_a_check_finds_a_bad_relay_bad(fault: Action, relay: FaultyRelay) -> Non
         client.check()
 
 
+def test_a_relay_that_refuses_for_good_is_not_asked_for_hours(relay: FaultyRelay) -> None:
+    relay.script(on(Step.NOOP, reply("530 5.7.0 authentication required")))
+
+    with relay.connect() as client, pytest.raises(RelayMisconfiguredError, match="it answered 530"):
+        client.check()
+
+
 def test_a_client_of_the_standard_library_serves_too(relay: FaultyRelay) -> None:
     with relay.connect(lambda: smtplib.SMTP("127.0.0.1", relay.port, timeout=5)) as client:
         assert transmit(client).verdict is Verdict.ACCEPTED

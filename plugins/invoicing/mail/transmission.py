@@ -200,7 +200,11 @@ class Relay:
             raise self._unreachable(error) from error
         if not reply.is_positive:
             self._hang_up()
-            raise self._unreachable(Fault("relay_answered", status=reply.code, text=reply.text))
+            answer = Fault("relay_answered", status=reply.code, text=reply.text)
+            if reply.code // 100 == 5:
+                # It will say the same for hours: a person must not wait for that.
+                raise RelayMisconfiguredError("relay_misconfigured", relay=self._place, reason=answer)
+            raise self._unreachable(answer)
 
     def transmit(
         self, sender: str, recipients: Sequence[str], payload: bytes, *, before_payload: Callable[[], None]
