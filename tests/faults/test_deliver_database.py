@@ -541,7 +541,7 @@ def test_two_people_and_a_late_word_at_once(ledger: Ledger, relay: FaultyRelay) 
     relay.script(on(Step.DOT, wait_for(gate), then=accept, times=1))
     worker = ledger.start(relay.port, patience_seconds=40)
     relay.wait_for(Step.DOT)
-    ledger.end_leases()
+    ledger.end_claims()
     ledger.sweep()
     heard: list[str] = []
 

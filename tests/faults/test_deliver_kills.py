@@ -100,7 +100,7 @@ def test_the_claim_of_a_dead_worker_is_another_tasks_only_when_it_is_over(
     early = ledger.send(relay.port, owner="another task")
     assert (early.ended, ledger.states()) == ("temporary", {"claimed": 1})
 
-    ledger.end_leases()
+    ledger.end_claims()
     assert ledger.send(relay.port, owner="another task").ended == "done"
     assert relay.accepted == 1
     ledger.check(relay.accepted_ids)
@@ -113,7 +113,7 @@ def test_the_sweep_frees_the_claim_of_a_dead_worker(ledger: Ledger, relay: Fault
     relay.wait_for(Step.RCPT)
     worker.kill()
     assert ledger.sweep()["freed"] == 0
-    ledger.end_leases()
+    ledger.end_claims()
     assert any("I5" in fault for fault in ledger.violations(relay.accepted_ids))
 
     assert ledger.sweep()["freed"] == 1
@@ -256,7 +256,7 @@ def test_stopped_while_it_held_a_claim_it_finds_the_claim_gone(
     relay.wait_for(Step.RCPT)
     worker.freeze()
     if successor != "the-same-task":
-        ledger.end_leases()
+        ledger.end_claims()
     if successor == "sweep":
         assert ledger.sweep()["freed"] == 1
     else:
@@ -286,7 +286,7 @@ def test_stopped_while_it_held_a_claim_it_leaves_its_successors_claim_alone(
     worker = ledger.start(relay.port)
     relay.wait_for(Step.RCPT)
     worker.freeze()
-    ledger.end_leases()
+    ledger.end_claims()
     successor = ledger.start(relay.port, owner="another task", patience_seconds=40)
     relay.wait_for(Step.RCPT, 2)
 
@@ -314,7 +314,7 @@ def test_stopped_while_it_transmitted_its_late_word_settles_the_doubt(
     worker = ledger.start(relay.port)
     relay.wait_for(Step.DOT)
     worker.freeze()
-    ledger.end_leases()
+    ledger.end_claims()
     assert ledger.sweep()["doubted"] == 1
     other = ledger.send(relay.port, owner="another task")
     assert (other.ended, ledger.states()) == ("permanent", {"in_doubt": 1})
@@ -337,7 +337,7 @@ def test_a_late_word_does_not_undo_what_a_person_decided(ledger: Ledger, relay: 
     worker = ledger.start(relay.port)
     relay.wait_for(Step.DOT)
     worker.freeze()
-    ledger.end_leases()
+    ledger.end_claims()
     ledger.sweep()
     resolution.resolve(ledger.db, ledger.row()["id"], "retry", reason="not in the relay's log", actor="Eva")
     assert ledger.send(relay.port, owner="another task").ended == "done"
@@ -360,7 +360,7 @@ def test_a_late_acceptance_is_heard_before_the_message_is_sent_again(
     worker = ledger.start(relay.port)
     relay.wait_for(Step.DOT)
     worker.freeze()
-    ledger.end_leases()
+    ledger.end_claims()
     ledger.sweep()
     resolution.resolve(
         ledger.db, ledger.row()["id"], "retry", reason="not in the relay's log yet", actor="Eva"
@@ -387,7 +387,7 @@ def test_stopped_at_its_mark_for_longer_than_its_claim_allows_it_sends_nothing(
     worker.freeze()
     ledger.wait_for_state("transmitting")
     release(ledger, end_sleepers=False)
-    ledger.end_leases()
+    ledger.end_claims()
     ledger.sweep()
     resolution.resolve(ledger.db, ledger.row()["id"], "retry", reason="not in the relay's log", actor="Eva")
     assert ledger.send(relay.port, owner="another task").ended == "done"

@@ -442,7 +442,7 @@ def test_a_journal_is_settled_by_its_own_host_wherever_the_sweep_runs(
     # The other host knows nothing: to it the transmission is in doubt, and it sends nothing.
     with on_host(ledger, tmp_path / "b"):
         assert ledger.sweep()["journal"] == 0
-        ledger.end_leases()
+        ledger.end_claims()
         assert ledger.sweep()["doubted"] == 1
         assert ledger.send(relay.port).ended == "permanent"
     assert ledger.states() == {"in_doubt": 1}

@@ -303,7 +303,7 @@ def test_the_limit_is_the_one_that_is_set_now(ledger: Ledger, relay: FaultyRelay
         relay.wait_for(Step.DOT, count=2, timeout_seconds=1.5)
     ledger.set(per_minute_limit=0)
     worker.kill()
-    ledger.end_leases()
+    ledger.end_claims()
 
     assert ledger.send(relay.port).ended == "done"
     ledger.check(relay.accepted_ids)

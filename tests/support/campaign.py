@@ -201,7 +201,7 @@ class Campaign:
         """Everything is switched on and run once more, and what is unsent is cleared until it is sent or in doubt."""
         people.stop()
         self.figures.acts, self.figures.acts_refused = people.done, people.refused.total()
-        self._ledger.end_leases()
+        self._ledger.end_claims()
         self._ledger.sweep()
         self._ledger.plan("the last run")
         self._ledger.store_documents()
@@ -313,7 +313,7 @@ class Campaign:
 
     def _end(self) -> None:
         ledger, figures, accepted = self._ledger, self.figures, self._accepted()
-        ledger.end_leases()
+        ledger.end_claims()
         ledger.sweep()
         rows = ledger.rows()
         figures.states = Counter(row["state"] for row in rows)

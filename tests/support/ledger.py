@@ -309,7 +309,7 @@ class Ledger:
     def sweep(self) -> dict[str, int]:
         return sweep.sweep_deliveries(self.db, self.journal)
 
-    def end_leases(self, ids: Sequence[int] | None = None) -> None:
+    def end_claims(self, ids: Sequence[int] | None = None) -> None:
         """Twenty minutes go by."""
         self.db.execute(
             "UPDATE invoicing.delivery SET claim_until = now() - interval '1 second'"
