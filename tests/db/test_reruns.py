@@ -142,7 +142,7 @@ def test_what_has_not_left_takes_the_addresses_of_today_and_what_may_have_keeps_
     ]
 
 
-def test_a_refused_delivery_is_tried_again_by_the_next_run_at_the_mended_address(agency: Agency) -> None:
+def test_a_refused_delivery_is_tried_again_by_the_next_run_at_the_fixed_address(agency: Agency) -> None:
     agency.add_tenant("A")
     agency.run()
     agency.put("A", "claimed", "failed")

@@ -116,7 +116,7 @@ def test_two_at_once_take_turns(stack):
     assert [p.pid for p in inboxes] == [stack.pid("inbox")]
 
 
-def test_up_mends_parts_that_were_killed_and_ends_what_they_left(stack):
+def test_up_fixes_parts_that_were_killed_and_ends_what_they_left(stack):
     before = own_processes(stack)
     kept = stack.pid("api-server")
     for part in ("postgres", "inbox", "scheduler"):

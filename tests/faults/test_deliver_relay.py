@@ -218,7 +218,7 @@ def test_greylisting_once(ledger: Ledger, relay: FaultyRelay) -> None:
 
 
 @pytest.mark.parametrize("refused", ["one", "all"])
-def test_a_refused_address_is_tried_again_when_a_person_has_mended_it(
+def test_a_refused_address_is_tried_again_when_a_person_has_fixed_it(
     refused: str, ledger: Ledger, relay: FaultyRelay
 ) -> None:
     ledger.make(tenants=0)
