@@ -83,6 +83,20 @@ def test_a_corrected_address_is_the_one_that_a_clear_tries(ledger: Ledger, relay
     ledger.check(relay.accepted_ids)
 
 
+def test_another_runs_first_try_has_that_runs_snapshot(ledger: Ledger, relay: FaultyRelay) -> None:
+    ledger.make()
+    relay.script(on(Step.RCPT, reply(LATER), times=1))
+    ledger.send(relay.port)
+    ledger.set(subject="Como la vio la segunda")
+    ledger.plan()
+    ledger.set(subject="Como quedó después")
+
+    assert ledger.send(relay.port, owner="another run's task").ended == "done"
+
+    assert message(relay)["Subject"] == "Como la vio la segunda"
+    ledger.check(relay.accepted_ids)
+
+
 def test_what_may_have_been_accepted_keeps_its_words(ledger: Ledger, relay: FaultyRelay) -> None:
     """Whoever has it twice has it in the same words, under the same Message-ID."""
     ledger.make()
