@@ -44,7 +44,8 @@ def test_a_new_installation_is_well(db: Database) -> None:
     checks = look(db)
 
     assert list(checks) == [
-        "database", "month", "cycles", "failed", "in_doubt", "unsent", "operator", "journal", "notices"
+        "database", "month", "cycles", "unbilled", "failed", "in_doubt", "unsent", "operator", "journal",
+        "notices",
     ]  # fmt: skip
     assert all(check.ok and check.next_step is None for check in checks.values())
 
@@ -198,3 +199,20 @@ def test_a_database_that_is_away_is_one_line() -> None:
     check = health.database_away(WorkFailedError("database_unreachable", reason="refused"))
     assert (check.ok, check.alarms) == (False, True)
     assert "refused" in str(check.detail)
+
+
+def test_a_lease_that_came_after_its_month_ran_is_told_of(
+    heard: Agency, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "today", lambda: datetime.date(2026, 11, 20))
+    heard.add_tenant("A")
+    run_id, _ = heard.run()
+    heard.put("A", "claimed", "transmitting", "sent")
+    heard.add_lease("A-late", "A")
+    assert "unbilled" not in not_well(heard.db)  # the run is still at work
+    closing.close_run(heard.db, run_id)
+
+    check = look(heard.db)["unbilled"]
+
+    assert str(check.detail) == "1 active leases without an invoice: 2026-11: A-late"
+    assert "bin/invoicing run --period 2026-11" in str(check.next_step)

@@ -141,7 +141,7 @@ class Campaign:
                 raise TimeoutError(f"not done within {timeout_seconds} s: {len(self._due)} batches are left")
             self._bury()
             # Where the kills fall behind the work, the work waits for them.
-            most = 2 if self._kills_ahead() < -0.1 else self._most
+            most = 1 if self._kills_ahead() < -0.05 else self._most
             while self._due and len(self._running) < most:
                 self._start()
             if now >= next_kill and self.figures.kills < self.figures.kills_wanted:

@@ -182,6 +182,18 @@ FAILURES: Mapping[str, Text] = {
         "abra la ejecución en Airflow, corrija lo que dicen sus tareas en rojo y límpielas",
         "look at the run in Airflow, fix what its red tasks say, and clear them",
     ),
+    "leases_billed": (
+        "todo contrato vigente de los meses recientes está facturado",
+        "every active lease of the recent months is billed",
+    ),
+    "leases_unbilled": (
+        "{count} contratos vigentes sin factura: {listing}",
+        "{count} active leases without an invoice: {listing}",
+    ),
+    "leases_unbilled_next": (
+        "bin/invoicing run --period {period} los factura y les escribe según las reglas",
+        "bin/invoicing run --period {period} bills them and mails their tenants by the rules",
+    ),
     "deliveries_none": (
         "ningún envío en estado: {state:state}",
         "no delivery needs a person for being {state}",

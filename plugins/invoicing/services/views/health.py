@@ -14,6 +14,7 @@ from invoicing.domain.period import Period
 from invoicing.domain.settings import Settings
 from invoicing.services.agency import clock
 from invoicing.services.agency.settings import current_settings
+from invoicing.services.billing import out_of_step
 from invoicing.words.failures import Failure, Fault
 
 _SQL = beside(__file__)
@@ -132,6 +133,22 @@ def _cycles(db: Database, here: Here) -> Check:
     return Check("cycles", detail, Fault("cycles_left_open_next"), alarms=True)
 
 
+def _unbilled(db: Database, _here: Here) -> Check:
+    """Is there rent of a month that ran, this one or of the last three, that nobody was billed?"""
+    closed = {row["period"] for row in db.execute(_SQL["closed_months"])}
+    months = [found for found in out_of_step.look_back(db) if found.unbilled and str(found.period) in closed]
+    if not months:
+        return Check("unbilled", Fault("leases_billed"))
+    listed = "; ".join(
+        f"{found.period}: {', '.join(found.unbilled[:_MOST_NAMED])}"
+        + (", …" if len(found.unbilled) > _MOST_NAMED else "")
+        for found in months
+    )
+    count = sum(len(found.unbilled) for found in months)
+    detail = Fault("leases_unbilled", count=count, listing=listed)
+    return Check("unbilled", detail, Fault("leases_unbilled_next", period=months[0].period))
+
+
 @dataclass(frozen=True, slots=True)
 class _Counted:
     count: int
@@ -210,6 +227,7 @@ class _Waiting:
 _QUESTIONS: Sequence[Callable[[Database, Here], Check]] = (
     _month,
     _cycles,
+    _unbilled,
     _failed,
     _in_doubt,
     _unsent,

@@ -12,6 +12,10 @@ GROUP BY c.id
 HAVING coalesce(max(r.started_at), c.opened_at) < %(before)s
 ORDER BY c.period;
 
+-- name: closed_months
+-- Of one that is open a run is at work, or nobody closed it, which is another question.
+SELECT period FROM invoicing.billing_cycle WHERE state = 'closed';
+
 -- name: failed
 SELECT count(*) AS count, min(updated_at) AS since,
        coalesce((array_agg(id ORDER BY id))[:%(most)s], '{}') AS ids
