@@ -82,7 +82,7 @@ def _of_ours(request: Request, error: InvoicingError) -> Response:
         case NotFoundError():
             return refuse(request, 404, error)
         case StaleEditError():
-            return refuse(request, 409, error)
+            return refuse(request, 409, error, _wrong_fields(error))
         case InputError():
             return refuse(request, 422, error, _wrong_fields(error))
     return refuse(request, 503, error)
