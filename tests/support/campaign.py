@@ -140,9 +140,7 @@ class Campaign:
             if now - begun > timeout_seconds:
                 raise TimeoutError(f"not done within {timeout_seconds} s: {len(self._due)} batches are left")
             self._bury()
-            # Where the kills fall behind the work, the work waits for them.
-            most = 1 if self._kills_ahead() < -0.05 else self._most
-            while self._due and len(self._running) < most:
+            while self._due and len(self._running) < self._workers_now():
                 self._start()
             if now >= next_kill and self.figures.kills < self.figures.kills_wanted:
                 self._hurt()
@@ -179,11 +177,22 @@ class Campaign:
                     self._ledger.db, row["id"], verdict, reason="the relay's log", actor="campaign"
                 )
 
+    def _workers_now(self) -> int:
+        """How many may work: where people's acts or the kills fall behind the work, it waits for them."""
+        people = self._people
+        # All acts come before the last messages.
+        if people and people.done.total() / people.wanted < min(1.0, 1.1 * self._done() - 0.05):
+            return 0
+        return 1 if self._kills_ahead() < -0.05 else self._most
+
+    def _done(self) -> float:
+        """The part of the messages that was accepted."""
+        return self._accepted().total() / self.figures.deliveries
+
     def _kills_ahead(self) -> float:
         """The part of the kills that is done, less the part of the messages and a tenth: all die in time."""
         figures = self.figures
-        done = self._accepted().total() / figures.deliveries
-        return figures.kills / max(1, figures.kills_wanted) - min(1.0, done + 0.1)
+        return figures.kills / max(1, figures.kills_wanted) - min(1.0, self._done() + 0.1)
 
     def _take_up(self, ids: list[int]) -> None:
         """Share out deliveries that no task has yet."""
@@ -309,6 +318,7 @@ class Campaign:
         return (
             f"{self._accepted().total()} of {figures.deliveries} accepted, {figures.kills} kills,"
             f" {figures.database_crashes} database crashes"
+            + (f", {self._people.done.total()} people's acts" if self._people else "")
         )
 
     def _end(self) -> None:

@@ -26,7 +26,7 @@ class People:
 
     Args:
         accepted: The relay's log, read anew.
-        acts: How many there are to be, at the most.
+        acts: How many are to be done, at the most; what is refused, or meets a crash, does not count.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class People:
         self.refused: Counter[str] = Counter()
         self._ledger = ledger
         self._accepted = accepted
-        self._acts = acts
+        self.wanted = acts
         self._dice = random.Random(seed)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
@@ -51,10 +51,6 @@ class People:
         with connect(self._ledger.dsn) as db:
             self._switch_on(db)
 
-    @property
-    def acts(self) -> int:
-        return self.done.total() + self.refused.total()
-
     def _live(self) -> None:
         choices = (
             self._stop_everything,
@@ -67,7 +63,7 @@ class People:
             self._send_again,
             self._withdraw,
         )
-        while self.acts < self._acts and not self._is_over.wait(self._dice.uniform(0.1, 0.5)):
+        while self.done.total() < self.wanted and not self._is_over.wait(self._dice.uniform(0.1, 0.5)):
             act = self._dice.choice(choices)
             name = act.__name__.strip("_").replace("_", " ")
             try:
@@ -100,7 +96,7 @@ class People:
         self._ledger.set(db=db, from_email=f"facturas{number}@agencia.example", subject=f"Factura {number}")
 
     def _run_again(self, db: Database) -> None:
-        self._ledger.plan(f"people-{self.acts}-{self._dice.randrange(10**9)}", db=db)
+        self._ledger.plan(f"people-{self.done.total()}-{self._dice.randrange(10**9)}", db=db)
         self._ledger.store_documents(db=db)
 
     def _import_a_lease(self, db: Database) -> None:
