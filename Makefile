@@ -38,7 +38,7 @@ unit: setup-test ## Run the tests that need no Airflow: about a minute
 	$(PY) -m pytest $(SIDE_BY_SIDE) tests/unit tests/db tests/dags
 
 e2e: setup-test ## Run the tests on the real stack
-	$(PY) -m pytest tests/e2e
+	$(PY) -m pytest tests/e2e --long
 
 faults: setup-test ## Run the fault suite in its long form
 	$(PY) -m pytest tests/faults --long -s

@@ -150,6 +150,7 @@ def test_a_record_whose_number_another_process_has_by_now_is_not_believed(stack)
         innocent.wait()
 
 
+@pytest.mark.long
 def test_down_of_a_half_dead_stack_leaves_no_process_and_up_finds_everything_again(stack):
     with psycopg.connect(stack.dsn, autocommit=True) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS public.kept (said text)")
