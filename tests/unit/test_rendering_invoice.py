@@ -1,14 +1,9 @@
 """What an invoice's PDF shows, and what a bad template or a hostile name cannot do to it."""
 
-import base64
-import os
 import re
-import signal
 import socket
 import subprocess
-import sys
 import threading
-import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,38 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from invoicing.rendering.assignment import Limits
 from invoicing.rendering.document import InvoiceDocument, Line
 from invoicing.rendering.errors import PartFaultError, RenderFailedError
 from invoicing.rendering.invoice import InvoiceRenderer, check_system
 from invoicing.rendering.sample import sample_invoice, sample_invoices
 from invoicing.rendering.templates import (
-    INVOICE_CSS,
     INVOICE_HTML,
     Part,
-    Template,
     environment,
     invoice_variables,
     load_shipped,
 )
-from support.project import PYTHON_PATH
+from support.rendering import pages_of, template_of
 
 
 @pytest.fixture(scope="module")
 def shipped() -> Iterator[InvoiceRenderer]:
     with InvoiceRenderer(load_shipped()) as renderer:
         yield renderer
-
-
-def template_of(invoice_html: str, folder: Path | None = None, css: str = "") -> Template:
-    parts = {**load_shipped().parts, INVOICE_HTML: invoice_html, INVOICE_CSS: css}
-    return Template("test", 1, parts, folder)
-
-
-def pages_of(pdf: bytes) -> list[str]:
-    """The text of each page, one space between words."""
-    printed = subprocess.run(["pdftotext", "-layout", "-", "-"], input=pdf, capture_output=True, check=True)
-    return [" ".join(page.split()) for page in printed.stdout.decode().split("\f")[:-1]]
 
 
 def facts_of(pdf: bytes) -> dict[str, str]:
@@ -256,126 +237,6 @@ def test_a_refused_template_names_the_invoice_the_part_and_the_line() -> None:
     )
 
 
-BOMBS = {
-    "a loop": "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = a %}{% endfor %}{% endfor %}",
-    "one long C call": "{{ invoice.lines|length ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 }}",
-    "a constant folded at compile time": "{{ 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 ** 9 }}",
-    "too much output": "{% for a in range(99999) %}{{ 'x' * 100000 }}{% endfor %}",
-    "too much memory": "{{ ('x' * 2000000000)|length }}",
-    "padding": "{{ '%2000000000d' % 1 }}",
-    "a layout without end": "{% for a in range(60000) %}<table><tr><td>{{ a }}{% endfor %}",
-}
-
-
-@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
-def test_a_bomb_costs_its_own_invoice_and_not_the_next(bomb: str) -> None:
-    html = "{% if invoice.number == 'BOMB' %}" + bomb + "{% endif %}<p>{{ invoice.number }}</p>"
-    compiles = not bomb.startswith("{{ 9 **")
-    with InvoiceRenderer(template_of(html), Limits(seconds=1.5, memory_bytes=256 * 2**20)) as renderer:
-        if compiles:
-            renderer.render(sample_invoice())
-        started = time.monotonic()
-        with pytest.raises(RenderFailedError, match="invoice BOMB was not rendered: ") as caught:
-            renderer.render(replace(sample_invoice(), number="BOMB"))
-        if compiles:
-            assert time.monotonic() - started < 4.5, (
-                "the child's own alarm ends it, not the parent's patience"
-            )
-            assert pages_of(renderer.render(sample_invoice()))[0].startswith("FV-1042")
-
-    assert re.search(
-        "longer than 1.5 s|memory|prints more than|nests too deeply|RecursionError", caught.value.reason
-    )
-
-
-def test_an_svg_bomb_is_over_a_limit_or_harmless() -> None:
-    nested = "".join(f'<g id="g{n}">' + f'<use href="#g{n - 1}"/>' * 10 + "</g>" for n in range(1, 12))
-    svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg"><defs><g id="g0"><rect width="1" height="1"/></g>'
-        f'{nested}</defs><use href="#g11"/></svg>'
-    )
-    document = sample_invoice()
-    logo = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-    with InvoiceRenderer(load_shipped(), Limits(seconds=3)) as renderer:
-        with pytest.raises(RenderFailedError, match="FV-1042"):
-            renderer.render(replace(document, agency=replace(document.agency, logo=logo)))
-        assert len(pages_of(renderer.render(document))) == 1
-
-
-def test_a_killed_child_is_replaced(shipped: InvoiceRenderer) -> None:
-    shipped.render(sample_invoice())
-    pid = shipped._process.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-
-    with pytest.raises(RenderFailedError, match="SIGKILL"):
-        shipped.render(sample_invoice())
-
-    assert len(pages_of(shipped.render(sample_invoice()))) == 1
-
-
-def test_a_stopped_child_is_ended_and_replaced() -> None:
-    with InvoiceRenderer(load_shipped(), Limits(seconds=1)) as renderer:
-        renderer.render(sample_invoice())
-        pid = renderer._process.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
-        with pytest.raises(RenderFailedError, match="longer than 1 s"):
-            renderer.render(sample_invoice())
-        assert not Path(f"/proc/{pid}").exists()
-        renderer.render(sample_invoice())
-
-
-PARENT = """
-import sys, threading
-from dataclasses import replace
-from invoicing.rendering.assignment import Limits
-from invoicing.rendering.invoice import InvoiceRenderer
-from invoicing.rendering.sample import sample_invoice
-from invoicing.rendering.templates import Template, load_shipped
-
-parts = {**load_shipped().parts, "invoice.html": sys.argv[1]}
-renderer = InvoiceRenderer(Template("x", 1, parts), Limits(seconds=120))
-renderer.render(sample_invoice())
-if sys.argv[2] == "busy":
-    bomb = replace(sample_invoice(), number="BOMB")
-    threading.Thread(target=renderer.render, args=(bomb,), daemon=True).start()
-print(renderer._process.pid, flush=True)
-threading.Event().wait()
-"""
-
-
-@pytest.mark.parametrize("state", ["busy", "idle"])
-def test_the_child_ends_with_its_parent(state: str) -> None:
-    html = "{% if invoice.number == 'BOMB' %}" + BOMBS["a loop"] + "{% endif %}<p>x</p>"
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, html, state],
-        env={**os.environ, "PYTHONPATH": PYTHON_PATH},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert parent.stdout is not None
-    with parent, parent.stdout:
-        child = int(parent.stdout.readline())
-        time.sleep(1)
-        assert is_running(child)
-        parent.kill()
-    deadline = time.monotonic() + 5
-    while is_running(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    ended = not is_running(child)
-    if not ended:
-        os.kill(child, signal.SIGKILL)
-    assert ended
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def test_the_child_does_not_see_the_parents_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "not-for-templates")
     with InvoiceRenderer(template_of("<p>x</p>")) as renderer:
@@ -384,19 +245,6 @@ def test_the_child_does_not_see_the_parents_secrets(monkeypatch: pytest.MonkeyPa
 
     assert b"not-for-templates" not in environment
     assert b"PYTHONPATH" in environment
-
-
-def test_a_batch_does_not_grow_without_bound(shipped: InvoiceRenderer) -> None:
-    def resident() -> int:
-        return int(Path(f"/proc/{shipped._process.pid}/statm").read_text().split()[1]) * 4096
-
-    for _ in range(9):
-        shipped.render(sample_invoice())
-    before = resident()
-    for _ in range(16):
-        shipped.render(sample_invoice())
-
-    assert resident() - before < 30 * 2**20
 
 
 def test_closing_ends_the_child_and_leaves_no_thread() -> None:
