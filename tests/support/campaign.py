@@ -140,11 +140,13 @@ class Campaign:
             if now - begun > timeout_seconds:
                 raise TimeoutError(f"not done within {timeout_seconds} s: {len(self._due)} batches are left")
             self._bury()
-            while self._due and len(self._running) < self._workers_now():
+            done = self._done()
+            most = self._workers_now(done)
+            while self._due and len(self._running) < most:
                 self._start()
             if now >= next_kill and self.figures.kills < self.figures.kills_wanted:
                 self._hurt()
-                ahead = self._kills_ahead()
+                ahead = self._kills_ahead(done)
                 next_kill = now + self._dice.uniform(0.2, 1.8) * (
                     0.05 if ahead < 0 else 0.5 if ahead < 0.03 else 3
                 )
@@ -177,22 +179,22 @@ class Campaign:
                     self._ledger.db, row["id"], verdict, reason="the relay's log", actor="campaign"
                 )
 
-    def _workers_now(self) -> int:
+    def _workers_now(self, done: float) -> int:
         """How many may work: where people's acts or the kills fall behind the work, it waits for them."""
         people = self._people
         # All acts come before the last messages.
-        if people and people.done.total() / people.wanted < min(1.0, 1.1 * self._done() - 0.05):
+        if people and people.done.total() / people.wanted < min(1.0, 1.1 * done - 0.05):
             return 0
-        return 1 if self._kills_ahead() < -0.05 else self._most
+        return 1 if self._kills_ahead(done) < -0.05 else self._most
 
     def _done(self) -> float:
         """The part of the messages that was accepted."""
         return self._accepted().total() / self.figures.deliveries
 
-    def _kills_ahead(self) -> float:
+    def _kills_ahead(self, done: float) -> float:
         """The part of the kills that is done, less the part of the messages and a tenth: all die in time."""
         figures = self.figures
-        return figures.kills / max(1, figures.kills_wanted) - min(1.0, self._done() + 0.1)
+        return figures.kills / max(1, figures.kills_wanted) - min(1.0, done + 0.1)
 
     def _take_up(self, ids: list[int]) -> None:
         """Share out deliveries that no task has yet."""
