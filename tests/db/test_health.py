@@ -16,6 +16,7 @@ from invoicing.services.delivery.notices import Notice, keep_notice, mark_sent, 
 from invoicing.services.views import health
 from invoicing.services.views.health import Check, Here
 from support.agency import Agency
+from support.database import RUNTIME, as_owner
 
 TICK = datetime.datetime(2026, 12, 1, 6, tzinfo=clock.zone())
 MINUTE, HOUR = datetime.timedelta(minutes=1), datetime.timedelta(hours=1)
@@ -45,7 +46,7 @@ def test_a_new_installation_is_well(db: Database) -> None:
 
     assert list(checks) == [
         "database", "month", "cycles", "unbilled", "failed", "in_doubt", "unsent", "operator", "journal",
-        "notices",
+        "notices", "roles",
     ]  # fmt: skip
     assert all(check.ok and check.next_step is None for check in checks.values())
 
@@ -171,24 +172,23 @@ def test_notices_that_could_not_be_sent_are_counted_with_the_reason(heard: Agenc
 
 
 @pytest.fixture
-def older(dsn: str) -> Iterator[Database]:
-    with connect(dsn) as db:
-        db.execute("DELETE FROM invoicing.schema_migration WHERE version = '0010_notices'")
-        db.execute("DROP TABLE invoicing.operator_notice")
-        yield db
+def older(db: Database, owner: Database) -> Database:
+    owner.execute("DELETE FROM invoicing.schema_migration WHERE version = '0010_notices'")
+    owner.execute("DROP TABLE invoicing.operator_notice")
+    return db
 
 
 def test_a_database_that_lacks_migrations_is_told_before_anything_else(older: Database, dsn: str) -> None:
     (check,) = health.look(older, Here(now()))
     assert str(check.detail) == "the database lacks 1 migrations, the last of them 0010_notices"
 
-    migrate(dsn)
+    migrate(as_owner(dsn), runtime=RUNTIME)
 
     assert look(older)["database"].ok
 
 
 def test_an_empty_database_lacks_all_of_them(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with psycopg.connect(as_owner(dsn), autocommit=True) as connection:
         connection.execute("DROP SCHEMA invoicing CASCADE")
     with connect(dsn) as db:
         (check,) = health.look(db, Here(now()))

@@ -149,6 +149,24 @@ FAILURES: Mapping[str, Text] = {
         "ejecute bin/invoicing up; con Compose, reinicie el servicio init",
         "run bin/invoicing up; with Compose, start the service init again",
     ),
+    "roles_apart": (
+        "la aplicación no es dueña de ninguna tabla",
+        "the application owns no table",
+    ),
+    "roles_together": (
+        (
+            "el rol con que entra la aplicación, {login}, es dueño de {count} tablas: podría vaciarlas, cambiarlas y quitar "
+            "sus guardas"
+        ),
+        (
+            "the role that the application logs in as, {login}, owns {count} tables: it could empty them, change them and "
+            "take out their guards"
+        ),
+    ),
+    "roles_together_next": (
+        "dé las tablas a otro rol: docs/operating.md, Upgrades",
+        "give the tables to another role: docs/operating.md, Upgrades",
+    ),
     "database_away": ("la base de datos no responde: {reason}", "the database does not answer: {reason}"),
     "database_away_next": (
         "arránquela (bin/invoicing up), o corrija la conexión invoicing_db",
@@ -992,6 +1010,59 @@ FAILURES: Mapping[str, Text] = {
     "database_newer": (
         "la base de datos tiene la migración {migration}, que esta versión no conoce: use una versión más nueva",
         "the database has migration {migration}, which this version does not know: run a newer version",
+    ),
+    "owner_missing": (
+        (
+            "hay que migrar la base {database} o quitarle sus tablas a {runtime}, y eso lo hace un rol propietario que no "
+            "está definido: defina INVOICING_DB_OWNER. {how}"
+        ),
+        (
+            "database {database} is to be migrated, or its tables taken from {runtime}, which an owner's role does and "
+            "none is set: set INVOICING_DB_OWNER. {how}"
+        ),
+    ),
+    "owner_is_application": (
+        (
+            "INVOICING_DB_OWNER entra como {login}, igual que la aplicación: quien es dueño de las tablas puede vaciarlas. "
+            "{how}"
+        ),
+        (
+            "INVOICING_DB_OWNER logs in as {login}, as the application does: whoever owns the tables can empty them. {how}"
+        ),
+    ),
+    "owner_kept_out": (
+        "el propietario de la base {database} (INVOICING_DB_OWNER) no puede entrar: {reason}. {how}",
+        "the owner of database {database} (INVOICING_DB_OWNER) does not get in: {reason}. {how}",
+    ),
+    "schema_of_another_owner": (
+        "{login} ha de migrar el esquema invoicing, pero {owner} es dueño de una parte. {how}",
+        "{login} is to migrate the schema invoicing, but {owner} owns some of it. {how}",
+    ),
+    "how_to_part_roles": (
+        (
+            "Una instalación de antes se pone al día una vez, como superusuario y dentro de la base {database}: "
+            "CREATE ROLE invoicing_owner LOGIN PASSWORD '…'; REASSIGN OWNED BY {runtime} TO invoicing_owner; "
+            "GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {runtime}; "
+            "(con Compose: docker compose exec postgres bash /docker-entrypoint-initdb.d/10-create-databases.sh). "
+            "Véase docs/operating.md, Upgrades"
+        ),
+        (
+            "An installation of before is brought up to date once, as superuser and in database {database}: "
+            "CREATE ROLE invoicing_owner LOGIN PASSWORD '…'; REASSIGN OWNED BY {runtime} TO invoicing_owner; "
+            "GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {runtime}; "
+            "(with Compose: docker compose exec postgres bash /docker-entrypoint-initdb.d/10-create-databases.sh). "
+            "See docs/operating.md, Upgrades"
+        ),
+    ),
+    "postgres_in_use": (
+        (
+            "las tablas han de pasar a otro dueño y están en uso ({reason}): deténgalo todo con `make down` y repita; "
+            "no se cambió nada"
+        ),
+        (
+            "the tables are to be given another owner and are in use ({reason}): stop everything with `make down` and "
+            "repeat; nothing was changed"
+        ),
     ),
     "migration_blocked": (
         "la migración {migration} no consiguió en {tries} intentos una tabla que está en uso ({reason}): espere a que "

@@ -46,7 +46,5 @@ UPDATE invoicing.cycle_run SET counted_at = now(), counts = counts || %(counts)s
 UPDATE invoicing.cycle_run SET decided_at = now(), counts = counts || %(counts)s WHERE id = %(run_id)s;
 
 -- name: analyze
--- A month's rows came at once: without fresh statistics the next statement is planned for an empty table. A table that
--- another transaction is analyzing is left out: a simulation's is held until it is undone.
-ANALYZE (SKIP_LOCKED) invoicing.invoice, invoicing.invoice_line, invoicing.invoice_count, invoicing.decision, invoicing.delivery,
-    invoicing.delivery_invoice;
+-- A month's rows came at once: without fresh statistics the next statement is planned for an empty table.
+SELECT invoicing.analyze_month();

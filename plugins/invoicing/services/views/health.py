@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from invoicing.db import grants
 from invoicing.db.connection import Database
 from invoicing.db.migrate import pending_migrations
 from invoicing.db.statements import beside, fetch_all, fetch_one
@@ -223,6 +224,15 @@ class _Waiting:
     problem: str | None
 
 
+def _roles(db: Database, _here: Here) -> Check:
+    """Could the application empty its tables, or take out their guards?"""
+    count = grants.owned_tables(db)
+    if count:
+        detail = Fault("roles_together", login=db.info.user, count=count)
+        return Check("roles", detail, Fault("roles_together_next"))
+    return Check("roles", Fault("roles_apart"))
+
+
 # In the order in which they are told; one more is one more line.
 _QUESTIONS: Sequence[Callable[[Database, Here], Check]] = (
     _month,
@@ -234,6 +244,7 @@ _QUESTIONS: Sequence[Callable[[Database, Here], Check]] = (
     _operator,
     _journal,
     _notices,
+    _roles,
 )
 
 
