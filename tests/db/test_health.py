@@ -1,7 +1,6 @@
 """Is all well? Each thing that needs a person is one check that is not, with what to do."""
 
 import datetime
-from collections.abc import Iterator
 
 import psycopg
 import pytest

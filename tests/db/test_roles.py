@@ -20,9 +20,9 @@ from support.agency import Agency
 from support.database import OWNER, RUNTIME, Server, airflow_connection, as_owner, as_superuser
 
 FV_1 = "(SELECT id FROM invoicing.invoice WHERE number = 'FV-1')"
-ADD_LINE = (
-    "INSERT INTO invoicing.invoice_line (invoice_id, position, concept, description, amount, tax_rate, tax) VALUES"
-)
+VOID = "(SELECT id FROM invoicing.invoice WHERE state = 'void')"
+LINE = "INSERT INTO invoicing.invoice_line (invoice_id, position, concept, description, amount, tax_rate, tax) VALUES"
+VERDICT = "UPDATE invoicing.delivery_attempt SET verdict"
 ADD_ATTEMPT = "INSERT INTO invoicing.delivery_attempt (delivery_id, claim_token, claimed_by, host"
 OF = "(SELECT d.id FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id WHERE t.code = '{}')"
 SENT, DOUBTED, REFUSED, PENDING, CLAIMED = (OF.format(code) for code in "ABCDE")
@@ -57,11 +57,11 @@ AGAINST_GUARDS = {
     "alter a line": "UPDATE invoicing.invoice_line SET amount = 1",
     "alter a document's checksum": "UPDATE invoicing.invoice_document SET sha256 = repeat('0', 64)",
     "alter an old template": "UPDATE invoicing.template_version SET parts = '{}'",
-    "add a line of nothing": f"{ADD_LINE} ({FV_1}, 9, 'other', 'x', 0, 0, 0)",
-    "add lines that cancel out": f"{ADD_LINE} ({FV_1}, 8, 'a', 'x', 5, 0, 0), ({FV_1}, 9, 'b', 'x', -5, 0, 0)",
-    "add a line to a void invoice": f"{ADD_LINE} ((SELECT id FROM invoicing.invoice WHERE state = 'void'), 9, 'o', 'x', 0, 0, 0)",
+    "add a line of nothing": f"{LINE} ({FV_1}, 9, 'other', 'x', 0, 0, 0)",
+    "add lines that cancel out": f"{LINE} ({FV_1}, 8, 'a', 'x', 5, 0, 0), ({FV_1}, 9, 'b', 'x', -5, 0, 0)",
+    "add a line to a void invoice": f"{LINE} ({VOID}, 9, 'o', 'x', 0, 0, 0)",
     "add a line while voiding": "BEGIN; UPDATE invoicing.invoice SET state = 'void' WHERE number = 'FV-4'; "
-    f"{ADD_LINE} ((SELECT id FROM invoicing.invoice WHERE number = 'FV-4'), 9, 'o', 'x', 0, 0, 0); COMMIT",
+    f"{LINE} ((SELECT id FROM invoicing.invoice WHERE number = 'FV-4'), 9, 'o', 'x', 0, 0, 0); COMMIT",
     "add a withholding": f"INSERT INTO invoicing.invoice_withholding VALUES ({FV_1}, 'reteica', 0.01, 0, 0)",
     "set a series back": "UPDATE invoicing.invoice_series SET last_serial = 0",
     "rename a series": "UPDATE invoicing.invoice_series SET prefix = 'X-' WHERE prefix = 'unused'",
@@ -70,10 +70,10 @@ AGAINST_GUARDS = {
     "forge an accepted attempt": f"{ADD_ATTEMPT}, marked_at, ended_at, verdict, phase, code, reply)"
     f" VALUES ({PENDING}, 1, 'x', 'x', now(), now(), 'accepted', 'acceptance', 250, '250 Ok')",
     "an accepted attempt in a claim": f"{ADD_ATTEMPT}, verdict) VALUES ({CLAIMED}, 2, 'x', 'x', 'accepted')",
-    "accept what was not marked": f"UPDATE invoicing.delivery_attempt SET verdict = 'accepted' WHERE delivery_id = {CLAIMED}",
-    "accept what was refused": f"UPDATE invoicing.delivery_attempt SET verdict = 'accepted' WHERE delivery_id = {REFUSED}",
-    "refuse what was accepted": f"UPDATE invoicing.delivery_attempt SET verdict = 'not_sent' WHERE delivery_id = {SENT}",
-    "forget an acceptance": f"UPDATE invoicing.delivery_attempt SET verdict = NULL WHERE delivery_id = {SENT}",
+    "accept what was not marked": f"{VERDICT} = 'accepted' WHERE delivery_id = {CLAIMED}",
+    "accept what was refused": f"{VERDICT} = 'accepted' WHERE delivery_id = {REFUSED}",
+    "refuse what was accepted": f"{VERDICT} = 'not_sent' WHERE delivery_id = {SENT}",
+    "forget an acceptance": f"{VERDICT} = NULL WHERE delivery_id = {SENT}",
     "a reply that nobody gave": f"UPDATE invoicing.delivery_attempt SET reply = '250 other' WHERE delivery_id = {SENT}",
     "mark a claim": f"UPDATE invoicing.delivery_attempt SET marked_at = now() WHERE delivery_id = {CLAIMED}",
     "unmark a doubt": f"UPDATE invoicing.delivery_attempt SET marked_at = NULL WHERE delivery_id = {DOUBTED}",
@@ -89,7 +89,8 @@ AGAINST_GUARDS = {
 AGAINST_GRANTS = {
     "write an event": "INSERT INTO invoicing.delivery_event (delivery_id, to_state, claim_token, actor)"
     f" VALUES ({SENT}, 'sent', 1, 'x')",
-    "backdate the audit": "INSERT INTO invoicing.audit_event (at, actor, action, subject) VALUES ('2020-01-01', 'x', 'x', 'x')",
+    "backdate the audit": "INSERT INTO invoicing.audit_event (at, actor, action, subject)"
+    " VALUES ('2020-01-01', 'x', 'x', 'x')",
     "seal an invoice": f"INSERT INTO invoicing.sealed_invoice VALUES ({FV_1})",
     "a delivery that begins as sent": "INSERT INTO invoicing.delivery (tenant_id, period, purpose, state, message_id,"
     " to_addresses, language, settings_version_id, template_version_id, actor)"
@@ -133,18 +134,20 @@ AGAINST_GRANTS = {
     "write a file": "COPY invoicing.tenant TO '/tmp/tenants'",
     "read a file": "SELECT pg_read_file('PG_VERSION')",
     "a server's setting": "ALTER SYSTEM SET fsync = off",
-    "the database's setting": "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = mine', current_database()); END $$",
+    "the database's setting": "DO $$ BEGIN"
+    " EXECUTE format('ALTER DATABASE %I SET search_path = mine', current_database()); END $$",
     "end others' sessions": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres' LIMIT 1",
     "read passwords": "SELECT rolpassword FROM pg_authid",
     # Names that a guard uses, put where the session would find them first.
     "blind a guard": "CREATE TEMP TABLE sealed_invoice (invoice_id bigint); CREATE DOMAIN pg_temp.record AS int;"
-    f" CREATE DOMAIN pg_temp.text AS int; SET search_path = pg_temp, pg_catalog; {ADD_LINE} ({FV_1}, 9, 'o', 'x', 0, 0, 0)",
+    f" CREATE DOMAIN pg_temp.text AS int; SET search_path = pg_temp, pg_catalog;"
+    f" {LINE} ({FV_1}, 9, 'o', 'x', 0, 0, 0)",
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def month(server: Server) -> Iterator[str]:
-    """Conninfo of a month: A has its message, B's is in doubt, C's was refused, D's waits, E's is claimed, F's is void."""
+    """Conninfo of a month: A has its message, B's is in doubt, C's refused, D's waits, E's is claimed, F's is void."""
     with server.fresh_copy() as dsn, connect(dsn) as db:
         agency = Agency(db)
         agency.set(auto_send=True, from_email="facturas@agencia.example")
@@ -155,7 +158,7 @@ def month(server: Server) -> Iterator[str]:
         db.execute("UPDATE invoicing.invoice SET state = 'void' WHERE number = 'FV-6'")
         db.execute("UPDATE invoicing.decision SET superseded_at = now() WHERE tenant_id = 6")
         agency.put("A", "claimed", "transmitting")
-        verdict = "UPDATE invoicing.delivery_attempt SET verdict = %s, phase = %s, code = %s, reply = %s, ended_at = now()"
+        verdict = f"{VERDICT} = %s, phase = %s, code = %s, reply = %s, ended_at = now()"
         db.execute(verdict.encode(), ["accepted", "acceptance", 250, "250 2.0.0 Ok"])
         agency.put("A", "sent")
         agency.put("B", "claimed", "transmitting", "in_doubt")
@@ -188,32 +191,35 @@ def rows_of(dsn: str) -> dict[str, Any]:
         }
 
 
+GUARDS = """
+SELECT tgrelid::regclass::text, tgname, tgenabled FROM pg_trigger ORDER BY 1, 2;
+SELECT proname, prosrc, proowner, prosecdef, proconfig, proacl::text FROM pg_proc
+    WHERE pronamespace IN ('invoicing'::regnamespace, 'public'::regnamespace) ORDER BY 1, 2;
+SELECT relname, relowner, relacl::text, relhasrules FROM pg_class
+    WHERE relnamespace IN ('invoicing'::regnamespace, 'public'::regnamespace) ORDER BY 1;
+SELECT conname FROM pg_constraint ORDER BY 1;
+SELECT nspname, nspowner, nspacl::text FROM pg_namespace WHERE nspname !~ '^pg_' ORDER BY 1;
+SELECT rolname, rolsuper, rolcreaterole, rolpassword FROM pg_authid ORDER BY 1;
+SELECT roleid, member FROM pg_auth_members ORDER BY 1, 2;
+SELECT extname FROM pg_extension ORDER BY 1;
+SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting ORDER BY 1, 2
+"""
+
+
 def guards_of(dsn: str) -> list[Any]:
     """Triggers, functions, owners, grants, roles: all that keeps the rows."""
     with psycopg.connect(as_superuser(dsn)) as db:
-        return [
-            db.execute(query.encode()).fetchall()
-            for query in (
-                "SELECT tgrelid::regclass::text, tgname, tgenabled FROM pg_trigger ORDER BY 1, 2",
-                "SELECT proname, prosrc, proowner, prosecdef, proconfig, proacl::text FROM pg_proc"
-                " WHERE pronamespace IN ('invoicing'::regnamespace, 'public'::regnamespace) ORDER BY 1, 2",
-                "SELECT relname, relowner, relacl::text, relhasrules FROM pg_class"
-                " WHERE relnamespace IN ('invoicing'::regnamespace, 'public'::regnamespace) ORDER BY 1",
-                "SELECT conname FROM pg_constraint ORDER BY 1",
-                "SELECT nspname, nspowner, nspacl::text FROM pg_namespace WHERE nspname !~ '^pg_' ORDER BY 1",
-                "SELECT rolname, rolsuper, rolcreaterole, rolpassword FROM pg_authid ORDER BY 1",
-                "SELECT roleid, member FROM pg_auth_members ORDER BY 1, 2",
-                "SELECT extname FROM pg_extension ORDER BY 1",
-                "SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting ORDER BY 1, 2",
-            )
-        ]
+        return [db.execute(query.encode()).fetchall() for query in GUARDS.split(";")]
 
 
 @pytest.mark.parametrize("act", [*AGAINST_GUARDS, *AGAINST_GRANTS])
 def test_what_the_application_may_not_do_is_refused_and_changes_nothing(month: str, act: str) -> None:
     before = rows_of(month), guards_of(month)
 
-    with connect(month) as hostile, pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.IntegrityError)):
+    with (
+        connect(month) as hostile,
+        pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.IntegrityError)),
+    ):
         hostile.execute({**AGAINST_GUARDS, **AGAINST_GRANTS}[act].encode())
 
     assert (rows_of(month), guards_of(month)) == before
@@ -229,7 +235,9 @@ def test_a_guard_refuses_the_owner_too(month: str, act: str) -> None:
     assert rows_of(month) == before
 
 
-def test_a_line_may_come_late_in_the_transaction_of_its_invoice_and_not_after_it_is_checked(db: Database) -> None:
+def test_a_line_may_come_late_in_the_transaction_of_its_invoice_and_not_after_it_is_checked(
+    db: Database,
+) -> None:
     """Savepoints do not matter; what was checked early is sealed early."""
     agency = Agency(db)
     agency.add_tenant("A")
@@ -238,19 +246,19 @@ def test_a_line_may_come_late_in_the_transaction_of_its_invoice_and_not_after_it
         "INSERT INTO invoicing.invoice (id, series, serial, origin, reference, tenant_id, settings_version_id, period,"
         " issued_on, due_on, currency, subtotal, tax, withholding, total, tenant_name, tenant_document_type,"
         " tenant_document_number, tenant_city, language, property, property_city, use)"
-        " SELECT 70, series, 70, 'single', 'R', tenant_id, settings_version_id, period, issued_on, due_on, currency, 7, 0, 0,"
-        " 7, tenant_name, tenant_document_type, tenant_document_number, tenant_city, language, property, property_city, use"
-        " FROM invoicing.invoice"
+        " SELECT 70, series, 70, 'single', 'R', tenant_id, settings_version_id, period, issued_on, due_on, currency,"
+        " 7, 0, 0, 7, tenant_name, tenant_document_type, tenant_document_number, tenant_city, language, property,"
+        " property_city, use FROM invoicing.invoice"
     )
     with db.transaction():
         with db.transaction():
             db.execute(copy.encode())
-        db.execute(f"{ADD_LINE} (70, 1, 'o', 'x', 3, 0, 0)".encode())
+        db.execute(f"{LINE} (70, 1, 'o', 'x', 3, 0, 0)".encode())
         with db.transaction():
-            db.execute(f"{ADD_LINE} (70, 2, 'o', 'x', 4, 0, 0)".encode())
+            db.execute(f"{LINE} (70, 2, 'o', 'x', 4, 0, 0)".encode())
         db.execute("SET CONSTRAINTS ALL IMMEDIATE")
         with pytest.raises(psycopg.errors.IntegrityError, match="nothing is added"), db.transaction():
-            db.execute(f"{ADD_LINE} (70, 3, 'o', 'x', 0, 0, 0)".encode())
+            db.execute(f"{LINE} (70, 3, 'o', 'x', 0, 0, 0)".encode())
 
     count = db.execute("SELECT count(*) AS n FROM invoicing.invoice_line WHERE invoice_id = 70").fetchone()
     assert count == {"n": 2}
@@ -351,7 +359,9 @@ def test_every_function_with_its_owners_rights_and_every_guard_looks_in_a_fixed_
     ).fetchall()
 
     assert len(rows) > 10
-    assert {row["proname"] for row in rows if row["proconfig"] != ["search_path=pg_catalog, pg_temp"]} == set()
+    assert {
+        row["proname"] for row in rows if row["proconfig"] != ["search_path=pg_catalog, pg_temp"]
+    } == set()
     definers = db.execute(
         "SELECT proname FROM pg_proc WHERE pronamespace = 'invoicing'::regnamespace AND prosecdef ORDER BY 1"
     ).fetchall()
@@ -396,8 +406,9 @@ def test_without_an_owner_a_deployment_that_needs_one_is_told_how_to_get_one(
     name = psycopg.conninfo.conninfo_to_dict(of_before)["dbname"]
     with pytest.raises(InputError) as told:
         migrate_deployment(airflow_connection(of_before), None)
-    assert f"REASSIGN OWNED BY {RUNTIME} TO invoicing_owner; GRANT CONNECT, TEMPORARY ON DATABASE {name}" in str(
-        told.value
+    assert (
+        f"REASSIGN OWNED BY {RUNTIME} TO invoicing_owner; GRANT CONNECT, TEMPORARY ON DATABASE {name}"
+        in str(told.value)
     )
 
 
@@ -406,7 +417,7 @@ def test_an_owner_who_is_the_application_or_is_not_let_in_or_owns_nothing_is_ref
     with pytest.raises(InputError, match=f"logs in as {RUNTIME}, as the application does"):
         migrate_deployment(runtime, runtime)
     nobody = airflow_connection(psycopg.conninfo.make_conninfo(of_before, user="nobody"))
-    with pytest.raises(WorkFailedError, match='role "nobody" does not exist.*CREATE ROLE invoicing_owner'):
+    with pytest.raises(WorkFailedError, match=r'role "nobody" does not exist.*CREATE ROLE invoicing_owner'):
         migrate_deployment(runtime, nobody)
     with pytest.raises(WorkFailedError, match=f"{OWNER} is to migrate .* but {RUNTIME} owns some of it"):
         migrate_deployment(runtime, airflow_connection(as_owner(of_before)))

@@ -13,7 +13,7 @@ import yaml
 
 from invoicing.domain import names
 from invoicing.stack.deployment import airflow_pools, airflow_settings
-from invoicing.stack.postgres import BUSINESS, METADATA
+from invoicing.stack.postgres import BUSINESS, METADATA, OWNER
 from support.project import ROOT
 
 COMPOSE = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
@@ -216,13 +216,24 @@ def test_containers_get_what_the_code_reads(compose):
     # It lies in INVOICING_STATE unless someone wants it elsewhere.
     optional = {"INVOICING_JOURNAL"}
     of_the_command_line = {"INVOICING_LANGUAGE"}
+    of_init = {"INVOICING_DB_OWNER"}
 
     read = constants()
 
     assert "INVOICING_ARCHIVE" in read
-    assert read - of_the_embedded_stack - of_the_command_line - optional <= given
+    assert read - of_the_embedded_stack - of_the_command_line - optional - of_init <= given
     ours = {name for name in given if re.match(r"INVOICING_|AIRFLOW_CONN_", name)}
     assert ours - {"INVOICING_PYTHON"} <= read, "given, but nobody reads it"
+
+
+def test_only_init_and_the_database_know_the_owners_password(compose):
+    told = {
+        name
+        for name, service in compose["services"].items()
+        if "INVOICING_DB_OWNER" in json.dumps(service.get("environment", {}))
+    }
+
+    assert told == {"init", "postgres"}
 
 
 def test_defaults_are_those_of_the_code():
@@ -262,21 +273,22 @@ def test_pools_are_in_the_form_that_airflow_imports():
 
 
 def test_connections_lead_to_the_databases_that_are_made(compose):
-    made = re.findall(
-        r"^CREATE DATABASE (\w+) OWNER (\w+);",
-        (ROOT / "include" / "deployment" / "databases.sql").read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
-    given = compose["services"]["scheduler"]["environment"]
+    script = (ROOT / "include" / "deployment" / "databases.sql").read_text(encoding="utf-8")
+    owners = dict(re.findall(r"^CREATE DATABASE (\w+) OWNER (\w+);", script, re.MULTILINE))
+    roles = set(re.findall(r"^CREATE ROLE (\w+) LOGIN", script, re.MULTILINE))
+    given = compose["services"]["init"]["environment"]
     reached = set()
     for name in (
         "AIRFLOW_CONN_INVOICING_DB", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC",
+        "INVOICING_DB_OWNER",
     ):  # fmt: skip
         url = re.fullmatch(r"[a-z0-9+]+://(\w+):\$\{\w+:\?.*\}@postgres:5432/(\w+)", given[name])
         assert url, name
         reached.add((url[2], url[1]))
 
-    assert reached == set(made) == {(BUSINESS, BUSINESS), (METADATA, METADATA)}
+    assert owners == {BUSINESS: OWNER, METADATA: METADATA}
+    assert reached == {(BUSINESS, BUSINESS), (BUSINESS, OWNER), (METADATA, METADATA)}
+    assert roles == {role for _, role in reached}
 
 
 @pytest.mark.parametrize("script", ["create-databases", "init-deployment", "invoicing", "setup"])

@@ -89,7 +89,7 @@ def migrate_deployment(connection: str, owner: str | None) -> list[str]:
     """
     runtime_dsn = dsn_from_airflow_connection(connection)
     database, runtime = _database_and_login(runtime_dsn)
-    how = _how_to_part(database, runtime)
+    how = _how_to_part(database, runtime, runtime)
     if owner is None:
         with connect(runtime_dsn) as db:
             if pending_migrations(db) or grants.owned_tables(db):
@@ -111,8 +111,8 @@ def _database_and_login(dsn: str) -> tuple[str, str]:
     return str(parts.get("dbname") or ""), str(parts.get("user") or "")
 
 
-def _how_to_part(database: str, runtime: str) -> Fault:
-    return Fault("how_to_part_roles", database=database, runtime=runtime)
+def _how_to_part(database: str, owner: str, runtime: str) -> Fault:
+    return Fault("how_to_part_roles", database=database, owner=owner, runtime=runtime)
 
 
 def migrate(dsn: str, folder: Path = MIGRATIONS, *, runtime: str | None = None) -> list[str]:
@@ -178,7 +178,7 @@ def _check_owner(connection: psycopg.Connection, runtime: str | None) -> None:
             "schema_of_another_owner",
             login=connection.info.user,
             owner=found[0],
-            how=_how_to_part(connection.info.dbname, runtime or found[0]),
+            how=_how_to_part(connection.info.dbname, found[0], runtime or found[0]),
         )
 
 

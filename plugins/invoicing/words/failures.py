@@ -155,12 +155,12 @@ FAILURES: Mapping[str, Text] = {
     ),
     "roles_together": (
         (
-            "el rol con que entra la aplicación, {login}, es dueño de {count} tablas: podría vaciarlas, cambiarlas y quitar "
-            "sus guardas"
+            "el rol con que entra la aplicación, {login}, es dueño de {count} tablas: podría vaciarlas, cambiarlas y "
+            "quitar sus guardas"
         ),
         (
-            "the role that the application logs in as, {login}, owns {count} tables: it could empty them, change them and "
-            "take out their guards"
+            "the role that the application logs in as, {login}, owns {count} tables: it could empty them, change them "
+            "and take out their guards"
         ),
     ),
     "roles_together_next": (
@@ -1013,8 +1013,8 @@ FAILURES: Mapping[str, Text] = {
     ),
     "owner_missing": (
         (
-            "hay que migrar la base {database} o quitarle sus tablas a {runtime}, y eso lo hace un rol propietario que no "
-            "está definido: defina INVOICING_DB_OWNER. {how}"
+            "hay que migrar la base {database} o quitarle sus tablas a {runtime}, y eso lo hace un rol propietario que "
+            "no está definido: defina INVOICING_DB_OWNER. {how}"
         ),
         (
             "database {database} is to be migrated, or its tables taken from {runtime}, which an owner's role does and "
@@ -1023,11 +1023,12 @@ FAILURES: Mapping[str, Text] = {
     ),
     "owner_is_application": (
         (
-            "INVOICING_DB_OWNER entra como {login}, igual que la aplicación: quien es dueño de las tablas puede vaciarlas. "
-            "{how}"
+            "INVOICING_DB_OWNER entra como {login}, igual que la aplicación: quien es dueño de las tablas puede "
+            "vaciarlas. {how}"
         ),
         (
-            "INVOICING_DB_OWNER logs in as {login}, as the application does: whoever owns the tables can empty them. {how}"
+            "INVOICING_DB_OWNER logs in as {login}, as the application does: whoever owns the tables can empty them. "
+            "{how}"
         ),
     ),
     "owner_kept_out": (
@@ -1041,14 +1042,14 @@ FAILURES: Mapping[str, Text] = {
     "how_to_part_roles": (
         (
             "Una instalación de antes se pone al día una vez, como superusuario y dentro de la base {database}: "
-            "CREATE ROLE invoicing_owner LOGIN PASSWORD '…'; REASSIGN OWNED BY {runtime} TO invoicing_owner; "
+            "CREATE ROLE invoicing_owner LOGIN PASSWORD '…'; REASSIGN OWNED BY {owner} TO invoicing_owner; "
             "GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {runtime}; "
             "(con Compose: docker compose exec postgres bash /docker-entrypoint-initdb.d/10-create-databases.sh). "
             "Véase docs/operating.md, Upgrades"
         ),
         (
             "An installation of before is brought up to date once, as superuser and in database {database}: "
-            "CREATE ROLE invoicing_owner LOGIN PASSWORD '…'; REASSIGN OWNED BY {runtime} TO invoicing_owner; "
+            "CREATE ROLE invoicing_owner LOGIN PASSWORD '…'; REASSIGN OWNED BY {owner} TO invoicing_owner; "
             "GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {runtime}; "
             "(with Compose: docker compose exec postgres bash /docker-entrypoint-initdb.d/10-create-databases.sh). "
             "See docs/operating.md, Upgrades"
