@@ -9,6 +9,7 @@ from starlette.staticfiles import StaticFiles
 from invoicing.web import api, pages
 from invoicing.web.database import Pool
 from invoicing.web.door.doorkeeper import Doorkeeper
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.form_tokens import FormTokens, require_form_token
 from invoicing.web.door.headers import SecurityHeaders
 from invoicing.web.errors import install_handlers, refuse
@@ -50,6 +51,7 @@ def create_app(outside: Outside) -> FastAPI:
     app.mount("/static", StaticFiles(directory=Path(STATIC_FOLDER)), name="static")
 
     @app.get("/", include_in_schema=False)
+    @needs(Duty.READ_AMOUNTS)
     def start(request: Request) -> RedirectResponse:
         return lead_to(request, "/cycles")
 

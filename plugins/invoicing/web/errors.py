@@ -20,11 +20,12 @@ from invoicing.domain.errors import InputError, InvoicingError, NotFoundError, S
 from invoicing.domain.typed import fault_of
 from invoicing.rendering.validation import TemplateProblem
 from invoicing.web.door.body_limit import BodyTooLargeError
+from invoicing.web.door.duties import MissingDutyError, missing_duty
 from invoicing.web.door.form_tokens import FormTokenError
-from invoicing.web.html.i18n import chosen_language
+from invoicing.web.html.i18n import chosen_language, tell_visitor
 from invoicing.web.html.templating import Pages
 from invoicing.web.refusals import PROBLEM_DETAILS
-from invoicing.words.failures import Failure, Fault, tell
+from invoicing.words.failures import Failure, Fault
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +52,14 @@ def refuse(
             "type": f"{request.scope.get('root_path', '')}{PROBLEMS}#{failure.code}",
             "title": HTTPStatus(status).phrase,
             "status": status,
-            "detail": tell(failure),
+            "detail": tell_visitor(failure, "en"),
             "code": failure.code,
         }
         if errors:
             details["errors"] = list(errors)
         return JSONResponse(details, status, media_type=PROBLEM_DETAILS)
     pages: Pages = request.app.state.pages
-    message = tell(failure, chosen_language(request))
+    message = tell_visitor(failure, chosen_language(request))
     return pages.respond(request, "error.html", status, figure=status, message=message)
 
 
@@ -67,6 +68,7 @@ def install_handlers(app: FastAPI) -> None:
     handlers: Mapping[type[Exception], Any] = {
         InvoicingError: _of_ours,
         FormTokenError: _form_expired,
+        MissingDutyError: _duty_missing,
         BodyTooLargeError: _body_too_large,
         RequestValidationError: _request_invalid,
         StarletteHTTPException: _http_error,
@@ -90,6 +92,10 @@ def _of_ours(request: Request, error: InvoicingError) -> Response:
 
 def _form_expired(request: Request, _: FormTokenError) -> Response:
     return refuse(request, 403, Fault("form_expired"))
+
+
+def _duty_missing(request: Request, error: MissingDutyError) -> Response:
+    return refuse(request, 403, missing_duty(error.duty))
 
 
 def _body_too_large(request: Request, _: BodyTooLargeError) -> Response:
@@ -154,6 +160,6 @@ def _wrong_field(problem: Failure) -> dict[str, Any]:
     told = inner if isinstance(inner, Failure) else problem
     return {
         "field": getattr(problem, "field", None) or problem.values.get("field"),
-        "message": problem.values.get("message") or tell(told),
+        "message": problem.values.get("message") or tell_visitor(told, "en"),
         "code": told.code,
     }

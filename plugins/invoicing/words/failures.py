@@ -1318,18 +1318,43 @@ FAILURES: Mapping[str, Text] = {
     ),
     # web
     "not_logged_in": ("Inicie sesión en Airflow.", "Log in to Airflow."),
-    "may_not_read": ("Su usuario no puede ver la facturación.", "You may not see this: {needed}."),
-    "needs_the_dag": (
-        "para ver se necesita permiso de leer el DAG {dag}",
-        "reading needs permission to read the DAG {dag}",
+    "may_not_read": ("Su usuario no puede ver esto: {needed}.", "You may not see this: {needed}."),
+    "may_not_change": (
+        "Su usuario no puede hacer esto: {needed}. No se cambió nada.",
+        "You may not do this: {needed}. Nothing was changed.",
+    ),
+    # What is missing, and what grants it: the same in `invoicing.on_airflow.gate`.
+    "needs_read_amounts": (
+        "le falta «ver valores y decisiones», que da en Airflow el permiso de leer el DAG {dag} y sus ejecuciones",
+        "“read amounts and decisions” is missing, which Airflow’s permission to read the DAG {dag} and its runs grants",
+    ),
+    "needs_read_personal": (
+        "le falta «ver datos personales y documentos», que da en Airflow el permiso de leer los registros (logs) de "
+        "las tareas del DAG {dag}",
+        "“read personal data and documents” is missing, which Airflow’s permission to read the task logs of the DAG "
+        "{dag} grants",
+    ),
+    "needs_change_tenants": (
+        "le falta «cambiar terceros», que da en Airflow el permiso de modificar las instancias de tarea del DAG {dag}",
+        "“change tenants” is missing, which Airflow’s permission to edit the task instances of the DAG {dag} grants",
+    ),
+    "needs_change_settings": (
+        "le falta «cambiar ajustes y plantillas», que da en Airflow el permiso de modificar variables",
+        "“change settings and templates” is missing, which Airflow’s permission to edit variables grants",
+    ),
+    "needs_act_on_deliveries": (
+        "le falta «actuar sobre los envíos», que da en Airflow el permiso de ejecutar el DAG {dag}",
+        "“act on deliveries” is missing, which Airflow’s permission to trigger the DAG {dag} grants",
+    ),
+    "route_closed": (
+        "Esta dirección está cerrada: no dice qué permiso pide. No se cambió nada.",
+        "This address is closed: it does not say which permission it needs. Nothing was changed.",
     ),
     "foreign_request": (
-        "La petición viene de otro sitio y no se atendió.",
-        "The request comes from another site and was not served.",
-    ),
-    "may_not_change": (
-        "Su usuario puede ver, no cambiar. No se cambió nada.",
-        "You may look, not change. Nothing was changed.",
+        "La petición viene de otro sitio y no se atendió. Si es este mismo sitio, a través de un proxy: [api] base_url "
+        "de Airflow debe ser la dirección que muestra el navegador.",
+        "The request comes from another site and was not served. Where it is this very site, behind a proxy: Airflow’s "
+        "[api] base_url must be the address that the browser shows.",
     ),
     "form_expired": (
         "El formulario ya no es válido: vuelva a la página, cárguela de nuevo y repita. No se cambió nada.",

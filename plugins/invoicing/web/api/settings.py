@@ -11,6 +11,7 @@ from invoicing.services.agency import settings
 from invoicing.services.agency.settings import SettingsVersion
 from invoicing.web.api.subject import SubjectReport, check_subject
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.settings_form import find_problems
 from invoicing.words.failures import Fault
@@ -35,12 +36,14 @@ class SubjectDraft(BaseModel):
 
 
 @router.get("/settings")
+@needs(Duty.READ_AMOUNTS)
 def get_settings(db: DatabaseDep) -> SettingsAnswer:
     """The settings in force."""
     return _answer(settings.current_settings(db))
 
 
 @router.patch("/settings")
+@needs(Duty.CHANGE_SETTINGS)
 def patch_settings(
     db: DatabaseDep,
     visitor: VisitorDep,
@@ -59,6 +62,7 @@ def patch_settings(
 
 
 @router.post("/settings/subject-check")
+@needs(Duty.CHANGE_SETTINGS)
 def post_subject(db: DatabaseDep, draft: SubjectDraft) -> SubjectReport:
     """The problems of a subject line, and how it would read. Changes nothing."""
     return check_subject(db, draft.subject, draft.template)

@@ -11,6 +11,7 @@ from invoicing.services.agency import template_editing, templates
 from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.views.templates import list_templates, versions_of
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.i18n import Translator
 from invoicing.web.html.template_problems import in_words
@@ -96,6 +97,7 @@ class CheckAnswer(BaseModel):
 
 
 @router.get("/templates")
+@needs(Duty.READ_AMOUNTS)
 def get_templates(db: DatabaseDep) -> list[dict[str, Any]]:
     """Every template, its version in force, and whether the settings use it."""
     return [
@@ -113,18 +115,21 @@ def get_templates(db: DatabaseDep) -> list[dict[str, Any]]:
 
 
 @router.post("/templates", status_code=201)
+@needs(Duty.CHANGE_SETTINGS)
 def post_template(db: DatabaseDep, visitor: VisitorDep, new: NewTemplate) -> TemplateAnswer:
     """Make a template out of another one."""
     return _answer(template_editing.create_template(db, new.name, new.source, actor=visitor.actor))
 
 
 @router.get("/templates/{name}")
+@needs(Duty.READ_AMOUNTS)
 def get_template(db: DatabaseDep, name: str) -> TemplateAnswer:
     """The version in force."""
     return _answer(templates.show_template(db, name))
 
 
 @router.put("/templates/{name}")
+@needs(Duty.CHANGE_SETTINGS)
 def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersion) -> TemplateAnswer:
     """Save a new version; no change makes none."""
     return _answer(
@@ -135,6 +140,7 @@ def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersio
 
 
 @router.post("/templates/{name}/check")
+@needs(Duty.CHANGE_SETTINGS)
 def post_check(db: DatabaseDep, name: str, draft: Draft) -> CheckAnswer:
     """What is wrong with a text, by part and line. Changes nothing; takes about a second."""
     t = Translator(draft.language)
@@ -150,6 +156,7 @@ def post_check(db: DatabaseDep, name: str, draft: Draft) -> CheckAnswer:
 
 
 @router.get("/templates/{name}/versions")
+@needs(Duty.READ_AMOUNTS)
 def get_versions(db: DatabaseDep, name: str) -> list[dict[str, Any]]:
     """Who saved which version and when, newest first; ``cycles``: of the latest that used it."""
     templates.show_template(db, name)
@@ -165,12 +172,14 @@ def get_versions(db: DatabaseDep, name: str) -> list[dict[str, Any]]:
 
 
 @router.get("/templates/{name}/versions/{version}")
+@needs(Duty.READ_AMOUNTS)
 def get_version(db: DatabaseDep, name: str, version: int) -> TemplateAnswer:
     """An earlier version."""
     return _answer(templates.show_version(db, name, version))
 
 
 @router.post("/templates/{name}/versions/{version}/restore")
+@needs(Duty.CHANGE_SETTINGS)
 def post_restore(
     db: DatabaseDep, visitor: VisitorDep, name: str, version: int, order: Restoration
 ) -> TemplateAnswer:

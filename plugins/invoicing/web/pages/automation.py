@@ -16,6 +16,7 @@ from invoicing.services.agency.templates import template_names
 from invoicing.services.views.health import is_unheard
 from invoicing.services.views.settings_history import differences, settings_changes
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
 from invoicing.web.html.settings_form import find_problems
@@ -40,6 +41,7 @@ _SUBJECT_VARIABLES = (
 
 
 @router.get("")
+@needs(Duty.READ_AMOUNTS)
 def show(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """The form with the settings in force."""
     current = current_settings(db)
@@ -47,6 +49,7 @@ def show(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
 
 
 @router.post("")
+@needs(Duty.CHANGE_SETTINGS)
 def save(
     request: Request, db: DatabaseDep, pages: PagesDep, visitor: VisitorDep, submitted: SubmittedDep
 ) -> Response:
@@ -77,6 +80,7 @@ def save(
 
 
 @router.get("/history")
+@needs(Duty.READ_AMOUNTS)
 def history(request: Request, db: DatabaseDep, pages: PagesDep, newest: int | None = None) -> Response:
     """Who changed what, and when."""
     # One more tells whether there are older ones.
@@ -95,6 +99,7 @@ def history(request: Request, db: DatabaseDep, pages: PagesDep, newest: int | No
 
 
 @router.get("/versions/{version_id}")
+@needs(Duty.READ_AMOUNTS)
 def show_version(request: Request, db: DatabaseDep, pages: PagesDep, version_id: int) -> Response:
     """One version, whole, and how it differs from the one before and from the one in force."""
     version = settings_version(db, min(version_id, 2**62))
@@ -132,7 +137,8 @@ def _form(
         request,
         "automation.html",
         status,
-        values=values,
+        # A field that was not sent, as by a program, is shown as it is.
+        values={**current.settings.model_dump(), **values},
         seen=seen,
         current=current,
         problems=problems or {},

@@ -14,6 +14,7 @@ from invoicing.services.views.deliveries import show_delivery
 from invoicing.services.views.messages import BuiltMessage, build_message
 from invoicing.web.announcement import announce
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import SubmittedDep, see_other
 from invoicing.web.html.frames import html_frame, problem_frame, text_frame
@@ -51,12 +52,14 @@ class RefusedAction:
 
 
 @router.get("/{delivery_id}")
+@needs(Duty.READ_AMOUNTS)
 def show(request: Request, db: DatabaseDep, pages: PagesDep, delivery_id: int) -> Response:
     """A delivery with all that happened to it."""
     return _page(request, db, pages, delivery_id)
 
 
 @router.post("/{delivery_id}/resend")
+@needs(Duty.ACT_ON_DELIVERIES)
 def resend(
     request: Request,
     db: DatabaseDep,
@@ -79,12 +82,13 @@ def resend(
     except NotFoundError:
         raise
     except InputError as error:
-        return refused(error.in_words(t.language))
+        return refused(t.failure(error))
     told = announce(request)
     return _back(request, db, made[0], back, "resent" if told else "resent-untold")
 
 
 @router.post("/{delivery_id}/cancel")
+@needs(Duty.ACT_ON_DELIVERIES)
 def cancel(
     request: Request,
     db: DatabaseDep,
@@ -107,11 +111,12 @@ def cancel(
     except NotFoundError:
         raise
     except InputError as error:
-        return refused(error.in_words(t.language))
+        return refused(t.failure(error))
     return _back(request, db, delivery_id, back, "cancelled")
 
 
 @router.post("/{delivery_id}/resolve")
+@needs(Duty.ACT_ON_DELIVERIES)
 def resolve(
     request: Request,
     db: DatabaseDep,
@@ -137,18 +142,20 @@ def resolve(
     except NotFoundError:
         raise
     except InputError as error:
-        return refused(error.in_words(t.language))
+        return refused(t.failure(error))
     told = verdict != "retry" or announce(request)
     return _back(request, db, delivery_id, back, "resolved" if told else "resolved-untold")
 
 
 @router.get("/{delivery_id}/message")
+@needs(Duty.READ_PERSONAL)
 def show_message(request: Request, db: DatabaseDep, pages: PagesDep, delivery_id: int) -> Response:
     """The page around the message; the message itself is in a frame."""
     return pages.respond(request, "delivery_message.html", delivery=show_delivery(db, delivery_id))
 
 
 @router.get("/{delivery_id}/message.html")
+@needs(Duty.READ_PERSONAL)
 def frame_message(
     request: Request, db: DatabaseDep, pages: PagesDep, t: TranslatorDep, delivery_id: int
 ) -> Response:
@@ -160,6 +167,7 @@ def frame_message(
 
 
 @router.get("/{delivery_id}/message.txt")
+@needs(Duty.READ_PERSONAL)
 def frame_message_text(
     request: Request, db: DatabaseDep, pages: PagesDep, t: TranslatorDep, delivery_id: int
 ) -> Response:
@@ -184,6 +192,7 @@ def frame_message_text(
 
 
 @router.get("/{delivery_id}/message.eml")
+@needs(Duty.READ_PERSONAL)
 def download_message(request: Request, db: DatabaseDep, delivery_id: int) -> Response:
     """The whole message, to be opened in a mail reader."""
     built = _build(request, db, delivery_id)
@@ -242,4 +251,4 @@ def _build(request: Request, db: DatabaseDep, delivery_id: int) -> BuiltMessage 
 
 def _not_built(t: TranslatorDep, error: InvoicingError) -> str:
     lead = t("Todavía no se puede armar el mensaje", "The message cannot be built yet")
-    return f"{lead}: {error.in_words(t.language)}"
+    return f"{lead}: {t.failure(error)}"

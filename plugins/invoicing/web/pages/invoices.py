@@ -10,6 +10,7 @@ from invoicing.services.delivery import archive
 from invoicing.services.delivery.archive import DocumentDamagedError, KeptDocument, StorageFaultError
 from invoicing.services.views.invoices import InvoiceShown, show_invoice
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.html.frames import pdf_response, pictures_frame, problem_frame
 from invoicing.web.html.i18n import TranslatorDep
 from invoicing.web.html.templating import PagesDep
@@ -20,6 +21,7 @@ _PAGES_SHOWN = 6
 
 
 @router.get("/{number}")
+@needs(Duty.READ_AMOUNTS)
 def show(request: Request, db: DatabaseDep, pages: PagesDep, t: TranslatorDep, number: str) -> Response:
     """An invoice's facts, and its document as it is kept."""
     invoice = show_invoice(db, number)
@@ -28,11 +30,12 @@ def show(request: Request, db: DatabaseDep, pages: PagesDep, t: TranslatorDep, n
         try:
             _kept(request, db, invoice)
         except (DocumentDamagedError, StorageFaultError) as error:
-            problem = error.in_words(t.language)
+            problem = t.failure(error)
     return pages.respond(request, "issued_invoice.html", invoice=invoice, problem=problem)
 
 
 @router.get("/{number}/document.pdf")
+@needs(Duty.READ_PERSONAL)
 def download_document(request: Request, db: DatabaseDep, number: str, download: str = "") -> Response:
     """The PDF from the archive, its checksum verified."""
     kept = _kept(request, db, show_invoice(db, number))
@@ -40,6 +43,7 @@ def download_document(request: Request, db: DatabaseDep, number: str, download: 
 
 
 @router.get("/{number}/pages")
+@needs(Duty.READ_PERSONAL)
 def frame_document(
     request: Request, db: DatabaseDep, pages: PagesDep, t: TranslatorDep, number: str
 ) -> Response:
@@ -49,7 +53,7 @@ def frame_document(
         kept = _kept(request, db, invoice)
         drawn = draw_pages(kept.content, f"invoice {number}", most=_PAGES_SHOWN)
     except (DocumentDamagedError, StorageFaultError, RenderFailedError) as error:
-        return problem_frame(pages, request, error.in_words(t.language))
+        return problem_frame(pages, request, t.failure(error))
     more = (
         t("Se muestran {} de {} páginas.", "{} of {} pages are shown.").format(
             len(drawn.pictures), drawn.pages

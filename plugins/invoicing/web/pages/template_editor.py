@@ -15,6 +15,7 @@ from invoicing.services.agency.template_editing import TemplateRefusedError
 from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.views.templates import PartDiff, compare_parts, versions_of
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import SubmittedDep, see_other
 from invoicing.web.html.template_problems import Complaint, field_of, in_words
@@ -121,6 +122,7 @@ class Editor:
 
 
 @router.get("/{name}")
+@needs(Duty.READ_AMOUNTS)
 def show(request: Request, db: DatabaseDep, pages: PagesDep, name: str) -> Response:
     """The editor, with the version in force."""
     current = templates.show_template(db, name)
@@ -128,6 +130,7 @@ def show(request: Request, db: DatabaseDep, pages: PagesDep, name: str) -> Respo
 
 
 @router.post("/{name}")
+@needs(Duty.CHANGE_SETTINGS)
 def save(
     request: Request,
     db: DatabaseDep,

@@ -17,13 +17,15 @@ from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.delivery import documents
 from invoicing.services.views import preview
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs, objection
+from invoicing.web.door.visitor import current_visitor
 from invoicing.web.html.forms import Submitted, SubmittedDep
 from invoicing.web.html.frames import html_frame, pdf_response, pictures_frame, problem_frame, text_frame
 from invoicing.web.html.i18n import Translator, TranslatorDep
 from invoicing.web.html.template_problems import field_of
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
-from invoicing.words.failures import tell_both
+from invoicing.words.failures import Failure, tell_both
 
 router = APIRouter(prefix="/templates")
 
@@ -57,6 +59,7 @@ class Choice:
 
 
 @router.get("/{name}/preview")
+@needs(Duty.READ_AMOUNTS)
 def preview_saved(
     request: Request,
     pages: PagesDep,
@@ -76,6 +79,7 @@ def preview_saved(
 
 
 @router.post("/{name}/preview")
+@needs(Duty.CHANGE_SETTINGS)
 def preview_typed(
     request: Request,
     pages: PagesDep,
@@ -108,6 +112,9 @@ def _preview(
     request: Request, pages: PagesDep, t: Translator, template: Template, choice: Choice, view: str
 ) -> Response:
     problem: Text
+    missing = _missing_duty(request, choice)
+    if missing is not None:
+        return problem_frame(pages, request, t.failure(missing), 403)
     try:
         with request.app.state.pool.connection() as db:
             shown = choice.gather(db)
@@ -126,6 +133,12 @@ def _preview(
     except RenderFailedError as error:
         problem = tell_both(error.failure)
     return problem_frame(pages, request, t.text(problem))
+
+
+def _missing_duty(request: Request, choice: Choice) -> Failure | None:
+    """Why the visitor may not see these documents: a real tenant's are personal data, the sample's are not."""
+    is_real = bool(choice.tenant)
+    return objection({Duty.READ_PERSONAL}, current_visitor(request).duties) if is_real else None
 
 
 def _view(

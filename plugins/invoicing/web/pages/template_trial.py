@@ -12,6 +12,7 @@ from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency import templates
 from invoicing.services.delivery import documents, trial
 from invoicing.services.views import preview
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import SubmittedDep
 from invoicing.web.html.templating import PagesDep
@@ -24,11 +25,14 @@ router = APIRouter(prefix="/templates")
 
 
 @router.post("/{name}/test")
+@needs(Duty.CHANGE_SETTINGS)
 def send_test(
     request: Request, pages: PagesDep, visitor: VisitorDep, submitted: SubmittedDep, name: str
 ) -> Response:
     """Send the message with its invoices, as typed, to one address; the ledger is not touched."""
     choice = Choice.of(submitted)
+    if choice.tenant:
+        visitor.require(Duty.READ_PERSONAL)
     to = submitted["to"].strip()[:400]
     with request.app.state.pool.connection() as db:
         current = templates.show_template(db, name)

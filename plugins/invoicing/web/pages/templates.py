@@ -12,6 +12,7 @@ from invoicing.services.agency.template_editing import TemplateNameError, Templa
 from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.views.templates import compare_parts, list_templates, versions_of
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import SubmittedDep, see_other
 from invoicing.web.html.template_problems import Complaint, in_words
@@ -28,12 +29,14 @@ _OWN_NAME: Text = (
 
 
 @router.get("")
+@needs(Duty.READ_AMOUNTS)
 def show_list(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """Every template, and the form that makes another."""
     return _list(request, db, pages)
 
 
 @router.post("")
+@needs(Duty.CHANGE_SETTINGS)
 def create(
     request: Request, db: DatabaseDep, pages: PagesDep, visitor: VisitorDep, submitted: SubmittedDep
 ) -> Response:
@@ -47,6 +50,7 @@ def create(
 
 
 @router.get("/{name}/versions")
+@needs(Duty.READ_AMOUNTS)
 def show_versions(request: Request, db: DatabaseDep, pages: PagesDep, name: str) -> Response:
     """Who saved which version, and when."""
     current = templates.show_template(db, name)
@@ -60,6 +64,7 @@ def show_versions(request: Request, db: DatabaseDep, pages: PagesDep, name: str)
 
 
 @router.get("/{name}/versions/{version}")
+@needs(Duty.READ_AMOUNTS)
 def show_version(request: Request, db: DatabaseDep, pages: PagesDep, name: str, version: int) -> Response:
     """One version: how it differs from the one before and from the one in force, and its text."""
     current = templates.show_template(db, name)
@@ -68,6 +73,7 @@ def show_version(request: Request, db: DatabaseDep, pages: PagesDep, name: str, 
 
 
 @router.post("/{name}/versions/{version}/restore")
+@needs(Duty.CHANGE_SETTINGS)
 def restore(
     request: Request,
     db: DatabaseDep,
