@@ -147,24 +147,25 @@ def _step_down(needed: list[str], scratch: str | None) -> tuple[set[str], bool]:
     layers: set[str] = set()
     if _unshare(_NEW_NETWORK | _NEW_IPC):
         layers.add(NETWORK)
-    # The scratch folder will be nobody's own; the folders on the way to it may still be shut.
-    on_the_way = [] if scratch is None else [str(Path(scratch).parent)]
-    is_readable = _is_readable_by_nobody([*needed, *on_the_way])
+    is_readable = _is_readable_by_nobody(needed, scratch)
     if not _become_nobody(scratch):
         return layers, False
     layers.add(USER)
     return layers, not is_readable
 
 
-def _is_readable_by_nobody(paths: Iterable[str]) -> bool:
-    """Whether nobody could read ``paths``, folders on the way included. The kernel is asked, as nobody."""
+def _is_readable_by_nobody(paths: Iterable[str], scratch: str | None) -> bool:
+    """Whether nobody could read ``paths`` and get to ``scratch``. The kernel is asked, as nobody."""
     entries = [entry for path in paths for entry in _with_entries(path)]
     groups = os.getgroups()
     try:
         os.setgroups([])
         os.setresgid(-1, NOBODY, -1)
         os.setresuid(-1, NOBODY, -1)
-        return all(os.access(entry, os.R_OK, effective_ids=True) for entry in entries)
+        # The scratch folder becomes nobody's own; the way to it may be shut all the same.
+        return all(os.access(entry, os.R_OK, effective_ids=True) for entry in entries) and (
+            scratch is None or os.access(Path(scratch).parent, os.X_OK, effective_ids=True)
+        )
     except OSError:
         return True  # root may not become nobody here, and reads on
     finally:

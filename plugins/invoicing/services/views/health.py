@@ -232,7 +232,7 @@ def _renderer(found: CageReport | RenderFailedError) -> Check:
     if isinstance(found, RenderFailedError):
         detail = Fault("renderer_not_started", reason=found)
         return Check("renderer", detail, Fault("renderer_not_started_next"))
-    missing = [Fault(_WITHOUT[layer]) for layer in found.missing]
+    missing = [_WITHOUT[layer] for layer in found.missing]
     if found.reads_by_capability:
         missing.append(Fault("cage_reads_by_capability"))
     reach = [
@@ -248,10 +248,10 @@ def _renderer(found: CageReport | RenderFailedError) -> Check:
 
 
 _WITHOUT = {
-    USER: "cage_without_user",
-    NETWORK: "cage_without_network",
-    FILES: "cage_without_files",
-    CALLS: "cage_without_calls",
+    USER: Fault("cage_without_user"),
+    NETWORK: Fault("cage_without_network"),
+    FILES: Fault("cage_without_files"),
+    CALLS: Fault("cage_without_calls"),
 }
 
 
