@@ -60,10 +60,18 @@ ALL = ("user", "network", "files", "calls")
     ("report", "is_well", "words"),
     [
         (CageReport(ALL, False, False, False), True, "templates run in a cage: no network"),
-        (CageReport(("files", "calls"), False, False, False), True, "a user of its own (user namespaces); a network"),
+        (
+            CageReport(("files", "calls"), False, False, False),
+            True,
+            "a user of its own (user namespaces); a network",
+        ),
         (CageReport(("user", "network", "files"), False, False, False), True, "seccomp: install libseccomp2"),
         (CageReport(ALL, True, False, False), True, "an installation that everybody can read"),
-        (CageReport(("calls",), False, True, False), False, "breaks out can read Airflow's keys; what this machine"),
+        (
+            CageReport(("calls",), False, True, False),
+            False,
+            "breaks out can read Airflow's keys; what this machine",
+        ),
         (CageReport((), False, True, True), False, "can read Airflow's keys; reaches the network"),
         (RenderFailedError("a trial", Fault("subject_empty")), False, "the cage does not start"),
     ],

@@ -25,7 +25,7 @@ from typing import Any
 from invoicing.rendering import cage
 from invoicing.rendering.cage import CALLS, FILES, LAYERS, NETWORK, USER, Cage
 
-SECRET = "the-key-of-all-tokens"  # noqa: S105
+SECRET = "the-key-of-all-tokens"
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -75,16 +75,26 @@ def guard(sentence: dict[str, Any]) -> dict[str, Any]:
 def prisoner(sentence: dict[str, Any]) -> dict[str, Any]:
     """Enter the cage, of the layers asked for only, and try everything."""
     report = None
+    # Out of reach afterwards, where files are.
+    status_file = os.open("/proc/self/status", os.O_RDONLY)
     if sentence["layers"] is not None:
         take_out({*LAYERS} - {*sentence["layers"]})
         calls = base64.b64decode(sentence["calls"]) if CALLS in sentence["layers"] else None
         report = json.loads(cage.enter(Cage(calls, sentence["scratch"])).to_json())
+    status = dict(line.split(":\t", 1) for line in os.pread(status_file, 9999, 0).decode().splitlines())
+    status["dumpable"] = libc.prctl(3, 0, 0, 0, 0)
     spoils = sentence["spoils"]
     acts = {name: attempted(lambda act=act: act(spoils)) for name, act in ACTS.items()}
     acts["keep_a_file_in_scratch"] = attempted(lambda: Path(sentence["scratch"], "f").write_text("x"))
     acts["start_a_thread"] = attempted(lambda: threading.Thread(target=int).start())
     calls = {name: call_with_nonsense(number) for name, number in sentence.get("numbers", {}).items()}
-    return {"report": report, "acts": acts, "calls": calls, "forks": sentence.get("forks") and fork_often()}
+    return {
+        "report": report,
+        "acts": acts,
+        "calls": calls,
+        "status": status,
+        "forks": sentence.get("forks") and fork_often(),
+    }
 
 
 def take_out(layers: set[str]) -> None:
@@ -202,6 +212,11 @@ def mount_something(_: dict[str, Any]) -> None:
     call("mount", b"none", b"/nonexistent", b"tmpfs", 0, None, harmless=(errno.ENOENT,))
 
 
+def type_into_a_terminal(_: dict[str, Any]) -> None:
+    put_a_character = 0x5412
+    call("ioctl", 0, put_a_character, b"x", harmless=(errno.ENOTTY,))
+
+
 def become_root(_: dict[str, Any]) -> None:
     os.setuid(0)
 
@@ -217,6 +232,7 @@ ACTS: dict[str, Callable[[dict[str, Any]], None]] = {
         *(limit_parent, connect_tcp, send_udp, connect_socket_file, connect_abstract_socket, fork),
         *(run_a_program, write_where_all_may, write_a_file_of_its_user, read_a_file_of_its_user),
         *(open_a_file_of_its_user_to_all, mount_something, become_root, set_up_io_uring),
+        *(type_into_a_terminal,),
     )
 }
 

@@ -149,7 +149,8 @@ def _send(kept: KeptNotice, settings: Settings, context: Any) -> None:
     )
     # One's own notifier may speak of `notice` in its templates; what else there is, is of the task that sends.
     notice = {"cause": kept.cause, "subject": rendered.subject, **kept.texts}
-    notifier.notify({**context, "notice": notice})
+    told: Any = {**context, "notice": notice}
+    notifier.notify(told)
 
 
 def _is_anybody_told(settings: Settings) -> bool:

@@ -20,6 +20,7 @@ import ctypes
 import json
 import os
 import resource
+import stat
 import struct
 import sys
 from collections.abc import Iterable
@@ -157,7 +158,7 @@ def _step_down(needed: list[str], scratch: str | None) -> tuple[set[str], bool]:
 def _is_readable_by_nobody(paths: Iterable[str], scratch: str | None) -> bool:
     """Whether nobody could read ``paths`` and get to ``scratch``. The kernel is asked, as nobody."""
     entries = [entry for path in paths for entry in _with_entries(path)]
-    groups = os.getgroups()
+    group, groups = os.getegid(), os.getgroups()
     try:
         os.setgroups([])
         os.setresgid(-1, NOBODY, -1)
@@ -170,16 +171,19 @@ def _is_readable_by_nobody(paths: Iterable[str], scratch: str | None) -> bool:
         return True  # root may not become nobody here, and reads on
     finally:
         os.setresuid(-1, 0, -1)
-        os.setresgid(-1, 0, -1)
+        os.setresgid(-1, group, -1)
         with contextlib.suppress(OSError):
             os.setgroups(groups)
 
 
 def _with_entries(path: str) -> list[str]:
     """An existing path and, of a folder, what is in it. Installed together, the rest is as readable as those."""
-    if not Path(path).exists():
+    try:
+        return [path, *map(str, Path(path).iterdir())]
+    except FileNotFoundError:
         return []
-    return [path, *(map(str, Path(path).iterdir()) if Path(path).is_dir() else ())]
+    except OSError:
+        return [path]  # a file; or not even root gets in
 
 
 def _become_nobody(scratch: str | None) -> bool:
@@ -294,7 +298,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
     except OSError:
         return  # what is not there, or not for us to read, needs no leave
     try:
-        if not Path(path).is_dir():
+        if not stat.S_ISDIR(os.fstat(opened).st_mode):
             rights &= _READ_FILE
         _libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, opened), 0)
     finally:

@@ -265,10 +265,13 @@ FAILURES: Mapping[str, Text] = {
         "instale libseccomp2 y permita Landlock (núcleo 5.13 o posterior) o espacios de nombres de usuario: "
         "docs/operating.md, «The renderer's cage»",
         "install libseccomp2, and allow Landlock (kernel 5.13 or later) or user namespaces: docs/operating.md, "
-        "\"The renderer's cage\"",
+        '"The renderer\'s cage"',
     ),
     "renderer_trial": ("prueba de health", "trial of health"),
-    "renderer_not_started": ("el encierro de las plantillas no arranca: {reason}", "the cage does not start: {reason}"),
+    "renderer_not_started": (
+        "el encierro de las plantillas no arranca: {reason}",
+        "the cage does not start: {reason}",
+    ),
     "renderer_not_started_next": (
         "ejecute bin/setup run, o vuelva a construir la imagen",
         "run bin/setup run, or build the image anew",
