@@ -23,6 +23,9 @@ from invoicing.db.connection import Database, connect, dsn_from_airflow_connecti
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, WorkFailedError
 from invoicing.domain.names import INVOICES_ASSET, MONTHLY_DAG
 from invoicing.domain.period import Period
+from invoicing.rendering.cage import CageReport
+from invoicing.rendering.errors import RenderFailedError
+from invoicing.rendering.sandbox import look_at_cage
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.billing import out_of_step, runs, single_invoices
@@ -225,7 +228,15 @@ def _here() -> health.Here:
         journal_entries=Journal(folder).waiting(),
         kept_notices=NoticeFolder(folder.parent / "notices").waiting(),
         has_notifier=health.names_notifier(environ.get("AIRFLOW_CONN_INVOICING_SMTP", "")),
+        renderer=_renderer(),
     )
+
+
+def _renderer() -> CageReport | RenderFailedError:
+    try:
+        return look_at_cage()
+    except RenderFailedError as error:
+        return error
 
 
 def _show_stack(info: stack.StackInfo) -> None:

@@ -9,11 +9,14 @@ from invoicing.db.connection import Database, connect
 from invoicing.db.migrate import MIGRATIONS, migrate
 from invoicing.domain.errors import WorkFailedError
 from invoicing.domain.period import Period
+from invoicing.rendering.cage import CageReport
+from invoicing.rendering.errors import RenderFailedError
 from invoicing.services.agency import clock
 from invoicing.services.delivery import closing
 from invoicing.services.delivery.notices import Notice, keep_notice, mark_sent, mark_unsent
 from invoicing.services.views import health
 from invoicing.services.views.health import Check, Here
+from invoicing.words.failures import Fault
 from support.agency import Agency
 from support.database import RUNTIME, as_owner
 
@@ -48,6 +51,39 @@ def test_a_new_installation_is_well(db: Database) -> None:
         "notices", "roles",
     ]  # fmt: skip
     assert all(check.ok and check.next_step is None for check in checks.values())
+
+
+ALL = ("user", "network", "files", "calls")
+
+
+@pytest.mark.parametrize(
+    ("report", "is_well", "words"),
+    [
+        (CageReport(ALL, False, False, False), True, "templates run in a cage: no network"),
+        (
+            CageReport(("files", "calls"), False, False, False),
+            True,
+            "a user of its own (user namespaces); a network",
+        ),
+        (CageReport(("user", "network", "files"), False, False, False), True, "seccomp: install libseccomp2"),
+        (CageReport(ALL, True, False, False), True, "an installation that everybody can read"),
+        (
+            CageReport(("calls",), False, True, False),
+            False,
+            "breaks out can read Airflow's keys; what this machine",
+        ),
+        (CageReport((), False, True, True), False, "can read Airflow's keys; reaches the network"),
+        (RenderFailedError("a trial", Fault("subject_empty")), False, "the cage does not start"),
+    ],
+)
+def test_a_renderer_that_is_open_to_a_template_needs_a_person(
+    db: Database, report: CageReport | RenderFailedError, is_well: bool, words: str
+) -> None:
+    check = look(db, renderer=report)["renderer"]
+
+    assert check.ok is is_well
+    assert words in str(check.detail)
+    assert (check.next_step is None) is is_well
 
 
 def test_a_month_whose_run_did_not_happen_is_noticed_after_an_hour(heard: Agency) -> None:

@@ -1,6 +1,7 @@
-"""The child process of `pictures`: a PDF comes in, its pages go out as PNG."""
+"""The child process of `pictures`: a `Cage` to enter and a PDF come in, its pages go out as PNG."""
 
 import io
+import pickle
 import resource
 import struct
 import sys
@@ -8,6 +9,7 @@ import sys
 # Importing it takes a tenth of a second; the parent never does.
 import pypdfium2
 
+from invoicing.rendering.cage import enter
 from invoicing.rendering.pictures import HEADER
 
 _TALLEST = 3
@@ -19,6 +21,7 @@ def main(first: int, most: int, width: int) -> None:
     """Draw pages ``first`` to ``first + most - 1`` of the document on standard input."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
+    enter(pickle.load(sys.stdin.buffer))  # noqa: S301 (written by the parent that started this process)
     document = pypdfium2.PdfDocument(sys.stdin.buffer.read())
     pages = len(document)
     pictures = [_draw(document[number], width) for number in range(first - 1, min(first - 1 + most, pages))]

@@ -1,16 +1,19 @@
 """A PDF's first pages as pictures: Airflow shows our pages in a sandboxed frame, where browsers show no PDF.
 
 Drawn in a child process of its own (``python -m invoicing.rendering.drawing``): a PDF that makes the library
-crash or run forever costs itself and nothing else.
+crash or run forever costs itself and nothing else, in the same cage as a template's.
 """
 
 import os
+import pickle
 import struct
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from invoicing.rendering import forbidden_calls
+from invoicing.rendering.cage import Cage
 from invoicing.rendering.errors import LONGEST_VALUE, RenderFailedError
 from invoicing.rendering.sandbox import KEPT_VARIABLES
 from invoicing.words.failures import Failure, Fault
@@ -51,7 +54,7 @@ def draw_pages(
                 "invoicing.rendering.drawing",
                 *map(str, (first, most, width)),
             ],
-            input=pdf,
+            input=pickle.dumps(Cage(forbidden_calls.compiled())) + pdf,
             capture_output=True,
             env=environment | {"PYTHONPATH": str(package_folder)},
             timeout=_SECONDS,

@@ -17,13 +17,13 @@ from typing import Any
 import jinja2
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from invoicing.domain.errors import NotFoundError
 from invoicing.rendering import formats
 from invoicing.rendering.complaints import FaultyUseError, NamedUndefined, broken, syntax_fault
 from invoicing.rendering.document import InvoiceDocument, MailDocument
 from invoicing.rendering.errors import PartFaultError
+from invoicing.rendering.permitted import TemplateSandbox
 from invoicing.words.failures import Fault
 
 MAIL_HTML, MAIL_TEXT, INVOICE_HTML, INVOICE_CSS = PARTS = (
@@ -142,9 +142,9 @@ def _in_language(function: Callable[..., str]) -> Callable[..., str]:
     return localized
 
 
-def environment() -> ImmutableSandboxedEnvironment:
+def environment() -> TemplateSandbox:
     """The sandbox that every part is compiled in: strict about names, and without includes."""
-    sandbox = ImmutableSandboxedEnvironment(
+    sandbox = TemplateSandbox(
         autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=NamedUndefined,
         finalize=_printable,
@@ -181,7 +181,7 @@ class Part:
 
     def __init__(
         self,
-        sandbox: ImmutableSandboxedEnvironment,
+        sandbox: TemplateSandbox,
         name: str,
         source: str,
         largest_bytes: int = 8 * 1024 * 1024,

@@ -259,6 +259,58 @@ FAILURES: Mapping[str, Text] = {
         "revise el servidor de correo y operator_email; sweep_deliveries los envía después",
         "check the relay and operator_email; sweep_deliveries sends them then",
     ),
+    "renderer_caged": (
+        "las plantillas se procesan encerradas: sin red, sin archivos ajenos, sin programas",
+        "templates run in a cage: no network, no files but their own, no programs",
+    ),
+    "renderer_caged_in_part": (
+        "las plantillas se procesan encerradas; esta máquina no da: {missing}",
+        "templates run in a cage; what this machine does not give: {missing}",
+    ),
+    "renderer_open": (
+        "una plantilla que escape de su encierro {reach}; esta máquina no da: {missing}",
+        "a template that breaks out {reach}; what this machine does not give: {missing}",
+    ),
+    "renderer_reads_parent": (
+        "puede leer las claves de Airflow",
+        "can read Airflow's keys",
+    ),
+    "renderer_reaches_network": (
+        "llega a la red",
+        "reaches the network",
+    ),
+    "renderer_open_next": (
+        "instale libseccomp2 y permita Landlock (núcleo 5.13 o posterior) o espacios de nombres de usuario: "
+        "docs/operating.md, «The renderer's cage»",
+        "install libseccomp2, and allow Landlock (kernel 5.13 or later) or user namespaces: docs/operating.md, "
+        '"The renderer\'s cage"',
+    ),
+    "renderer_trial": ("prueba de health", "trial of health"),
+    "renderer_not_started": (
+        "el encierro de las plantillas no arranca: {reason}",
+        "the cage does not start: {reason}",
+    ),
+    "renderer_not_started_next": (
+        "ejecute bin/setup run, o vuelva a construir la imagen",
+        "run bin/setup run, or build the image anew",
+    ),
+    "cage_without_user": (
+        "un usuario propio (espacios de nombres de usuario)",
+        "a user of its own (user namespaces)",
+    ),
+    "cage_without_network": (
+        "un espacio de nombres de red",
+        "a network namespace",
+    ),
+    "cage_without_files": ("Landlock", "Landlock"),
+    "cage_without_calls": (
+        "seccomp: instale libseccomp2",
+        "seccomp: install libseccomp2",
+    ),
+    "cage_reads_by_capability": (
+        "una instalación que todos puedan leer: root le dejó leer cualquier archivo",
+        "an installation that everybody can read: root left it the right to read any file",
+    ),
     "all_well": ("todo está bien", "all is well"),
     # the command line: a month to be confirmed
     "month_needs_yes": (
@@ -986,6 +1038,18 @@ FAILURES: Mapping[str, Text] = {
     "relay_flag_malformed": (
         "la conexión invoicing_smtp: el extra {flag} es {value!r}, ni true ni false",
         "the connection invoicing_smtp: extra {flag} is {value!r}, neither true nor false",
+    ),
+    "notifier_not_found": (
+        "la conexión invoicing_smtp: no se encuentra operator_notifier {name!r}: {reason}",
+        "the connection invoicing_smtp: operator_notifier {name!r} is not to be found: {reason}",
+    ),
+    "notifier_is_none": (
+        "la conexión invoicing_smtp: operator_notifier {name!r} no es un BaseNotifier de Airflow; no se usa",
+        "the connection invoicing_smtp: operator_notifier {name!r} is no BaseNotifier of Airflow's; it is not used",
+    ),
+    "notifier_refuses_options": (
+        "la conexión invoicing_smtp: operator_notifier {name!r} no acepta operator_notifier_options: {reason}",
+        "the connection invoicing_smtp: operator_notifier {name!r} does not take operator_notifier_options: {reason}",
     ),
     "relay_without_client": (
         "la conexión invoicing_smtp no dio un cliente SMTP",

@@ -13,6 +13,8 @@ from invoicing.db.migrate import pending_migrations
 from invoicing.db.statements import beside, fetch_all, fetch_one
 from invoicing.domain.period import Period
 from invoicing.domain.settings import Settings
+from invoicing.rendering.cage import CALLS, FILES, NETWORK, USER, CageReport
+from invoicing.rendering.errors import RenderFailedError
 from invoicing.services.agency import clock
 from invoicing.services.agency.settings import current_settings
 from invoicing.services.billing import out_of_step
@@ -60,12 +62,15 @@ class Here:
         journal_entries: Outcomes on this host that the database could not take.
         kept_notices: Notices on this host that the database could not take.
         has_notifier: Whether the relay's connection names a notifier of the operator's own.
+        renderer: What holds in a process that runs templates on this host, or why none can be started; None where
+            nobody looked.
     """
 
     now: datetime.datetime
     journal_entries: int = 0
     kept_notices: int = 0
     has_notifier: bool = False
+    renderer: CageReport | RenderFailedError | None = None
 
 
 def look(db: Database, here: Here) -> list[Check]:
@@ -74,7 +79,8 @@ def look(db: Database, here: Here) -> list[Check]:
     if missing:
         detail = Fault("database_unmigrated", count=len(missing), newest=missing[-1])
         return [Check("database", detail, Fault("database_unmigrated_next"))]
-    return [Check("database", Fault("database_fine")), *(ask(db, here) for ask in _QUESTIONS)]
+    checks = [Check("database", Fault("database_fine")), *(ask(db, here) for ask in _QUESTIONS)]
+    return checks if here.renderer is None else [*checks, _renderer(here.renderer)]
 
 
 def database_away(reason: Failure) -> Check:
@@ -217,6 +223,37 @@ def _notices(db: Database, here: Here) -> Check:
     return Check(
         "notices", Fault("notices_unsent", count=count, problem=problem), Fault("notices_unsent_next")
     )
+
+
+def _renderer(found: CageReport | RenderFailedError) -> Check:
+    """Could a template that breaks out of its sandbox read Airflow's keys, or reach the network?
+
+    A layer that the kernel does not give is told of, and is nothing for a person to do while the others hold.
+    """
+    if isinstance(found, RenderFailedError):
+        detail = Fault("renderer_not_started", reason=found)
+        return Check("renderer", detail, Fault("renderer_not_started_next"))
+    missing = [_WITHOUT[layer] for layer in found.missing]
+    if found.reads_by_capability:
+        missing.append(Fault("cage_reads_by_capability"))
+    reach = [
+        *([Fault("renderer_reads_parent")] if found.parent_is_open else []),
+        *([Fault("renderer_reaches_network")] if found.network_is_open else []),
+    ]
+    if reach:
+        detail = Fault("renderer_open", reach=reach, missing=missing)
+        return Check("renderer", detail, Fault("renderer_open_next"))
+    if missing:
+        return Check("renderer", Fault("renderer_caged_in_part", missing=missing))
+    return Check("renderer", Fault("renderer_caged"))
+
+
+_WITHOUT = {
+    USER: Fault("cage_without_user"),
+    NETWORK: Fault("cage_without_network"),
+    FILES: Fault("cage_without_files"),
+    CALLS: Fault("cage_without_calls"),
+}
 
 
 @dataclass(frozen=True, slots=True)
