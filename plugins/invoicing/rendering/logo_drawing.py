@@ -9,7 +9,6 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pypdfium2
-import weasyprint
 from PIL import Image, ImageFile
 
 from invoicing.rendering.errors import PartFaultError
@@ -43,9 +42,7 @@ class LogoDrawer:
             kind, bitmap = logo.kind, logo.content
             _check_bitmap(logo)
         invoice = sample_invoice()
-        self._typesetter.typeset(
-            replace(invoice, agency=replace(invoice.agency, logo=_uri(kind, bitmap)))
-        )
+        self._typesetter.typeset(replace(invoice, agency=replace(invoice.agency, logo=_uri(kind, bitmap))))
         self._check_notes()
         return bitmap
 
@@ -58,12 +55,7 @@ class LogoDrawer:
 
     def _drawn(self, svg: bytes) -> bytes:
         width, height = _fitted(svg)
-        sheet = f"@page {{ size: {width}px {height}px; margin: 0 }} body {{ margin: 0 }}"
-        style = f"display: block; width: {width}px; height: {height}px"
-        page = weasyprint.HTML(
-            string=f'<img src="{_uri("svg+xml", svg)}" style="{style}" alt="">',
-            url_fetcher=self._typesetter.fetcher,
-        ).write_pdf(stylesheets=[weasyprint.CSS(string=sheet)])
+        page = self._typesetter.typeset_picture(_uri("svg+xml", svg), width, height)
         self._check_notes()
         bitmap = pypdfium2.PdfDocument(page)[0].render(scale=4 / 3, fill_color=(255, 255, 255, 0))
         picture = bitmap.to_pil().convert("RGBA")
@@ -78,12 +70,11 @@ def _check_bitmap(logo: LogoFile) -> None:
     """It decodes, to its last byte; nothing stands behind it."""
     # WeasyPrint sets it when it is imported: a truncated picture would be drawn in part.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    most_a_side, most = logo.most_pixels
+    if logo.kind == "png" and len(logo.content) > 24:
+        _check_size(logo, *struct.unpack_from(">II", logo.content, 16))
     try:
         with Image.open(io.BytesIO(logo.content), formats=[logo.kind.upper()]) as picture:
-            width, height = picture.size
-            if max(width, height) > most_a_side or width * height > most:
-                raise _refused("logo_too_large", width=width, height=height, most=most_a_side, in_all=most)
+            _check_size(logo, *picture.size)
             picture.load()
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise _refused("logo_not_decoded", reason=str(error)) from None
@@ -92,6 +83,12 @@ def _check_bitmap(logo: LogoFile) -> None:
     end = _end_of_png(logo.content) if logo.kind == "png" else _end_of_jpeg(logo.content)
     if logo.content[end:].strip(b"\0\r\n "):
         raise _refused("logo_carries_more")
+
+
+def _check_size(logo: LogoFile, width: int, height: int) -> None:
+    most_a_side, most = logo.most_pixels
+    if max(width, height) > most_a_side or width * height > most:
+        raise _refused("logo_too_large", width=width, height=height, most=most_a_side, in_all=most)
 
 
 def _end_of_png(content: bytes) -> int:

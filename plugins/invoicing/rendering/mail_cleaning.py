@@ -65,6 +65,8 @@ class _Reading:
         if root is not None:
             self.root_attributes = _attributes(root)
             self._read(root)
+            for beside in _siblings(root):
+                self._judge(0, beside, "")
 
     @property
     def head(self) -> str:
@@ -210,6 +212,18 @@ def _in_tag(attributes: Mapping[str, str]) -> str:
 
 def _attributes(node: LexborNode) -> dict[str, str]:
     return {name: value or "" for name, value in node.attributes.items()}
+
+
+def _siblings(root: LexborNode) -> Iterator[LexborNode]:
+    """What stands before and behind the document's element: comments."""
+    node = root.prev
+    while node is not None:
+        yield node
+        node = node.prev
+    node = root.next
+    while node is not None:
+        yield node
+        node = node.next
 
 
 def _inner(node: LexborNode | None) -> str:

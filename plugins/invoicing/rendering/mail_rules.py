@@ -7,52 +7,48 @@ not on it is a fault, however harmless: what a mail reader makes of it is not fo
 import functools
 from collections.abc import Iterator
 
+from invoicing.rendering.allowlist import listed
 from invoicing.rendering.picture_rules import picture_fault
 from invoicing.rendering.style_rules import declaration_faults
 from invoicing.words.failures import Fault
 
-BODY_TAGS = frozenset(
-    """
+BODY_TAGS = listed("""
     a abbr acronym address article aside b bdi big blockquote br caption center cite code col colgroup dd del dfn div
     dl dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark nav ol p pre q rp rt
     ruby s samp section small span strike strong sub sup table tbody td tfoot th thead time tr tt u ul var wbr
-    """.split()
-)
+""")
 HEAD_TAGS = frozenset(("meta", "style", "title"))
 
-ATTRIBUTES = frozenset(
-    """
+ATTRIBUTES = listed("""
     abbr align alt bgcolor border cellpadding cellspacing class color cols colspan compact datetime dir face headers
     height hidden hspace id lang name noshade nowrap rel reversed role rows rowspan rules scope size span start
     style summary tabindex target title type valign value vspace width xml:lang xmlns
-    """.split()
-)
+""")
 ATTRIBUTE_PREFIX = "aria-"
 # Attributes with an address, each with the tags that may have it.
 LINKS = {"href": frozenset(("a",))}
 PICTURES = {"src": frozenset(("img",)), "background": frozenset(("body", "table", "td", "th", "tr"))}
-_LOADING = frozenset(
-    """
+_LOADING = listed("""
     action archive background cite classid codebase data dynsrc formaction href icon longdesc lowsrc manifest ping
     poster profile src srcset usemap xlink:href
-    """.split()
-)
+""")
 
 LINK_SCHEMES = ("https://", "mailto:", "#")
 """How a link may begin; ``#`` leads to another place of the message."""
 
-META_NAMES = frozenset(
-    """
+META_NAMES = listed("""
     author color-scheme description format-detection supported-color-schemes viewport
     x-apple-disable-message-reformatting
-    """.split()
-)
+""")
 _META_HTTP = {"content-type": "text/html; charset=utf-8", "x-ua-compatible": "ie=edge"}
 _XHTML = "http://www.w3.org/1999/xhtml"
 
 # What no letter has: controls (tab and line ends apart) and what turns the order of the text around.
 _UNSEEMLY = frozenset(
-    map(chr, (*range(9), 11, 12, *range(14, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+    map(
+        chr,
+        (*range(9), 11, 12, *range(14, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+    )
 ) - {"\x85"}
 
 
@@ -95,7 +91,9 @@ def meta_faults(attributes: dict[str, str]) -> Iterator[Fault]:
             return
         case {"name": name, "content": _, **others} if name in META_NAMES and not others:
             return
-        case {"http-equiv": name, "content": content, **others} if _META_HTTP.get(name) == content and not others:
+        case {"http-equiv": name, "content": content, **others} if (
+            _META_HTTP.get(name) == content and not others
+        ):
             return
     named = attributes.get("http-equiv") or attributes.get("name") or next(iter(attributes), "")
     yield Fault("mail_tag_refused", tag=f"meta {named}".strip()[:100])

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import pikepdf
 from pikepdf import Dictionary, Name, Object, Stream
 
+from invoicing.rendering.allowlist import listed
 from invoicing.rendering.errors import PartFaultError
 from invoicing.rendering.templates import INVOICE_HTML
 from invoicing.words.failures import Fault
@@ -17,22 +18,18 @@ from invoicing.words.failures import Fault
 LINK_SCHEMES = ("https:", "mailto:", "http:", "tel:")
 """How a link may begin, one to another place of the document apart."""
 
-_CATALOG = frozenset(
-    """
+_CATALOG = listed("""
     /Type /Pages /Lang /Outlines /Names /Metadata /StructTreeRoot /ViewerPreferences /MarkInfo /Version /Extensions
     /PageMode /PageLayout
-    """.split()
-)
+""")
 _NAMES = frozenset(("/Dests",))
-_PAGE = frozenset(
-    """
+_PAGE = listed("""
     /Type /Parent /MediaBox /CropBox /BleedBox /TrimBox /ArtBox /Contents /Resources /Annots /Tabs /StructParents
     /Group /Rotate /UserUnit
-    """.split()
-)
-_ANNOTATION = frozenset("/Type /Subtype /Rect /Border /BS /C /F /H /A /Dest /Contents /P /StructParent".split())
+""")
+_ANNOTATION = listed("/Type /Subtype /Rect /Border /BS /C /F /H /A /Dest /Contents /P /StructParent")
 _ACTIONS = {"/URI": frozenset(("/Type", "/S", "/URI")), "/GoTo": frozenset(("/Type", "/S", "/D"))}
-_OUTLINE = frozenset("/Title /Parent /Prev /Next /First /Last /Count /Dest /C /F".split())
+_OUTLINE = listed("/Title /Parent /Prev /Next /First /Last /Count /Dest /C /F")
 _MOST_OUTLINES = 10_000
 
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 import tinycss2
 from tinycss2.ast import Node
 
+from invoicing.rendering.allowlist import listed
 from invoicing.rendering.errors import LONGEST_VALUE
 from invoicing.rendering.picture_rules import picture_fault
 from invoicing.words.failures import Fault
 
-PROPERTIES = frozenset(
-    """
+PROPERTIES = listed("""
     align-content align-items align-self all aspect-ratio
     background background-attachment background-blend-mode background-clip background-color background-image
     background-origin background-position background-position-x background-position-y background-repeat
@@ -51,16 +51,13 @@ PROPERTIES = frozenset(
     -moz-osx-font-smoothing -moz-text-size-adjust -ms-interpolation-mode -ms-text-size-adjust
     -webkit-border-radius -webkit-box-shadow -webkit-box-sizing -webkit-font-smoothing -webkit-hyphens
     -webkit-text-fill-color -webkit-text-size-adjust
-    """.split()
-)
+""")
 # Outlook's own: spacing of tables and lines, fonts by alphabet, what it hides. None of them loads anything.
 PROPERTY_PREFIXES = ("mso-",)
-FUNCTIONS = frozenset(
-    """
+FUNCTIONS = listed("""
     calc clamp fit-content hsl hsla hwb lab lch linear-gradient max min minmax oklab oklch radial-gradient
     repeat repeating-linear-gradient rgb rgba url
-    """.split()
-)
+""")
 POSITIONS = frozenset(("static", "relative", "initial", "inherit", "unset"))
 GROUPING_RULES = frozenset(("media", "supports"))
 _PLAIN = frozenset(("ident", "dimension", "number", "percentage", "hash", "string", "whitespace", "comment"))

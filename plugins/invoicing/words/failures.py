@@ -477,7 +477,7 @@ FAILURES: Mapping[str, Text] = {
         "One side of the picture is over {most} times the other one: crop it.",
     ),
     "logo_over_limit": (
-        "La imagen no se pudo dibujar dentro de los límites: simplifíquela, o use PNG.",
+        "La imagen no se pudo dibujar dentro de los límites ({reason}): simplifíquela, o use PNG.",
         "The picture could not be drawn within the limits ({reason}): make it simpler, or use PNG.",
     ),
     "the_logo": ("el logotipo", "the logo"),
