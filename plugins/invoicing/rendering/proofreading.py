@@ -102,6 +102,27 @@ class Proofreader:
                 yield _problem(part, note.line, note.fault, is_warning=note.is_about_ignored_css)
             elif note.relative_url is not None:
                 yield _blocked(part, source, note.relative_url)
+        if part == INVOICE_CSS:
+            yield from self._typeset_whole()
+
+    def _typeset_whole(self) -> Iterable[TemplateProblem]:
+        """What style sheet and HTML make only together: a form, for example."""
+        from invoicing.rendering.typesetting import Typesetter
+
+        def faults(css: str) -> list[Fault]:
+            template = Template(
+                self._template.name, 0, {**self._template.parts, INVOICE_CSS: css}, self._template.folder
+            )
+            return list(pdf_faults(Typesetter(template, self._largest_bytes).typeset(sample_invoice())))
+
+        try:
+            found = faults(self._template.parts[INVOICE_CSS])
+            of_html_alone = faults("") if found else []
+        except PartFaultError:
+            return  # said of the part that is to blame
+        for fault in found:
+            if fault not in of_html_alone:
+                yield _problem(INVOICE_CSS, None, fault)
 
     def _read_mail(self, part: str, compiled: Part) -> Iterable[TemplateProblem]:
         """What a message must not have, as the template writes it and as it would leave."""
