@@ -110,6 +110,11 @@ class PrinterNote:
         return self.form.startswith("Ignored `")
 
     @property
+    def is_about_picture(self) -> bool:
+        """Whether a picture is left out, for it could not be read or drawn."""
+        return self.form.startswith(("Failed to load image", "Failed to render SVG image"))
+
+    @property
     def relative_url(self) -> str | None:
         """The address that nothing was read from, for it is relative to nothing."""
         if self.form.startswith("Relative URI reference"):

@@ -39,6 +39,7 @@ class MailRenderer:
 
     def __init__(self, template: Template, subject_template: str, limits: Limits = MAIL_LIMITS) -> None:
         self._process = TemplateProcess(Assignment("mail", template, subject_template), limits)
+        self._cleaner = TemplateProcess(Assignment("cleaned mail"), MAIL_LIMITS)
 
     def __enter__(self) -> Self:
         return self
@@ -47,14 +48,17 @@ class MailRenderer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._process.close()
+        self._cleaner.close()
 
     def render(self, document: MailDocument) -> MailContent:
-        """Make the message of ``document``.
+        """Make the message of ``document``, and have it cleaned by a process that has never seen the template.
 
         Raises:
-            RenderFailedError: The template is wrong, was over a limit, or the subject is not one line.
+            RenderFailedError: The template is wrong, was over a limit, or made what no message may have; or the
+                subject is not one line.
         """
-        return MailContent(**json.loads(self._process.ask(document, document.label)))
+        made = self._process.ask(document, document.label)
+        return MailContent(**json.loads(self._cleaner.ask(made, document.label)))
 
 
 def render_mail(template: Template, subject_template: str, document: MailDocument) -> MailContent:

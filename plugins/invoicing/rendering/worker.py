@@ -76,6 +76,22 @@ def _prepare(assignment: Assignment, limits: Limits, statm: int) -> Callable[[An
 
             _bound_memory(limits, statm)
             make = Proofreader(assignment.template, assignment.subject, limits.output_bytes).proofread
+        case "cleaned mail":
+            from invoicing.rendering.mail_cleaning import clean_message
+
+            _lower_limits(limits)
+            make = clean_message
+        case "inspected invoice":
+            from invoicing.rendering.pdf_rules import inspect_invoice
+
+            _lower_limits(limits)
+            make = inspect_invoice
+        case "logo":
+            from invoicing.rendering.logo_drawing import LogoDrawer
+
+            _lower_limits(limits)
+            with _alarm(limits.seconds):
+                make = LogoDrawer(assignment.template, limits.output_bytes).draw
     gc.disable()
     gc.freeze()
     return make

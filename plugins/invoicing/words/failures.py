@@ -521,10 +521,36 @@ FAILURES: Mapping[str, Text] = {
         "The file is over {kilobytes} kB: make it smaller.",
     ),
     "logo_too_large": (
-        "La imagen mide {width} × {height}: redúzcala a {most} píxeles por lado.",
-        "The picture has {width} × {height} pixels: at most {most} a side.",
+        "La imagen mide {width} × {height}: redúzcala a {most} píxeles por lado y {in_all} en total.",
+        "The picture has {width} × {height} pixels: at most {most} a side and {in_all} in all.",
     ),
     "logo_of_unknown_kind": ("Elija una imagen PNG, JPEG o SVG.", "Choose a PNG, JPEG or SVG picture."),
+    "logo_kind_differs": (
+        "El archivo no es {kind}, como dice: guárdelo de nuevo en un programa de imágenes.",
+        "The file is not the {kind} that it claims to be: save it anew in a picture editor.",
+    ),
+    "logo_not_decoded": (
+        "La imagen está dañada o incompleta ({reason}): guárdela de nuevo.",
+        "The picture is damaged or cut off ({reason}): save it anew.",
+    ),
+    "logo_not_drawn": (
+        "La imagen no se puede dibujar en una factura: expórtela como PNG.",
+        "The picture cannot be drawn on an invoice: export it as PNG.",
+    ),
+    "logo_blank": ("El SVG no dibuja nada: expórtelo como PNG.", "The SVG draws nothing: export it as PNG."),
+    "logo_carries_more": (
+        "El archivo lleva algo más detrás de la imagen: guárdelo de nuevo en un programa de imágenes.",
+        "The file carries something else behind the picture: save it anew in a picture editor.",
+    ),
+    "logo_too_slender": (
+        "La imagen es más de {most} veces más larga que ancha: recórtela.",
+        "One side of the picture is over {most} times the other one: crop it.",
+    ),
+    "logo_over_limit": (
+        "La imagen no se pudo dibujar dentro de los límites ({reason}): simplifíquela, o use PNG.",
+        "The picture could not be drawn within the limits ({reason}): make it simpler, or use PNG.",
+    ),
+    "the_logo": ("el logotipo", "the logo"),
     "logo_svg_malformed": (
         "El SVG no es XML válido: {reason}",
         "The SVG is not well-formed XML: {reason}",
@@ -933,6 +959,36 @@ FAILURES: Mapping[str, Text] = {
     "mail_script_refused": (
         "{attribute}: los scripts no tienen lugar en un correo",
         "{attribute}: scripts have no place in a message",
+    ),
+    "mail_attribute_refused": (
+        "el atributo {attribute} de <{tag}> no tiene lugar en un correo",
+        "{attribute} of <{tag}> has no place in a message",
+    ),
+    "mail_style_refused": (
+        "el estilo «{what}» no tiene lugar en un correo",
+        "the style {what!r} has no place in a message",
+    ),
+    "mail_comment_refused": (
+        "un comentario condicional (<!--[if …]>) no tiene lugar en un correo: Outlook lo lee como contenido",
+        "a conditional comment (<!--[if …]>) has no place in a message: Outlook reads it as content",
+    ),
+    "mail_character_refused": (
+        "el carácter {code} no tiene lugar en un correo: no se ve, o altera el orden del texto",
+        "character {code} has no place in a message: it is unseen, or turns the text around it",
+    ),
+    "mail_ambiguous": (
+        "no todos los lectores lo entenderían igual, cerca de {place}: cierre sus etiquetas y simplifíquelo",
+        "not every reader would read it alike, near {place}: close its tags, make it simpler",
+    ),
+    "mail_malformed": ("no se obtuvo un mensaje completo", "no complete message came of it"),
+    "pdf_unreadable": ("el PDF no se puede leer: {reason}", "the PDF cannot be read: {reason}"),
+    "pdf_content_refused": (
+        "el PDF llevaría {what}: formularios, archivos y acciones no tienen lugar en una factura",
+        "the PDF would hold {what}: forms, files and actions have no place in an invoice",
+    ),
+    "pdf_link_refused": (
+        "el enlace {link!r} de la factura no empieza con {schemes}",
+        "the invoice's link {link!r} starts with none of {schemes}",
     ),
     "mail_link_refused": (
         "el enlace {link!r} no empieza con {schemes}",

@@ -14,6 +14,7 @@ from invoicing.domain.errors import InputError, NotFoundError, StaleEditError
 from invoicing.domain.settings import Settings
 from invoicing.rendering.templates import Template
 from invoicing.rendering.validation import validate_subject
+from invoicing.services.agency.logo import fit_logo
 from invoicing.services.agency.templates import INSTALLATION, current_template
 
 _SQL = beside(__file__)
@@ -62,8 +63,11 @@ def change_settings(
 
     Raises:
         StaleEditError: Somebody else saved in between.
+        LogoError: The picture is no logo.
         InputError: An unknown setting or value. Nothing is changed.
     """
+    # Outside of the lock: it takes as long as the picture takes to draw.
+    changes = _with_fitting_logo(current_settings(db).settings, changes)
     with db.transaction():
         db.execute(_SQL["lock_settings"])
         before = current_settings(db)
@@ -88,6 +92,14 @@ def change_settings(
             },
         )
     return _settings_version(row)
+
+
+def _with_fitting_logo(before: Settings, changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes with a new logo in the form in which it is kept; one that is kept already was fit when it came."""
+    logo = changes.get("agency_logo")
+    if not isinstance(logo, str) or not logo.startswith("data:image/") or logo == before.agency_logo:
+        return changes
+    return {**changes, "agency_logo": fit_logo(logo)}
 
 
 def _check_subject(settings: Settings, template: Template) -> None:

@@ -9,6 +9,7 @@ from invoicing.db.connection import Database
 from invoicing.domain.settings import Settings
 from invoicing.domain.typed import fault_of
 from invoicing.rendering.validation import validate_subject
+from invoicing.services.agency.logo import LogoError, fit_logo
 from invoicing.services.agency.templates import current_template, template_names
 from invoicing.words.failures import Fault
 
@@ -39,6 +40,11 @@ def find_problems(db: Database, before: Settings, typed: Mapping[str, Any]) -> d
     elif "subject" not in problems:
         problem = _subject_problem(db, before, after)
         problems |= {} if problem is None else {"subject": problem}
+    if "agency_logo" not in problems and after.agency_logo not in ("", before.agency_logo):
+        try:
+            fit_logo(after.agency_logo)
+        except LogoError as error:
+            problems["agency_logo"] = Fault(error.code, **error.values)
     # In the order of the form.
     return {key: problems[key] for key in sorted(problems, key=[*Settings.model_fields, *problems].index)}
 
