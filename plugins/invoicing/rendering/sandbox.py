@@ -23,15 +23,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from invoicing.rendering.assignment import FAILED, HEADER, Assignment, Limits
-from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError, in_place
+from invoicing.rendering.assignment import FAILED, HEADER, LARGEST_REPLY_BYTES, Assignment, Limits
+from invoicing.rendering.errors import (
+    LONGEST_VALUE,
+    DocumentTooLargeError,
+    RenderFailedError,
+    RenderInterruptedError,
+    cut,
+    in_place,
+)
 from invoicing.words.failures import Failure, Fault
 
 # How long after the child's own alarm the parent ends it itself: a stopped child (SIGSTOP) has no alarm.
 GRACE_SECONDS = 5.0
 # Importing WeasyPrint takes half a second here, and may take long on a cold, busy machine.
 START_SECONDS = 60.0
-LARGEST_REPLY_BYTES = 256 * 1024 * 1024
+# A failure, or the answer to an assignment.
+_LARGEST_REASON_BYTES = 64 * 1024
 
 # What fontconfig, Pango and Python look at; nothing else of the parent's environment reaches a template's process.
 KEPT_VARIABLES = (
@@ -141,6 +149,8 @@ class TemplateProcess:
             raise RenderInterruptedError(label, self._over_time()) from None
         except _ChildEndedError:
             raise RenderInterruptedError(label, self._cause_of_death()) from None
+        except DocumentTooLargeError as error:
+            raise RenderFailedError(label, error.fault) from None
         status, body = reply[:1], reply[1:]
         if status == FAILED:
             raise RenderFailedError(label, _reason(body))
@@ -166,7 +176,7 @@ class TemplateProcess:
                         unsent = _send_some(stdin, unsent)
                         if not unsent:
                             selector.unregister(stdin)
-                    elif _receive_some(stdout, incoming):
+                    elif _receive_some(stdout, incoming, LARGEST_REPLY_BYTES[self._assignment.product]):
                         return bytes(incoming[HEADER.size :])
 
     def _over_time(self) -> Fault:
@@ -193,10 +203,15 @@ class TemplateProcess:
 
 
 def _reason(body: bytes) -> Fault:
-    """What the child gave as the reason: a fault, with its place in the template where it has one."""
+    """What the child gave as the reason: a fault, with its place in the template where it has one.
+
+    It is cut once more: what a template made of the child's own words is nobody's to trust.
+    """
     told = json.loads(body)
-    fault = Fault(told["code"], **told["values"])
-    return fault if told["part"] is None else in_place(told["part"], told["line"], fault)
+    fault = Fault(str(told["code"])[:LONGEST_VALUE], **cut(told["values"]))
+    if told["part"] is None:
+        return fault
+    return in_place(str(told["part"])[:LONGEST_VALUE], told["line"], fault)
 
 
 def _send_some(stdin: IO[bytes], unsent: memoryview) -> memoryview:
@@ -207,8 +222,8 @@ def _send_some(stdin: IO[bytes], unsent: memoryview) -> memoryview:
         return unsent[:0]
 
 
-def _receive_some(stdout: IO[bytes], incoming: bytearray) -> bool:
-    """Add what has come to ``incoming``; whether the frame is complete."""
+def _receive_some(stdout: IO[bytes], incoming: bytearray, most: int) -> bool:
+    """Add what has come to ``incoming``; whether the frame is complete. A body has ``most`` bytes at the most."""
     chunk = os.read(stdout.fileno(), 1 << 20)
     if not chunk:
         raise _ChildEndedError
@@ -216,6 +231,6 @@ def _receive_some(stdout: IO[bytes], incoming: bytearray) -> bool:
     if len(incoming) < HEADER.size:
         return False
     length: int = HEADER.unpack_from(incoming)[0]
-    if length > LARGEST_REPLY_BYTES:
-        raise _ChildEndedError
+    if length > max(most, _LARGEST_REASON_BYTES) + len(FAILED):
+        raise DocumentTooLargeError(most)
     return len(incoming) >= HEADER.size + length

@@ -20,9 +20,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from invoicing.rendering.assignment import DONE, FAILED, HEADER, Assignment, Limits
+from invoicing.rendering.assignment import (
+    DONE,
+    FAILED,
+    HEADER,
+    LARGEST_REPLY_BYTES,
+    Assignment,
+    Limits,
+)
 from invoicing.rendering.complaints import broken
-from invoicing.rendering.errors import PartFaultError, cut
+from invoicing.rendering.errors import DocumentTooLargeError, PartFaultError, cut
 from invoicing.words.failures import Fault
 
 # The child writes fontconfig's cache at most; nothing that a template does may fill a disk.
@@ -46,7 +53,7 @@ def main() -> None:
     for count in itertools.count(1):
         document = _read(requests)
         with _answering(replies) as answer, _alarm(limits.seconds):
-            answer(make(document))
+            answer(_bounded(make(document), LARGEST_REPLY_BYTES[assignment.product]))
         del document
         # The collector is off while a document is made. A used document is some 100,000 objects in cycles.
         if count % DOCUMENTS_BETWEEN_COLLECTIONS == 0:
@@ -77,6 +84,12 @@ def _prepare(assignment: Assignment, limits: Limits) -> Callable[[Any], bytes]:
     gc.disable()
     gc.freeze()
     return make
+
+
+def _bounded(made: bytes, most: int) -> bytes:
+    if len(made) > most:
+        raise DocumentTooLargeError(most)
+    return made
 
 
 def _lower_limits(limits: Limits) -> None:
@@ -118,6 +131,8 @@ def _answering(replies: BinaryIO) -> Iterator[Callable[[bytes], None]]:
         _refuse(replies, error.fault, error.part, error.line)
     except RecursionError:
         _refuse(replies, Fault("template_too_deep"))
+    except DocumentTooLargeError as error:
+        _refuse(replies, error.fault)
     except Exception as error:  # noqa: BLE001 (the parent is told; the next document may be fine)
         _refuse(replies, broken(error))
 

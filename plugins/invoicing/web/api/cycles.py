@@ -4,12 +4,14 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from starlette.responses import JSONResponse, Response
 
 from invoicing.domain.period import Period
 from invoicing.services.views import cycle_tenants, cycles, report
 from invoicing.web.api.amounts import as_json
 from invoicing.web.api.deliveries import delivery_json
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.html.trace import steps
 
 router = APIRouter()
@@ -38,10 +40,11 @@ def get_progress(db: DatabaseDep, period: str) -> dict[str, Any]:
     return asdict(cycles.show_progress(db, Period.parse(period)))
 
 
-@router.get("/cycles/{period}/tenants")
-def get_cycle_tenants(db: DatabaseDep, period: str) -> list[dict[str, Any]]:
+@router.get("/cycles/{period}/tenants", response_model=list[dict[str, Any]], dependencies=[EXPENSIVE])
+def get_cycle_tenants(db: DatabaseDep, period: str) -> Response:
     """One row per tenant, as ``cycle tenants --json`` prints them."""
-    return report.cycle_tenants(db, Period.parse(period))
+    # An answer, not rows: FastAPI would write ten thousand of them on the event loop.
+    return JSONResponse(report.cycle_tenants(db, Period.parse(period)))
 
 
 @router.get("/cycles/{period}/tenants/{code}")
@@ -61,7 +64,7 @@ def get_cycle_tenant(db: DatabaseDep, period: str, code: str) -> dict[str, Any]:
     }
 
 
-@router.get("/cycles/{period}/invoices")
-def get_cycle_invoices(db: DatabaseDep, period: str) -> list[dict[str, Any]]:
+@router.get("/cycles/{period}/invoices", response_model=list[dict[str, Any]], dependencies=[EXPENSIVE])
+def get_cycle_invoices(db: DatabaseDep, period: str) -> Response:
     """One row per invoice, as ``cycle invoices --json`` prints them."""
-    return report.cycle_invoices(db, Period.parse(period))
+    return JSONResponse(report.cycle_invoices(db, Period.parse(period)))

@@ -34,12 +34,14 @@ class Visitor:
         may_change: Settings, tenants and templates too.
         sent_token: The request brought its credentials by itself (``Authorization: Bearer``). A browser
             never adds those to a request that another site makes: no form token is asked for.
+        email: The user's own address, where the auth manager knows one; test messages may go there.
     """
 
     id: str
     name: str
     may_change: bool
     sent_token: bool = False
+    email: str = ""
 
     @property
     def actor(self) -> str:

@@ -25,7 +25,8 @@ from invoicing.services.views.cycle_tenants import (
 from invoicing.services.views.cycles import MOST_OUT_OF_STEP, cycle_overview, list_months, show_progress
 from invoicing.services.views.health import is_unheard
 from invoicing.services.views.runs import RunShown
-from invoicing.web.database import DatabaseDep
+from invoicing.web.database import DatabaseDep, PoolDep
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.html.chart import months_chart
 from invoicing.web.html.i18n import TranslatorDep
 from invoicing.web.html.spreadsheet import csv_response
@@ -130,12 +131,13 @@ def show_overview(request: Request, db: DatabaseDep, pages: PagesDep, period: st
     return pages.respond(request, "cycle_overview.html", **_overview(db, Period.parse(period)))
 
 
-@router.get("/{period}/tenants.csv")
-def export_tenants(request: Request, db: DatabaseDep, t: TranslatorDep, period: str) -> Response:
+@router.get("/{period}/tenants.csv", dependencies=[EXPENSIVE])
+def export_tenants(request: Request, pool: PoolDep, t: TranslatorDep, period: str) -> Response:
     """The month's tenants that fit, as a table for spreadsheet programs."""
     month = Period.parse(period)
     query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
-    found = list(all_cycle_tenants(db, month, _tenants_of(query)))
+    with pool.connection() as db:
+        found = list(all_cycle_tenants(db, month, _tenants_of(query)))
     head = [
         t(*text)
         for text in (
