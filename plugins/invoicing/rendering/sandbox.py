@@ -208,7 +208,8 @@ def _reason(body: bytes) -> Fault:
     It is cut once more: what a template made of the child's own words is nobody's to trust.
     """
     told = json.loads(body)
-    fault = Fault(str(told["code"])[:LONGEST_VALUE], **cut(told["values"]))
+    code = str(told["code"])[:LONGEST_VALUE]
+    fault = Fault(code, **cut(told["values"]))
     if told["part"] is None:
         return fault
     return in_place(str(told["part"])[:LONGEST_VALUE], told["line"], fault)
