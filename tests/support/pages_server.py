@@ -2,8 +2,8 @@
 
     python -m support.pages_server DSN ARCHIVE PORT
 
-Who is asking is said by the cookie ``visitor``: ``ana`` and ``beto`` may change, ``luis`` and ``vera`` may look. ``/version``
-takes a thread of the server's pool, as Airflow's own endpoint does.
+Who is asking is said by the cookie ``visitor``: ``ana`` and ``beto`` may change, ``luis`` and ``vera`` may look.
+``/version`` takes a thread of the server's pool, as Airflow's own endpoint does.
 """
 
 import os
