@@ -91,9 +91,22 @@ class _OurClientHook(SmtpHook):
         return 0
 
 
+# A person waits, and a thread of the API server with them: what takes longer is said to be unknown.
+_PATIENCE = {
+    "command_timeout_seconds": 10.0,
+    "envelope_timeout_seconds": 20.0,
+    "payload_timeout_seconds": 30.0,
+    "acceptance_timeout_seconds": 30.0,
+}
+
+
 @contextmanager
-def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
-    """The mail relay, by the Airflow connection ``invoicing_smtp``; connected when it is first used."""
+def open_relay(messages_per_connection: int = 1, *, someone_waits: bool = False) -> Iterator[Relay]:
+    """The mail relay, by the Airflow connection ``invoicing_smtp``; connected when it is first used.
+
+    Args:
+        someone_waits: For the end of it: a minute and a half at the most, whatever the connection says.
+    """
     found = _connection(RELAY_CONNECTION)
 
     def connect_client() -> smtplib.SMTP:
@@ -103,12 +116,13 @@ def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
             raise RelayMisconfiguredError("relay_without_client")
         return client
 
+    acceptance = float(found.extra_dejson.get("acceptance_timeout", 600))
     with Relay(
         connect_client,
         host=found.host or "",
         port=found.port or 0,
         messages_per_connection=messages_per_connection,
-        acceptance_timeout_seconds=float(found.extra_dejson.get("acceptance_timeout", 600)),
+        **(_PATIENCE if someone_waits else {"acceptance_timeout_seconds": acceptance}),
     ) as relay:
         yield relay
 

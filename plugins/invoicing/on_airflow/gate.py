@@ -44,6 +44,8 @@ class AirflowGate:
             # Where everybody is an admin, Airflow itself adds a token to every request, a foreign site's too.
             sent_token=credentials is not None
             and not conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False),
+            # FAB's users have one, SimpleAuthManager's have none.
+            email=str(getattr(user, "email", None) or ""),
         )
 
 

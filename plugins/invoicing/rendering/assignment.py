@@ -6,6 +6,19 @@ from typing import Literal
 
 from invoicing.rendering.templates import PARTS, Template
 
+LARGEST_MAIL_BYTES = 1024 * 1024
+"""Of a message's HTML, and of its text. Gmail shows 102 kB."""
+
+LARGEST_REPLY_BYTES = {
+    # Up to 100 problems a part, each cut.
+    "proof": 1024 * 1024,
+    # Both texts and the subject, as JSON.
+    "mail": 4 * LARGEST_MAIL_BYTES,
+    # Most relays take 10 to 25 MB, base64 included; an invoice of ours has 40 kB.
+    "invoice": 8 * 1024 * 1024,
+}
+"""Of one document, by product. What is larger is refused by the child, and not read by the parent."""
+
 HEADER = struct.Struct("!Q")
 DONE = b"+"
 FAILED = b"-"

@@ -87,6 +87,11 @@ def broken(error: Exception) -> Fault:
     return Fault("template_broken", kind=type(error).__name__, message=str(error))
 
 
+def prints_too_much(most_bytes: int) -> Fault:
+    """A part's text is longer than it may be."""
+    return Fault("template_prints_too_much", megabytes=most_bytes // 2**20)
+
+
 @dataclass(frozen=True, slots=True)
 class PrinterNote:
     """One thing that WeasyPrint logged.

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from invoicing.rendering.assignment import Assignment, Limits
+from invoicing.rendering.assignment import LARGEST_MAIL_BYTES, Assignment, Limits
 from invoicing.rendering.document import MailDocument
 from invoicing.rendering.sandbox import TemplateProcess
 from invoicing.rendering.templates import Template
 
-# A message takes 5 ms; twice what any reader shows of it (Gmail cuts at 102 kB) is plenty.
-MAIL_LIMITS = Limits(seconds=10, memory_bytes=256 * 1024 * 1024, output_bytes=2 * 1024 * 1024)
+# A message takes 5 ms.
+MAIL_LIMITS = Limits(seconds=10, memory_bytes=256 * 1024 * 1024, output_bytes=LARGEST_MAIL_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from jinja2 import meta, nodes
 
+from invoicing.rendering.assignment import LARGEST_MAIL_BYTES
 from invoicing.rendering.errors import PartFaultError, cut
 from invoicing.rendering.mail_cleaning import Finding, clean, findings
 from invoicing.rendering.mail_rules import text_faults
@@ -25,11 +26,8 @@ from invoicing.rendering.templates import (
     invoice_variables,
     mail_variables,
 )
-from invoicing.rendering.validation import TemplateProblem
+from invoicing.rendering.validation import MOST_PROBLEMS, TemplateProblem
 from invoicing.words.failures import Fault
-
-# Of one part: whoever has fixed so many asks again.
-_MOST_PROBLEMS = 100
 
 
 class Proofreader:
@@ -46,9 +44,11 @@ class Proofreader:
         unique: dict[tuple[object, ...], TemplateProblem] = {}
         for problem in self._problems_of(part, source):
             unique.setdefault((problem.line, problem.code, *problem.values.values()), problem)
-            if len(unique) == _MOST_PROBLEMS:
+            if len(unique) == MOST_PROBLEMS:
                 break
-        return json.dumps([asdict(problem) for problem in unique.values()]).encode()
+        return json.dumps([asdict(problem) for problem in unique.values()], ensure_ascii=False).encode(
+            errors="replace"
+        )
 
     def _problems_of(self, part: str, source: str) -> Iterable[TemplateProblem]:
         unknown: list[str] = []
@@ -79,7 +79,9 @@ class Proofreader:
         blank = {MAIL_HTML: "<p></p>", MAIL_TEXT: "", INVOICE_HTML: "", INVOICE_CSS: ""}
         parts = {name: self._template.parts[name] if name == part else text for name, text in blank.items()}
         subject = self._subject if part == SUBJECT else "-"
-        return MailTypesetter(Template(self._template.name, 0, parts), subject, self._largest_bytes)
+        # What a message may be at most, it may be at most here.
+        most = min(self._largest_bytes, LARGEST_MAIL_BYTES)
+        return MailTypesetter(Template(self._template.name, 0, parts), subject, most)
 
     def _typeset(self, part: str, source: str) -> Iterable[TemplateProblem]:
         from invoicing.rendering.typesetting import Typesetter  # half a second that a subject does not need

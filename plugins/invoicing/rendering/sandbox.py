@@ -27,9 +27,16 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from invoicing.rendering import forbidden_calls
-from invoicing.rendering.assignment import FAILED, HEADER, Assignment, Limits
+from invoicing.rendering.assignment import FAILED, HEADER, LARGEST_REPLY_BYTES, Assignment, Limits
 from invoicing.rendering.cage import Cage, CageReport
-from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError, in_place
+from invoicing.rendering.errors import (
+    LONGEST_VALUE,
+    DocumentTooLargeError,
+    RenderFailedError,
+    RenderInterruptedError,
+    cut,
+    in_place,
+)
 from invoicing.rendering.templates import load_shipped
 from invoicing.words.failures import Failure, Fault
 
@@ -37,7 +44,8 @@ from invoicing.words.failures import Failure, Fault
 GRACE_SECONDS = 5.0
 # Importing WeasyPrint takes half a second here, and may take long on a cold, busy machine.
 START_SECONDS = 60.0
-LARGEST_REPLY_BYTES = 256 * 1024 * 1024
+# A failure, or the answer to an assignment.
+_LARGEST_REASON_BYTES = 64 * 1024
 
 # What fontconfig, Pango and Python look at; nothing else of the parent's environment reaches a template's process.
 KEPT_VARIABLES = (
@@ -169,6 +177,8 @@ class TemplateProcess:
             raise RenderInterruptedError(label, self._over_time()) from None
         except _ChildEndedError:
             raise RenderInterruptedError(label, self._cause_of_death()) from None
+        except DocumentTooLargeError as error:
+            raise RenderFailedError(label, error.fault) from None
         status, body = reply[:1], reply[1:]
         if status == FAILED:
             raise RenderFailedError(label, _reason(body))
@@ -194,7 +204,7 @@ class TemplateProcess:
                         unsent = _send_some(stdin, unsent)
                         if not unsent:
                             selector.unregister(stdin)
-                    elif _receive_some(stdout, incoming):
+                    elif _receive_some(stdout, incoming, LARGEST_REPLY_BYTES[self._assignment.product]):
                         return bytes(incoming[HEADER.size :])
 
     def _over_time(self) -> Fault:
@@ -231,10 +241,16 @@ def look_at_cage() -> CageReport:
 
 
 def _reason(body: bytes) -> Fault:
-    """What the child gave as the reason: a fault, with its place in the template where it has one."""
+    """What the child gave as the reason: a fault, with its place in the template where it has one.
+
+    It is cut once more: what a template made of the child's own words is nobody's to trust.
+    """
     told = json.loads(body)
-    fault = Fault(told["code"], **told["values"])
-    return fault if told["part"] is None else in_place(told["part"], told["line"], fault)
+    code = str(told["code"])[:LONGEST_VALUE]
+    fault = Fault(code, **cut(told["values"]))
+    if told["part"] is None:
+        return fault
+    return in_place(str(told["part"])[:LONGEST_VALUE], told["line"], fault)
 
 
 def _send_some(stdin: IO[bytes], unsent: memoryview) -> memoryview:
@@ -245,8 +261,8 @@ def _send_some(stdin: IO[bytes], unsent: memoryview) -> memoryview:
         return unsent[:0]
 
 
-def _receive_some(stdout: IO[bytes], incoming: bytearray) -> bool:
-    """Add what has come to ``incoming``; whether the frame is complete."""
+def _receive_some(stdout: IO[bytes], incoming: bytearray, most: int) -> bool:
+    """Add what has come to ``incoming``; whether the frame is complete. A body has ``most`` bytes at the most."""
     chunk = os.read(stdout.fileno(), 1 << 20)
     if not chunk:
         raise _ChildEndedError
@@ -254,6 +270,6 @@ def _receive_some(stdout: IO[bytes], incoming: bytearray) -> bool:
     if len(incoming) < HEADER.size:
         return False
     length: int = HEADER.unpack_from(incoming)[0]
-    if length > LARGEST_REPLY_BYTES:
-        raise _ChildEndedError
+    if length > max(most, _LARGEST_REASON_BYTES) + len(FAILED):
+        raise DocumentTooLargeError(most)
     return len(incoming) >= HEADER.size + length

@@ -20,7 +20,13 @@ from jinja2.runtime import Context
 
 from invoicing.domain.errors import NotFoundError
 from invoicing.rendering import formats
-from invoicing.rendering.complaints import FaultyUseError, NamedUndefined, broken, syntax_fault
+from invoicing.rendering.complaints import (
+    FaultyUseError,
+    NamedUndefined,
+    broken,
+    prints_too_much,
+    syntax_fault,
+)
 from invoicing.rendering.document import InvoiceDocument, MailDocument
 from invoicing.rendering.errors import PartFaultError
 from invoicing.rendering.permitted import TemplateSandbox
@@ -221,10 +227,11 @@ class Part:
             raise PartFaultError(self.name, self._line_of_include(), Fault("template_includes")) from None
         except Exception as error:  # noqa: BLE001 (a template can raise anything)
             raise PartFaultError(self.name, self._line_of(error), broken(error)) from None
-        if length > self._largest_bytes:
-            megabytes = self._largest_bytes // 2**20
-            raise PartFaultError(self.name, None, Fault("template_prints_too_much", megabytes=megabytes))
-        return "".join(printed)
+        text = "" if length > self._largest_bytes else "".join(printed)
+        # Characters are counted while it is printed, since that is quick: one may have four bytes.
+        if length > self._largest_bytes or len(text.encode(errors="replace")) > self._largest_bytes:
+            raise PartFaultError(self.name, None, prints_too_much(self._largest_bytes))
+        return text
 
     def _line_of(self, error: BaseException) -> int | None:
         """Jinja rewrites tracebacks so that they name the template's own lines."""

@@ -20,10 +20,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from invoicing.rendering.assignment import DONE, FAILED, HEADER, Assignment, Limits
+from invoicing.rendering.assignment import DONE, FAILED, HEADER, LARGEST_REPLY_BYTES, Assignment, Limits
 from invoicing.rendering.cage import enter
 from invoicing.rendering.complaints import broken
-from invoicing.rendering.errors import PartFaultError, cut
+from invoicing.rendering.errors import DocumentTooLargeError, PartFaultError, cut
 from invoicing.words.failures import Fault
 
 DOCUMENTS_BETWEEN_COLLECTIONS = 8
@@ -48,7 +48,7 @@ def main() -> None:
     for count in itertools.count(1):
         document = _read(requests)
         with _answering(replies) as answer, _alarm(limits.seconds):
-            answer(make(document))
+            answer(_bounded(make(document), LARGEST_REPLY_BYTES[assignment.product]))
         del document
         # The collector is off while a document is made. A used document is some 100,000 objects in cycles.
         if count % DOCUMENTS_BETWEEN_COLLECTIONS == 0:
@@ -79,22 +79,28 @@ def _prepare(assignment: Assignment, limits: Limits, statm: int) -> Callable[[An
         case "cleaned mail":
             from invoicing.rendering.mail_cleaning import clean_message
 
-            _lower_limits(limits)
+            _bound_memory(limits, statm)
             make = clean_message
         case "inspected invoice":
             from invoicing.rendering.pdf_rules import inspect_invoice
 
-            _lower_limits(limits)
+            _bound_memory(limits, statm)
             make = inspect_invoice
         case "logo":
             from invoicing.rendering.logo_drawing import LogoDrawer
 
-            _lower_limits(limits)
+            _bound_memory(limits, statm)
             with _alarm(limits.seconds):
                 make = LogoDrawer(assignment.template, limits.output_bytes).draw
     gc.disable()
     gc.freeze()
     return make
+
+
+def _bounded(made: bytes, most: int) -> bytes:
+    if len(made) > most:
+        raise DocumentTooLargeError(most)
+    return made
 
 
 def _bound_memory(limits: Limits, statm: int) -> None:
@@ -134,6 +140,8 @@ def _answering(replies: BinaryIO) -> Iterator[Callable[[bytes], None]]:
         _refuse(replies, error.fault, error.part, error.line)
     except RecursionError:
         _refuse(replies, Fault("template_too_deep"))
+    except DocumentTooLargeError as error:
+        _refuse(replies, error.fault)
     except Exception as error:  # noqa: BLE001 (the parent is told; the next document may be fine)
         _refuse(replies, broken(error))
 

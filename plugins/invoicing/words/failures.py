@@ -854,10 +854,6 @@ FAILURES: Mapping[str, Text] = {
         "el tercero {tenant} no tiene factura en {period}, ni se le generaría: elija otro mes u otro tercero",
         "tenant {tenant} has no invoice in {period}, and would have none",
     ),
-    "previews_busy": (
-        "se están haciendo otras vistas previas: intente de nuevo en un momento",
-        "other previews are being made: try again in a moment",
-    ),
     "trial_without_address": (
         "escriba la dirección a la que se envía la prueba",
         "type the address to send the test to",
@@ -865,6 +861,29 @@ FAILURES: Mapping[str, Text] = {
     "trial_address_invalid": (
         "{address!r} no es una dirección de correo: escriba una sola, y válida",
         "{why}",
+    ),
+    "trial_address_foreign": (
+        "a {address!r} no van mensajes de prueba: solo a {allowed}. Los dominios se permiten en Automatización",
+        "no test goes to {address!r}: only to {allowed}. Domains are allowed under Automation",
+    ),
+    "trial_nowhere_allowed": (
+        (
+            "no van mensajes de prueba a {address!r}: Airflow no conoce la dirección de usted, y no hay dominios "
+            "permitidos. Escríbalos en Automatización (test_domains)"
+        ),
+        (
+            "no test goes to {address!r}: Airflow does not know your own address, and no domain is allowed. "
+            "Add one under Automation (test_domains)"
+        ),
+    ),
+    "trial_too_large": (
+        "sus facturas pesan más de {megabytes} MB",
+        "its invoices are larger than {megabytes} MB",
+    ),
+    "trial_not_sent": ("la prueba no se envió: {reason}", "the test was not sent: {reason}"),
+    "trials_used_up": (
+        "cada persona puede enviar {most} pruebas por hora: espere {minutes} min",
+        "one person may send {most} tests an hour: wait {minutes} min",
     ),
     "trial_without_sender": (
         "no hay dirección de remitente: ponga from_email en los ajustes o en la conexión",
@@ -904,6 +923,7 @@ FAILURES: Mapping[str, Text] = {
         ),
     ),
     "template_too_deep": ("la plantilla anida demasiado", "the template nests too deeply"),
+    "document_too_large": ("pesa más de {megabytes} MB", "it is larger than {megabytes} MB"),
     "template_prints_too_much": ("imprime más de {megabytes} MB", "it prints more than {megabytes} MB"),
     "template_broken": ("falla al imprimirse: {kind}: {message}", "{kind}: {message}"),
     "template_includes": (
@@ -1481,6 +1501,18 @@ FAILURES: Mapping[str, Text] = {
         "The form is no longer valid: go back, reload the page and repeat. Nothing was changed.",
     ),
     "body_too_large": ("Lo enviado es demasiado grande.", "What was sent is too large."),
+    "body_too_slow": (
+        "Lo enviado no llegó completo a tiempo. No se cambió nada.",
+        "What was sent did not arrive in time. Nothing was changed.",
+    ),
+    "requests_busy": (
+        "Se están haciendo otras vistas y documentos: intente de nuevo en {seconds} s.",
+        "Other previews and documents are being made: try again in {seconds} s.",
+    ),
+    "own_requests_busy": (
+        "Todavía se atiende lo que usted pidió antes: intente de nuevo en {seconds} s.",
+        "What you asked for before is still being made: try again in {seconds} s.",
+    ),
     "page_not_found": ("Esta página no existe.", "There is no such page."),
     "method_not_allowed": ("Esta página no acepta eso.", "This page does not take that."),
     "request_refused": ("La petición no se atendió: {detail}", "{detail}"),
@@ -1491,6 +1523,10 @@ FAILURES: Mapping[str, Text] = {
     "fields_wrong": ("{problems}", "{problems}"),
     "field_wrong": ("{field}: {problem}", "{field}: {problem}"),
     "field_refused": ("{field}: {problem}", "{field}: {message}"),
+    "value_not_a_domain": (
+        "«{domain}» no es un dominio (ejemplo: agencia.com).",
+        "{domain!r} is not a domain (example: agency.com).",
+    ),
     "value_not_kept": ("Un valor no se puede guardar: {reason}", "A value cannot be kept: {reason}"),
     "database_silent": (
         "La base de datos no responde; intente de nuevo en un momento.",
@@ -1512,6 +1548,10 @@ FAILURES: Mapping[str, Text] = {
         "Something failed on our side; the details are in the log of Airflow's API server.",
     ),
     "setting_unknown": ("No existe el ajuste «{setting}».", "There is no setting {setting!r}."),
+    "settings_too_many": (
+        "Son {count} ajustes; se admiten {most} a la vez.",
+        "They are {count} settings; at most {most} are taken at once.",
+    ),
     "setting_not_text": (
         "Contiene un carácter que no es texto (NUL): escríbalo de nuevo.",
         "It contains a character that is no text (NUL): type it again.",

@@ -43,3 +43,11 @@ VERDICTS: Mapping[str, Text] = {
     "not_sent": ("No salió", "Not sent"),
     "in_doubt": ("En duda", "In doubt"),
 }
+
+TRIALS: Mapping[str, Text] = {
+    "accepted": ("Aceptado", "Accepted"),
+    "refused": ("Rechazado", "Refused"),
+    "not_sent": ("No salió", "Not sent"),
+    "unknown": ("No se sabe", "Unknown"),
+}
+"""What became of test messages."""

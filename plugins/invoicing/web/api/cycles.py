@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from starlette.responses import JSONResponse, Response
 
 from invoicing.domain.period import Period
 from invoicing.services.views import cycle_tenants, cycles, report
@@ -11,6 +12,7 @@ from invoicing.web.api.amounts import as_json
 from invoicing.web.api.deliveries import delivery_json
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.trace import steps
 
@@ -43,12 +45,13 @@ def get_progress(db: DatabaseDep, period: str) -> dict[str, Any]:
     return asdict(cycles.show_progress(db, Period.parse(period)))
 
 
-@router.get("/cycles/{period}/tenants")
+@router.get("/cycles/{period}/tenants", response_model=list[dict[str, Any]], dependencies=[EXPENSIVE])
 @needs(Duty.READ_AMOUNTS)
-def get_cycle_tenants(db: DatabaseDep, visitor: VisitorDep, period: str) -> list[dict[str, Any]]:
+def get_cycle_tenants(db: DatabaseDep, visitor: VisitorDep, period: str) -> Response:
     """One row per tenant, as ``cycle tenants --json`` prints them."""
+    # An answer, not rows: FastAPI would write ten thousand of them on the event loop.
     found = report.cycle_tenants(db, Period.parse(period))
-    return report.rows_as_seen(found, with_personal=visitor.may(Duty.READ_PERSONAL))
+    return JSONResponse(report.rows_as_seen(found, with_personal=visitor.may(Duty.READ_PERSONAL)))
 
 
 @router.get("/cycles/{period}/tenants/{code}")
@@ -69,8 +72,8 @@ def get_cycle_tenant(db: DatabaseDep, visitor: VisitorDep, period: str, code: st
     }
 
 
-@router.get("/cycles/{period}/invoices")
+@router.get("/cycles/{period}/invoices", response_model=list[dict[str, Any]], dependencies=[EXPENSIVE])
 @needs(Duty.READ_AMOUNTS)
-def get_cycle_invoices(db: DatabaseDep, period: str) -> list[dict[str, Any]]:
+def get_cycle_invoices(db: DatabaseDep, period: str) -> Response:
     """One row per invoice, as ``cycle invoices --json`` prints them."""
-    return report.cycle_invoices(db, Period.parse(period))
+    return JSONResponse(report.cycle_invoices(db, Period.parse(period)))

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse, Response
 
 from invoicing.domain.period import Period
 from invoicing.domain.task_address import TaskAddress
@@ -14,6 +15,7 @@ from invoicing.services.views.deliveries import DeliveryShown
 from invoicing.web.announcement import announce
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.door.visitor import VisitorDep
 
 router = APIRouter()
@@ -48,7 +50,7 @@ class Cancellation(BaseModel):
     reason: str = Field(max_length=500)
 
 
-@router.get("/deliveries")
+@router.get("/deliveries", response_model=list[dict[str, Any]], dependencies=[EXPENSIVE])
 @needs(Duty.READ_AMOUNTS)
 def get_deliveries(
     db: DatabaseDep,
@@ -57,14 +59,14 @@ def get_deliveries(
     state: str | None = None,
     limit: Annotated[int | None, Query(ge=1, le=_LARGEST_ID)] = None,
     after: Annotated[int, Query(ge=0, le=_LARGEST_ID)] = 0,
-) -> list[dict[str, Any]]:
+) -> Response:
     """One row per delivery, oldest first, as ``deliveries list --json`` prints them.
 
     ``after`` is the id of the last one on the page before; a page with fewer than ``limit`` is the last.
     """
     month = None if period is None else Period.parse(period)
     found = report.list_deliveries(db, period=month, state=state, after=after, limit=limit)
-    return report.rows_as_seen(found, with_personal=visitor.may(Duty.READ_PERSONAL))
+    return JSONResponse(report.rows_as_seen(found, with_personal=visitor.may(Duty.READ_PERSONAL)))
 
 
 @router.get("/deliveries/{delivery_id}")

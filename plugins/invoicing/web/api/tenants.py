@@ -27,8 +27,8 @@ class TenantPatch(BaseModel):
 
     auto_send: bool | None = None
     only_multiple: bool | None = None
-    emails: list[str] | None = None
-    cc_emails: list[str] | None = None
+    emails: list[str] | None = Field(None, max_length=_MOST_ROWS)
+    cc_emails: list[str] | None = Field(None, max_length=_MOST_ROWS)
     language: Literal["es", "en"] | None = None
     seen_at: datetime.datetime | None = Field(
         None, description="The tenant's updated_at as it was read; a change made since is not overwritten"

@@ -10,13 +10,22 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from invoicing.web.door.body_limit import announces_too_much, limited
+from invoicing.domain.errors import LimitReachedError
+from invoicing.web.door.body_limit import (
+    BodyTooLargeError,
+    BodyTooSlowError,
+    announces_too_much,
+    read_body,
+    replayed,
+)
 from invoicing.web.door.duties import duties_here, objection
 from invoicing.web.door.form_tokens import SAFE_METHODS
 from invoicing.web.door.headers import STATIC, own_path
+from invoicing.web.door.turns import Turns
 from invoicing.web.door.visitor import Gate, NotLoggedInError, RefusedError, Visitor
 from invoicing.words.failures import Failure, Fault
 
@@ -43,6 +52,9 @@ class Doorkeeper:
         self._gate = gate
         self._refuse = refuse
         self._own_origin = _origin_of(own_origin)
+        # Apart: a body that comes slowly keeps nobody from anything but sending another one.
+        self._uploads = Turns()
+        self._turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Decide on one request."""
@@ -59,7 +71,20 @@ class Doorkeeper:
         if answer is not None:
             await answer(scope, receive, send)
             return
-        await self._serve(request, limited(receive), send)
+        try:
+            if request.method not in SAFE_METHODS:
+                async with self._uploads.turn(request.state.visitor.id):
+                    receive = replayed(await read_body(receive), receive)
+            async with self._turns.turn(request.state.visitor.id):
+                await self._serve(request, receive, send)
+        except ClientDisconnect:
+            return
+        except BodyTooLargeError:
+            await self._turn_away(request, receive, send, (413, Fault("body_too_large")))
+        except BodyTooSlowError:
+            await self._turn_away(request, receive, send, (408, Fault("body_too_slow")))
+        except LimitReachedError as error:
+            await self._turn_away(request, receive, send, (429, error))
 
     async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
         """Pass on; what nobody foresaw is logged and answered like everything else."""
@@ -76,8 +101,11 @@ class Doorkeeper:
             log.exception("%s %s", request.method, request.url.path)
             if started:
                 raise
-            answer = await run_in_threadpool(self._refuse, request, 500, Fault("internal_error"))
-            await answer(request.scope, receive, send)
+            await self._turn_away(request, receive, send, (500, Fault("internal_error")))
+
+    async def _turn_away(self, request: Request, receive: Receive, send: Send, refusal: Refusal) -> None:
+        answer = await run_in_threadpool(self._refuse, request, *refusal)
+        await answer(request.scope, receive, send)
 
     async def _objection(self, request: Request) -> Response | None:
         refusal: Refusal | None

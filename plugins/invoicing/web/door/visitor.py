@@ -38,12 +38,14 @@ class Visitor:
         duties: What they may be trusted with.
         sent_token: The request brought its credentials by itself (``Authorization: Bearer``). A browser
             never adds those to a request that another site makes: no form token is asked for.
+        email: The user's own address, where the auth manager knows one; test messages may go there.
     """
 
     id: str
     name: str
     duties: frozenset[Duty]
     sent_token: bool = False
+    email: str = ""
 
     def may(self, duty: Duty) -> bool:
         """Whether ``duty`` is theirs."""

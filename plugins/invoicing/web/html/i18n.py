@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from invoicing.domain.discretion import without_places
 from invoicing.words import Language, Text, choose
 from invoicing.words.failures import Failure, tell
-from invoicing.words.ledger import REASONS, STATES, VERDICTS
+from invoicing.words.ledger import REASONS, STATES, TRIALS, VERDICTS
 
 COOKIE = "invoicing_language"
 
@@ -38,6 +38,10 @@ class Translator:
     def verdict(self, verdict: str | None) -> str:
         """What one attempt came to, in words; None where it is not known: the worker died."""
         return self(*VERDICTS.get(verdict or "", (verdict or "Desconocido", verdict or "Unknown")))
+
+    def trial(self, outcome: str) -> str:
+        """What became of a test message, in words."""
+        return self(*TRIALS[outcome])
 
     def failure(self, failure: Failure) -> str:
         """What is wrong, in words, without the server's places."""

@@ -25,8 +25,9 @@ from invoicing.services.views.cycle_tenants import (
 from invoicing.services.views.cycles import MOST_OUT_OF_STEP, cycle_overview, list_months, show_progress
 from invoicing.services.views.health import is_unheard
 from invoicing.services.views.runs import RunShown
-from invoicing.web.database import DatabaseDep
+from invoicing.web.database import DatabaseDep, PoolDep
 from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.chart import months_chart
 from invoicing.web.html.i18n import TranslatorDep
@@ -136,15 +137,16 @@ def show_overview(request: Request, db: DatabaseDep, pages: PagesDep, period: st
     return pages.respond(request, "cycle_overview.html", **_overview(db, Period.parse(period)))
 
 
-@router.get("/{period}/tenants.csv")
+@router.get("/{period}/tenants.csv", dependencies=[EXPENSIVE])
 @needs(Duty.READ_PERSONAL)
 def export_tenants(
-    request: Request, db: DatabaseDep, t: TranslatorDep, visitor: VisitorDep, period: str
+    request: Request, pool: PoolDep, t: TranslatorDep, visitor: VisitorDep, period: str
 ) -> Response:
     """The month's tenants that fit, as a table for spreadsheet programs."""
     month = Period.parse(period)
     query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
-    found = visitor.sees(list(all_cycle_tenants(db, month, _tenants_of(query))))
+    with pool.connection() as db:
+        found = visitor.sees(list(all_cycle_tenants(db, month, _tenants_of(query))))
     head = [
         t(*text)
         for text in (
