@@ -421,6 +421,43 @@ END $$;
 CREATE TRIGGER decision_is_kept BEFORE UPDATE OR DELETE ON invoicing.decision
     FOR EACH ROW EXECUTE FUNCTION invoicing.keep_decision();
 
+CREATE TABLE invoicing.sending_hold (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- Null: the whole month.
+    tenant_id bigint REFERENCES invoicing.tenant,
+    period invoicing.period NOT NULL,
+    reason text NOT NULL CONSTRAINT sending_hold_has_reason CHECK (reason <> ''),
+    actor text NOT NULL,
+    held_at timestamptz NOT NULL DEFAULT now(),
+    released_at timestamptz,
+    released_by text,
+    release_reason text,
+    CONSTRAINT sending_hold_release_is_whole CHECK (
+        (released_at IS NULL) = (released_by IS NULL) AND (released_at IS NULL) = (release_reason IS NULL))
+);
+COMMENT ON TABLE invoicing.sending_hold IS 'No mail to a tenant, or to anybody, for a period, by a person''s word, until it is released. A release is final.';
+CREATE UNIQUE INDEX sending_hold_one_at_a_time ON invoicing.sending_hold (period, coalesce(tenant_id, 0))
+    WHERE released_at IS NULL;
+CREATE FUNCTION invoicing.guard_sending_hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.released_at IS NULL AND NEW.released_at IS NOT NULL
+        AND (NEW.id, NEW.tenant_id, NEW.period, NEW.reason, NEW.actor, NEW.held_at)
+            IS NOT DISTINCT FROM (OLD.id, OLD.tenant_id, OLD.period, OLD.reason, OLD.actor, OLD.held_at) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'hold % is kept as it was: it can be released, once', OLD.id
+        USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+CREATE TRIGGER sending_hold_is_guarded BEFORE UPDATE OR DELETE ON invoicing.sending_hold
+    FOR EACH ROW EXECUTE FUNCTION invoicing.guard_sending_hold();
+
+CREATE FUNCTION invoicing.is_held(tenant bigint, month text) RETURNS boolean STABLE LANGUAGE sql AS $$
+    SELECT EXISTS (
+        SELECT FROM invoicing.sending_hold AS h
+        WHERE h.period = month AND (h.tenant_id = tenant OR h.tenant_id IS NULL) AND h.released_at IS NULL)
+$$;
+COMMENT ON FUNCTION invoicing.is_held(bigint, text) IS 'Whether a person holds the tenant, or the whole month.';
+
 -- What is sent, how often it was tried, and what the relay said.
 
 CREATE TABLE invoicing.delivery (
@@ -489,7 +526,7 @@ BEGIN
         ('transmitting', 'transmitting'), ('transmitting', 'sent'), ('transmitting', 'pending'),
         ('transmitting', 'failed'), ('transmitting', 'in_doubt'),
         ('in_doubt', 'sent'), ('in_doubt', 'pending'), ('in_doubt', 'failed'),
-        ('failed', 'pending'), ('failed', 'cancelled'),
+        ('failed', 'pending'), ('failed', 'held'), ('failed', 'cancelled'),
         ('held', 'pending'), ('held', 'cancelled')
     ) AND NOT (
         -- What a person withdrew, a person may send after all.

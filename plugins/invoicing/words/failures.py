@@ -768,6 +768,48 @@ FAILURES: Mapping[str, Text] = {
         "envío {delivery}: el tercero {tenant} tiene el envío apagado: enciéndalo primero; no se cambió nada",
         "delivery {delivery}: tenant {tenant} has sending switched off: switch it on first; nothing was changed",
     ),
+    "resend_tenant_held": (
+        "envío {delivery}: una persona retiene al tercero {tenant} en este período: libérelo; no se cambió nada",
+        "delivery {delivery}: a person holds tenant {tenant} for this period: release it first; nothing was changed",
+    ),
+    "hold_exists": (
+        "{actor} ya retiene al tercero {tenant} en {period}; no se cambió nada",
+        "tenant {tenant} is held for {period} already, by {actor}; nothing was changed",
+    ),
+    "hold_missing": (
+        "nadie retiene al tercero {tenant} en {period}; no se cambió nada",
+        "nobody holds tenant {tenant} for {period}; nothing was changed",
+    ),
+    "hold_without_invoices": (
+        "el tercero {tenant} no tiene facturas en {period}, ni contrato que las genere: no hay nada que retener",
+        "tenant {tenant} has no invoice in {period}, nor a lease that makes one: there is nothing to hold",
+    ),
+    "month_stopped_already": (
+        "{actor} ya detuvo los envíos de {period}; no se cambió nada",
+        "the sending of {period} was stopped already, by {actor}; nothing was changed",
+    ),
+    "month_not_stopped": (
+        "nadie detuvo los envíos de {period}; no se cambió nada",
+        "nobody stopped the sending of {period}; nothing was changed",
+    ),
+    "send_now_run_deciding": (
+        "la ejecución {run} de {period} aún no ha decidido a quién se envía: espere a que lo haga; no se cambió nada",
+        "run {run} of {period} has not decided yet who gets mail: wait until it has; nothing was changed",
+    ),
+    "send_now_under_way": (
+        "el envío {delivery} al tercero {tenant} está en camino ({state:state}): espere; no se cambió nada",
+        "delivery {delivery} to tenant {tenant} is on its way already ({state}): wait for it; nothing was changed",
+    ),
+    "nothing_unsent": ("no queda nada por enviar", "nothing was unsent"),
+    "holds_none": ("no hay nadie retenido", "nobody is held"),
+    "holds_some": (
+        "retenidos por una persona: {listing}",
+        "held by a person: {listing}",
+    ),
+    "holds_some_next": (
+        "si ya no hace falta: bin/invoicing tenants release CODE --period YYYY-MM --reason …",
+        "where it is no longer needed: bin/invoicing tenants release CODE --period YYYY-MM --reason …",
+    ),
     "cancel_too_late": (
         "el envío {delivery} está {state:state}: solo se cancela lo que no ha salido; no se cambió nada",
         "delivery {delivery} is {state}: only what has not left is cancelled; nothing was changed",

@@ -17,6 +17,7 @@ REASONS: Mapping[str, Text] = {
     ),
     "no_email": ("Sin dirección de correo", "No e-mail address"),
     "invalid_email": ("Dirección de correo no válida", "Invalid e-mail address"),
+    "tenant_held": ("Retenido por una persona en este período", "Held by a person for this period"),
 }
 
 STATES: Mapping[str, Text] = {

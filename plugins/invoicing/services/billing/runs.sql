@@ -33,6 +33,9 @@ WHERE r.id = %(run_id)s;
 -- Two runs of one period take turns, task by task.
 SELECT id FROM invoicing.billing_cycle WHERE id = %(cycle_id)s FOR UPDATE;
 
+-- name: lock_month
+SELECT id FROM invoicing.billing_cycle WHERE period = %(period)s FOR UPDATE;
+
 -- name: lock_single_invoices
 SELECT pg_advisory_xact_lock(hashtext('invoicing.single_invoices'));
 

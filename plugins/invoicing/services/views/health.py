@@ -173,6 +173,16 @@ def _in_doubt(db: Database, _here: Here) -> Check:
     return _deliveries("in_doubt", _count(db, _SQL["in_doubt"]), Fault("deliveries_in_doubt_next"))
 
 
+def _held(db: Database, _here: Here) -> Check:
+    """Is there a hold that was not released?"""
+    rows = db.execute(_SQL["holds"]).fetchall()
+    if not rows:
+        return Check("held", Fault("holds_none"))
+    listed = "; ".join(f"{row['period']}: {row['tenant'] or '*'}" for row in rows[:_MOST_NAMED])
+    detail = Fault("holds_some", listing=listed + ("; …" if len(rows) > _MOST_NAMED else ""))
+    return Check("held", detail, Fault("holds_some_next"))
+
+
 def _unsent(db: Database, here: Here) -> Check:
     """Is there a delivery that may be sent, and that nobody tries to send?"""
     counted = _count(db, _SQL["unsent"], before=here.now - UNSENT_PATIENCE)
@@ -278,6 +288,7 @@ _QUESTIONS: Sequence[Callable[[Database, Here], Check]] = (
     _failed,
     _in_doubt,
     _unsent,
+    _held,
     _operator,
     _journal,
     _notices,
