@@ -438,7 +438,8 @@ CREATE TABLE invoicing.sending_hold (
 COMMENT ON TABLE invoicing.sending_hold IS 'No mail to a tenant, or to anybody, for a period, by a person''s word, until it is released. A release is final.';
 CREATE UNIQUE INDEX sending_hold_one_at_a_time ON invoicing.sending_hold (period, coalesce(tenant_id, 0))
     WHERE released_at IS NULL;
-CREATE FUNCTION invoicing.guard_sending_hold() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION invoicing.guard_sending_hold() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND OLD.released_at IS NULL AND NEW.released_at IS NOT NULL
         AND (NEW.id, NEW.tenant_id, NEW.period, NEW.reason, NEW.actor, NEW.held_at)
@@ -450,6 +451,7 @@ BEGIN
 END $$;
 CREATE TRIGGER sending_hold_is_guarded BEFORE UPDATE OR DELETE ON invoicing.sending_hold
     FOR EACH ROW EXECUTE FUNCTION invoicing.guard_sending_hold();
+CREATE TRIGGER sending_hold_is_not_emptied BEFORE TRUNCATE ON invoicing.sending_hold EXECUTE FUNCTION invoicing.refuse_change();
 
 CREATE FUNCTION invoicing.is_held(tenant bigint, month text) RETURNS boolean STABLE LANGUAGE sql AS $$
     SELECT EXISTS (
@@ -769,7 +771,8 @@ COMMENT ON TABLE invoicing.trial_message IS
 CREATE INDEX trial_message_of_user ON invoicing.trial_message (user_id, asked_at);
 CREATE INDEX trial_message_of_template ON invoicing.trial_message (template_version_id, id);
 
-CREATE FUNCTION invoicing.keep_trial_message() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION invoicing.keep_trial_message() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'DELETE' OR OLD.outcome IS NOT NULL OR NEW.outcome IS NULL
         OR (to_jsonb(NEW) - '{outcome,code,reply,ended_at}'::text[])
