@@ -7,7 +7,7 @@ USER root
 # Keep in step with RUN_PACKAGES of bin/setup (a test does).
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-lato fonts-dejavu-core \
+        libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 libseccomp2 fonts-lato fonts-dejavu-core \
     && rm -rf /var/lib/apt/lists/* \
     && install -d -o airflow -g root -m 0770 /opt/airflow/state /opt/airflow/logs
 

@@ -53,7 +53,8 @@ check: setup-test ## Lint, types, import rules, lock drift
 
 COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --generate-hashes
 
-lock: setup-test ## Resolve requirements*.txt anew into constraints.txt, each file with its hash
+lock: ## Resolve requirements*.txt anew into constraints.txt, each file with its hash
+	@bin/setup lock
 	$(COMPILE) requirements-dev.txt -o constraints.txt
 	$(COMPILE) requirements-image.txt -c constraints.txt -o constraints-image.txt
 	grep -o '^uv==[^ ]*' requirements-uv.txt | $(COMPILE) - -o requirements-uv.txt

@@ -33,7 +33,7 @@ class _AppOnDemand:
                 public_url=gate.public_url(),
                 find_dsn=gate.database_dsn,
                 open_archive=storage.open_archive,
-                open_relay=connections.open_relay,
+                open_relay=partial(connections.open_relay, someone_waits=True),
                 relay_sender=partial(connections.relay_sender, is_needed=False),
                 has_notifier=connections.has_notifier,
                 announce=announcement.announce_invoices,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from invoicing.db.connection import Database, connect
-from support.database import Server, running_server
+from support.database import Server, running_server, tampering
 from support.running_stack import Stack, lives, own_processes, room_for_stack
 
 
@@ -41,15 +41,22 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def dsn(server: Server) -> Iterator[str]:
-    """Conninfo of a fresh, migrated business database."""
+    """Conninfo of a fresh, migrated business database, as the application logs in."""
     with server.fresh_copy() as made:
         yield made
 
 
 @pytest.fixture
 def db(dsn: str) -> Iterator[Database]:
-    """A connection to a fresh, migrated business database."""
+    """A connection to a fresh, migrated business database, as the application has it."""
     with connect(dsn) as connection:
+        yield connection
+
+
+@pytest.fixture
+def owner(db: Database) -> Iterator[Database]:
+    """A connection to the same database of its owner, to tamper with it."""
+    with tampering(db) as connection:
         yield connection
 
 

@@ -23,10 +23,13 @@ from invoicing.db.connection import Database, connect, dsn_from_airflow_connecti
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, WorkFailedError
 from invoicing.domain.names import INVOICES_ASSET, MONTHLY_DAG
 from invoicing.domain.period import Period
+from invoicing.rendering.cage import CageReport
+from invoicing.rendering.errors import RenderFailedError
+from invoicing.rendering.sandbox import look_at_cage
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.billing import out_of_step, runs, single_invoices
-from invoicing.services.delivery import resolution
+from invoicing.services.delivery import holds, resolution, send_now
 from invoicing.services.delivery.journal import Journal, journal_folder
 from invoicing.services.delivery.notices import NoticeFolder
 from invoicing.services.views import health, report, simulate
@@ -36,6 +39,7 @@ from invoicing.words.failures import Fault, tell
 
 DEMO_FOLDER = Path(__file__).parents[2] / "include" / "demo"
 _POLL_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 900
 _CODES_SHOWN = 20
 _LARGEST = 2**62
 _YES = ("y", "yes", "s", "si", "sí")
@@ -56,6 +60,8 @@ app.add_typer(settings_app, name="settings")
 app.add_typer(cycle_app, name="cycle")
 app.add_typer(invoices_app, name="invoices")
 app.add_typer(deliveries_app, name="deliveries")
+tenants_app = typer.Typer(help="Hold a tenant's mail of a month back.", no_args_is_help=True)
+app.add_typer(tenants_app, name="tenants")
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -225,7 +231,15 @@ def _here() -> health.Here:
         journal_entries=Journal(folder).waiting(),
         kept_notices=NoticeFolder(folder.parent / "notices").waiting(),
         has_notifier=health.names_notifier(environ.get("AIRFLOW_CONN_INVOICING_SMTP", "")),
+        renderer=_renderer(),
     )
+
+
+def _renderer() -> CageReport | RenderFailedError:
+    try:
+        return look_at_cage()
+    except RenderFailedError as error:
+        return error
 
 
 def _show_stack(info: stack.StackInfo) -> None:
@@ -579,6 +593,123 @@ def cycle_invoices(period: PeriodArgument, as_json: AsJson = False) -> None:
             "state",
         ]
         _print_table(period, rows, columns)
+
+
+@cycle_app.command("send")
+def cycle_send(
+    period: PeriodArgument,
+    codes: Annotated[list[str], typer.Argument(metavar="TENANT …", help="Codes of tenants.")],
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until all is settled; exit 1 where it is not sent.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Decide anew on these tenants alone, and send what they are due; the rest of the month is left alone."""
+    month = Period.parse(period)
+    with _database() as db:
+        decided = send_now.send_now(db, month, codes, actor=_actor())
+    ids = [delivery_id for each in decided for delivery_id in each.deliveries]
+    if ids:
+        _tell_airflow(Fault("deliveries_stored"))
+    settled = _follow_deliveries(ids) if wait and ids else []
+    rows = [
+        {
+            "tenant": each.tenant,
+            "decision": "skip" if each.reason else "send",
+            "reason": each.reason,
+            "deliveries": list(each.deliveries),
+        }
+        for each in decided
+    ]
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_table(f"{month}, decided anew", rows, ["tenant", "decision", "reason", "deliveries"])
+        if not ids:
+            _say(Fault("nothing_unsent"))
+    unsent = [each for each in settled if each.state not in ("sent", "cancelled", "held")]
+    if unsent:
+        listing = "; ".join(
+            f"delivery {each.id} is {each.state}: {each.reason or each.last_reply or '-'}" for each in unsent
+        )
+        raise PermanentFailureError(
+            "deliveries_unsent", unsent=len(unsent), all=len(settled), listing=listing
+        )
+
+
+def _follow_deliveries(ids: Sequence[int]) -> list[send_now.DeliveryProgress]:
+    """Show how deliveries come along until all are settled, or have been waiting for too long."""
+    deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
+    with progress, _database() as db:
+        bar = progress.add_task("sending", total=len(ids))
+        while True:
+            states = send_now.progress(db, ids)
+            settled = [each for each in states if each.state not in ("pending", "claimed", "transmitting")]
+            progress.update(bar, completed=len(settled))
+            if len(settled) == len(ids) or time.monotonic() > deadline:
+                return states
+            time.sleep(_POLL_SECONDS)
+
+
+@tenants_app.command("hold")
+def tenants_hold(
+    code: Annotated[str, typer.Argument(metavar="CODE")],
+    period: PeriodOption,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept for the audit.")],
+    as_json: AsJson = False,
+) -> None:
+    """No mail to this tenant for this month until it is released."""
+    month = Period.parse(period)
+    with _database() as db:
+        held = holds.hold(db, code, month, reason=reason, actor=_actor())
+    if as_json:
+        _print_json(
+            {
+                "tenant": code,
+                "period": str(month),
+                "held": True,
+                "deliveries": list(held.deliveries),
+                "under_way": list(held.under_way),
+            }
+        )
+        return
+    out.print(f"{code} is held for {month}: {len(held.deliveries)} deliveries set aside", markup=False)
+    if held.under_way:
+        _report(f"too late for {', '.join(map(str, held.under_way))}: being transmitted just now")
+
+
+@tenants_app.command("release")
+def tenants_release(
+    code: Annotated[str, typer.Argument(metavar="CODE")],
+    period: PeriodOption,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept for the audit.")],
+    as_json: AsJson = False,
+) -> None:
+    """End a hold; says how to send what it kept back."""
+    month = Period.parse(period)
+    with _database() as db:
+        released = holds.release(db, code, month, reason=reason, actor=_actor())
+    if as_json:
+        _print_json(
+            {
+                "tenant": code,
+                "period": str(month),
+                "held": False,
+                "deliveries": list(released.deliveries),
+            }
+        )
+        return
+    out.print(
+        f"{code} is released for {month}; to send: bin/invoicing cycle send {month} {code}", markup=False
+    )
 
 
 @deliveries_app.command("list")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from invoicing.db.connection import Database, connect
 from invoicing.services.agency.settings import current_settings, current_template
-from support.database import Server
+from support.database import Server, as_owner
 from support.visiting import Browser, open_app
 
 LIMIT_MS = 300
@@ -93,7 +93,7 @@ def main() -> int:
         started = time.perf_counter()
         # On the disk, as an agency's is: other tests' databases are in memory.
         with Server(Path(folder), durable=True) as server, server.fresh_copy() as dsn:
-            with connect(dsn) as db:
+            with connect(as_owner(dsn)) as db:
                 fill(db, asked.tenants, asked.months)
             print(
                 f"{asked.tenants} tenants, {asked.months} months, filled in {time.perf_counter() - started:.0f} s"

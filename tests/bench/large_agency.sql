@@ -68,7 +68,9 @@ INSERT INTO invoicing.delivery_invoice (delivery_id, invoice_id, purpose)
 SELECT d.id, i.id, 'initial' FROM invoicing.delivery AS d
 JOIN invoicing.invoice AS i ON i.cycle_id = d.cycle_id AND i.tenant_id = d.tenant_id;
 ALTER TABLE invoicing.delivery_invoice ENABLE TRIGGER delivery_invoice_is_guarded;
+ALTER TABLE invoicing.delivery_attempt DISABLE TRIGGER delivery_attempt_is_guarded;
 INSERT INTO invoicing.delivery_attempt (delivery_id, claim_token, claimed_by, host, started_at, marked_at, ended_at, verdict, phase, code, reply)
 SELECT d.id, 1, d.claimed_by || ' try 1', 'bench', r.started_at, r.started_at + d.tenant_id * interval '0.1 s',
        r.started_at + d.tenant_id * interval '0.1 s' + interval '50 ms', 'accepted', 'reply', 250, '250 2.0.0 Ok: queued'
 FROM invoicing.delivery AS d JOIN invoicing.cycle_run AS r ON r.id = d.run_id;
+ALTER TABLE invoicing.delivery_attempt ENABLE TRIGGER delivery_attempt_is_guarded;

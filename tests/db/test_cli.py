@@ -292,7 +292,11 @@ def test_health_has_one_line_for_each_thing_that_needs_a_person(agency: Agency, 
     agency.set(operator_email="ops@agencia.example")
     well = call("health")
     assert (well.code, well.out, well.err) == (0, "", "all is well\n")
-    assert call("health", "--json").json["ok"] is True
+    checks = call("health", "--json").json["checks"]
+    assert all(check["ok"] for check in checks)
+    # The last one is of this machine.
+    assert checks[-1]["name"] == "renderer"
+    assert checks[-1]["detail"].startswith("templates run in a cage")
 
 
 def test_health_of_a_database_that_is_away_is_one_document(

@@ -1,7 +1,6 @@
 """Is all well? Each thing that needs a person is one check that is not, with what to do."""
 
 import datetime
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -10,12 +9,16 @@ from invoicing.db.connection import Database, connect
 from invoicing.db.migrate import MIGRATIONS, migrate
 from invoicing.domain.errors import WorkFailedError
 from invoicing.domain.period import Period
+from invoicing.rendering.cage import CageReport
+from invoicing.rendering.errors import RenderFailedError
 from invoicing.services.agency import clock
 from invoicing.services.delivery import closing
 from invoicing.services.delivery.notices import Notice, keep_notice, mark_sent, mark_unsent
 from invoicing.services.views import health
 from invoicing.services.views.health import Check, Here
+from invoicing.words.failures import Fault
 from support.agency import Agency
+from support.database import RUNTIME, as_owner
 
 TICK = datetime.datetime(2026, 12, 1, 6, tzinfo=clock.zone())
 MINUTE, HOUR = datetime.timedelta(minutes=1), datetime.timedelta(hours=1)
@@ -45,9 +48,42 @@ def test_a_new_installation_is_well(db: Database) -> None:
 
     assert list(checks) == [
         "database", "month", "cycles", "unbilled", "failed", "in_doubt", "unsent", "operator", "journal",
-        "notices",
+        "notices", "roles",
     ]  # fmt: skip
     assert all(check.ok and check.next_step is None for check in checks.values())
+
+
+ALL = ("user", "network", "files", "calls")
+
+
+@pytest.mark.parametrize(
+    ("report", "is_well", "words"),
+    [
+        (CageReport(ALL, False, False, False), True, "templates run in a cage: no network"),
+        (
+            CageReport(("files", "calls"), False, False, False),
+            True,
+            "a user of its own (user namespaces); a network",
+        ),
+        (CageReport(("user", "network", "files"), False, False, False), True, "seccomp: install libseccomp2"),
+        (CageReport(ALL, True, False, False), True, "an installation that everybody can read"),
+        (
+            CageReport(("calls",), False, True, False),
+            False,
+            "breaks out can read Airflow's keys; what this machine",
+        ),
+        (CageReport((), False, True, True), False, "can read Airflow's keys; reaches the network"),
+        (RenderFailedError("a trial", Fault("subject_empty")), False, "the cage does not start"),
+    ],
+)
+def test_a_renderer_that_is_open_to_a_template_needs_a_person(
+    db: Database, report: CageReport | RenderFailedError, is_well: bool, words: str
+) -> None:
+    check = look(db, renderer=report)["renderer"]
+
+    assert check.ok is is_well
+    assert words in str(check.detail)
+    assert (check.next_step is None) is is_well
 
 
 def test_a_month_whose_run_did_not_happen_is_noticed_after_an_hour(heard: Agency) -> None:
@@ -171,24 +207,23 @@ def test_notices_that_could_not_be_sent_are_counted_with_the_reason(heard: Agenc
 
 
 @pytest.fixture
-def older(dsn: str) -> Iterator[Database]:
-    with connect(dsn) as db:
-        db.execute("DELETE FROM invoicing.schema_migration WHERE version = '0010_notices'")
-        db.execute("DROP TABLE invoicing.operator_notice")
-        yield db
+def older(db: Database, owner: Database) -> Database:
+    owner.execute("DELETE FROM invoicing.schema_migration WHERE version = '0010_notices'")
+    owner.execute("DROP TABLE invoicing.operator_notice")
+    return db
 
 
 def test_a_database_that_lacks_migrations_is_told_before_anything_else(older: Database, dsn: str) -> None:
     (check,) = health.look(older, Here(now()))
     assert str(check.detail) == "the database lacks 1 migrations, the last of them 0010_notices"
 
-    migrate(dsn)
+    migrate(as_owner(dsn), runtime=RUNTIME)
 
     assert look(older)["database"].ok
 
 
 def test_an_empty_database_lacks_all_of_them(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with psycopg.connect(as_owner(dsn), autocommit=True) as connection:
         connection.execute("DROP SCHEMA invoicing CASCADE")
     with connect(dsn) as db:
         (check,) = health.look(db, Here(now()))

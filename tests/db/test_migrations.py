@@ -15,7 +15,7 @@ from invoicing.db import migrate as migration_module
 from invoicing.db.connection import Database
 from invoicing.db.migrate import MIGRATIONS, migrate, read_migrations
 from invoicing.domain.errors import WorkFailedError
-from support.database import Server
+from support.database import Server, as_superuser
 from support.waiting import wait_until
 
 
@@ -161,7 +161,7 @@ def test_documents_are_given_their_keys(empty_dsn: str, tmp_path: Path) -> None:
         f"s3://bucket/of/ours/2026-11/{sums[1][:12]}-FV-2.pdf",
         "file:///elsewhere/FV-3.pdf",
     ]
-    with psycopg.connect(empty_dsn) as connection:
+    with psycopg.connect(as_superuser(empty_dsn)) as connection:
         connection.execute(
             b"""
             SET session_replication_role = replica;
@@ -223,7 +223,7 @@ def test_the_page_of_the_schema_equals_all_migrations(empty_dsn: str, db: Databa
     with psycopg.connect(empty_dsn) as connection:
         connection.execute(page.encode())
 
-    assert dumped(empty_dsn).splitlines() == dumped(dsn).splitlines()
+    assert dumped(empty_dsn).splitlines() == dumped(as_superuser(dsn)).splitlines()
 
 
 def test_every_table_says_what_it_is(db: Database) -> None:

@@ -390,15 +390,15 @@ class TestTheDatabaseHoldsThePromises:
         with pytest.raises(psycopg.errors.CheckViolation, match="cannot go from"):
             agency.put("A", after)
 
-    def test_content_freezes_at_the_first_attempt(self, agency: Agency) -> None:
+    def test_content_freezes_at_the_first_attempt(self, agency: Agency, owner: Database) -> None:
         agency.add_tenant("A")
         agency.run()
         agency.put("A", "claimed")
         for change in ("to_addresses = '{x@y.example}'", "message_id = 'x'", "language = 'en'"):
             with pytest.raises(psycopg.errors.CheckViolation, match="frozen"):
-                agency.db.execute(f"UPDATE invoicing.delivery SET {change}".encode())
+                owner.execute(f"UPDATE invoicing.delivery SET {change}".encode())
         with pytest.raises(psycopg.errors.CheckViolation, match="frozen"):
-            agency.db.execute("DELETE FROM invoicing.delivery_invoice")
+            owner.execute("DELETE FROM invoicing.delivery_invoice")
 
     @pytest.mark.parametrize(
         "statement",
@@ -412,11 +412,11 @@ class TestTheDatabaseHoldsThePromises:
             "DELETE FROM invoicing.delivery",
         ],
     )
-    def test_what_happened_is_kept(self, agency: Agency, statement: str) -> None:
+    def test_what_happened_is_kept(self, agency: Agency, owner: Database, statement: str) -> None:
         agency.add_tenant("A")
         agency.run()
         with pytest.raises(psycopg.errors.IntegrityError):
-            agency.db.execute(statement.encode())
+            owner.execute(statement.encode())
 
     def test_an_invoice_is_the_sum_of_its_lines(self, agency: Agency) -> None:
         agency.add_tenant("A")

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from invoicing.db.connection import connect
+from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.services.billing import runs
 from invoicing.services.delivery import resolution, select, sweep
@@ -215,36 +215,32 @@ class TestSweep:
         assert agency.deliveries() == [("A", "pending", 2), ("B", "in_doubt", 1)]
 
     def test_a_doubt_is_held_unless_the_agency_chose_otherwise(
-        self, agency: Agency, delivery: int, journal: Journal
+        self, agency: Agency, delivery: int, journal: Journal, owner: Database
     ) -> None:
         agency.put("A", *DOUBT)
         agency.set(doubt_minutes=10)
         assert sweep.sweep_deliveries(agency.db, journal)["released"] == 0
         agency.set(doubt_policy="resend_after")
         assert sweep.sweep_deliveries(agency.db, journal)["released"] == 0
-        agency.db.execute("ALTER TABLE invoicing.delivery DISABLE TRIGGER delivery_is_guarded")
-        agency.db.execute("UPDATE invoicing.delivery SET updated_at = now() - interval '11 minutes'")
-        agency.db.execute(
-            "ALTER TABLE invoicing.settings_version DISABLE TRIGGER settings_version_is_immutable"
-        )
-        agency.db.execute("UPDATE invoicing.settings_version SET created_at = now() - interval '1 day'")
-        agency.db.execute("ALTER TABLE invoicing.delivery ENABLE TRIGGER delivery_is_guarded")
+        owner.execute("ALTER TABLE invoicing.delivery DISABLE TRIGGER delivery_is_guarded")
+        owner.execute("UPDATE invoicing.delivery SET updated_at = now() - interval '11 minutes'")
+        owner.execute("ALTER TABLE invoicing.settings_version DISABLE TRIGGER settings_version_is_immutable")
+        owner.execute("UPDATE invoicing.settings_version SET created_at = now() - interval '1 day'")
+        owner.execute("ALTER TABLE invoicing.delivery ENABLE TRIGGER delivery_is_guarded")
         assert sweep.sweep_deliveries(agency.db, journal)["released"] == 1
         row = agency.db.execute("SELECT state, on_request, doubt_resends FROM invoicing.delivery").fetchone()
         assert row == {"state": "pending", "on_request": True, "doubt_resends": 1}
 
     def test_a_doubt_older_than_the_choice_or_sent_often_enough_is_left_alone(
-        self, agency: Agency, delivery: int, journal: Journal
+        self, agency: Agency, delivery: int, journal: Journal, owner: Database
     ) -> None:
         agency.put("A", *DOUBT)
         agency.set(doubt_policy="resend_after", doubt_minutes=1)
-        agency.db.execute("ALTER TABLE invoicing.delivery DISABLE TRIGGER delivery_is_guarded")
-        agency.db.execute("UPDATE invoicing.delivery SET updated_at = now() - interval '200 days'")
+        owner.execute("ALTER TABLE invoicing.delivery DISABLE TRIGGER delivery_is_guarded")
+        owner.execute("UPDATE invoicing.delivery SET updated_at = now() - interval '200 days'")
         assert sweep.sweep_deliveries(agency.db, journal)["released"] == 0
-        agency.db.execute(
-            "ALTER TABLE invoicing.settings_version DISABLE TRIGGER settings_version_is_immutable"
-        )
-        agency.db.execute("UPDATE invoicing.settings_version SET created_at = now() - interval '300 days'")
+        owner.execute("ALTER TABLE invoicing.settings_version DISABLE TRIGGER settings_version_is_immutable")
+        owner.execute("UPDATE invoicing.settings_version SET created_at = now() - interval '300 days'")
         agency.db.execute("UPDATE invoicing.delivery SET doubt_resends = 3")
         assert sweep.sweep_deliveries(agency.db, journal)["released"] == 0
         agency.db.execute("UPDATE invoicing.delivery SET doubt_resends = 2")

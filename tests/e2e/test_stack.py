@@ -56,7 +56,7 @@ def test_secrets_are_for_their_owner_only_and_not_in_the_stack_file(stack):
     public = (stack.state / "stack.json").read_text()
 
     secrets = [*json.loads(credentials.read_text()).values(), *json.loads(login.read_text()).values()]
-    assert len(secrets) == len(set(secrets)) == 7
+    assert len(secrets) == len(set(secrets)) == 8
     assert not any(secret in public for secret in secrets)
     for path in (credentials, login, stack.state / "stack.json"):
         assert path.stat().st_mode & 0o077 == 0
@@ -152,7 +152,7 @@ def test_a_record_whose_number_another_process_has_by_now_is_not_believed(stack)
 
 @pytest.mark.long
 def test_down_of_a_half_dead_stack_leaves_no_process_and_up_finds_everything_again(stack):
-    with psycopg.connect(stack.dsn, autocommit=True) as connection:
+    with psycopg.connect(stack.owner_dsn, autocommit=True) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS public.kept (said text)")
         connection.execute("INSERT INTO public.kept VALUES ('before')")
     (stack.state / "mailbox" / "00000000T000000.000000Z-witness.eml").write_text(
@@ -174,7 +174,7 @@ def test_down_of_a_half_dead_stack_leaves_no_process_and_up_finds_everything_aga
 
     stack.run("up")
 
-    with psycopg.connect(stack.dsn, autocommit=True) as connection:
+    with psycopg.connect(stack.owner_dsn, autocommit=True) as connection:
         assert connection.execute("SELECT said FROM public.kept").fetchone() == ("before",)
     assert "kept" in [message["Subject"] for message in stack.mailbox()]
     (stack.state / "mailbox" / "00000000T000000.000000Z-witness.eml").unlink()

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -536,7 +537,9 @@ def test_settings_and_templates_changed_in_mid_run_wait_for_the_next(
     ledger.set(subject="Después", from_email="otra@agencia.example")
     template = templates.show_template(ledger.db, "default").template
     parts = {**template.parts, "mail.txt": "Otra plantilla"}
-    template_editing.save_template(ledger.db, "default", parts, seen_version=template.version, actor="test")
+    template_editing.save_template(
+        lambda: nullcontext(ledger.db), "default", parts, seen_version=template.version, actor="test"
+    )
 
     assert ledger.send(relay.port).counts == {"sent": 3}
 

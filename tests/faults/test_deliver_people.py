@@ -10,6 +10,7 @@ import pytest
 from invoicing.domain.errors import InputError
 from invoicing.services.delivery import resolution
 from invoicing.services.delivery.journal import Settlement
+from support.database import tampering
 from support.ledger import Ledger
 from support.relay import FaultyRelay, Step, accept, drop_connection, on, reply
 
@@ -207,17 +208,18 @@ def test_proof_of_what_an_older_version_withdrew_counts(ledger: Ledger, relay: F
     relay.script(on(Step.DOT, accept, then=drop_connection, times=1))
     ledger.send(relay.port)
     (first,) = ledger.ids()
-    for table in ("delivery", "delivery_invoice"):
-        ledger.db.execute(f"ALTER TABLE invoicing.{table} DISABLE TRIGGER USER".encode())
-    ledger.db.execute("UPDATE invoicing.delivery SET state = 'cancelled'")
-    ledger.db.execute("UPDATE invoicing.delivery_invoice SET live = false")
-    ledger.db.execute(
-        "INSERT INTO invoicing.delivery_event (delivery_id, from_state, to_state, claim_token, actor)"
-        " VALUES (%s, 'pending', 'cancelled', 1, 'an older version')",
-        [first],
-    )
-    for table in ("delivery", "delivery_invoice"):
-        ledger.db.execute(f"ALTER TABLE invoicing.{table} ENABLE TRIGGER USER".encode())
+    with tampering(ledger.db) as owner:
+        for table in ("delivery", "delivery_invoice"):
+            owner.execute(f"ALTER TABLE invoicing.{table} DISABLE TRIGGER USER".encode())
+        owner.execute("UPDATE invoicing.delivery SET state = 'cancelled'")
+        owner.execute("UPDATE invoicing.delivery_invoice SET live = false")
+        owner.execute(
+            "INSERT INTO invoicing.delivery_event (delivery_id, from_state, to_state, claim_token, actor)"
+            " VALUES (%s, 'pending', 'cancelled', 1, 'an older version')",
+            [first],
+        )
+        for table in ("delivery", "delivery_invoice"):
+            owner.execute(f"ALTER TABLE invoicing.{table} ENABLE TRIGGER USER".encode())
     ledger.plan()
     (second,) = ledger.ids()
     assert second != first

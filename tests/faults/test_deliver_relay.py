@@ -10,6 +10,7 @@ import pytest
 from invoicing.db.connection import connect
 from invoicing.db.statements import beside
 from invoicing.services.delivery import rate_limit, resolution
+from support.database import tampering
 from support.ledger import Ledger
 from support.proxy import Proxy
 from support.relay import (
@@ -136,12 +137,13 @@ def test_a_policy_of_sending_doubt_again_counts_what_it_does(ledger: Ledger, rel
     assert ledger.sweep()["released"] == 0  # not yet
 
     # A minute goes by, for the doubt and for the policy that is older; triggers would not have that.
-    ledger.db.execute("ALTER TABLE invoicing.delivery DISABLE TRIGGER USER")
-    ledger.db.execute("ALTER TABLE invoicing.settings_version DISABLE TRIGGER USER")
-    ledger.db.execute("UPDATE invoicing.delivery SET updated_at = updated_at - interval '61 seconds'")
-    ledger.db.execute("UPDATE invoicing.settings_version SET created_at = created_at - interval '61 seconds'")
-    ledger.db.execute("ALTER TABLE invoicing.delivery ENABLE TRIGGER USER")
-    ledger.db.execute("ALTER TABLE invoicing.settings_version ENABLE TRIGGER USER")
+    with tampering(ledger.db) as owner:
+        for table, column in (("delivery", "updated_at"), ("settings_version", "created_at")):
+            owner.execute(f"ALTER TABLE invoicing.{table} DISABLE TRIGGER USER".encode())
+            owner.execute(
+                f"UPDATE invoicing.{table} SET {column} = {column} - interval '61 seconds'".encode()
+            )
+            owner.execute(f"ALTER TABLE invoicing.{table} ENABLE TRIGGER USER".encode())
     assert ledger.sweep()["released"] == 1
     assert ledger.send(relay.port).ended == "done"
 

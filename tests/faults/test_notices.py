@@ -165,33 +165,62 @@ def test_where_nobody_is_told_nothing_is_kept(agency: Agency, relay: FaultyRelay
     assert (stored(agency.db), relay.messages) == ([], [])
 
 
-class Pager:
-    """A notifier of the operator's own."""
+@pytest.fixture
+def paged() -> list[tuple[str, str]]:
+    """Channel and subject of what the operator's own notifier was told."""
+    from support.pager import CALLS
 
-    calls: list[tuple[str, str]] = []  # noqa: RUF012
+    CALLS.clear()
+    return CALLS
 
-    def __init__(self, channel: str) -> None:
-        self.channel = channel
 
-    def notify(self, context: Any) -> None:
-        self.calls.append((self.channel, context["notice"]["subject"]))
+def name_notifier(monkeypatch: pytest.MonkeyPatch, relay: FaultyRelay, path: str, options: Any) -> None:
+    extra = {"operator_notifier": path, "operator_notifier_options": options}
+    mail = {"conn_type": "smtp", "host": "127.0.0.1", "port": relay.port, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_INVOICING_SMTP", json.dumps(mail))
 
 
 def test_a_notifier_of_ones_own_is_told_of_runs_and_alarms(
-    agency: Agency, relay: FaultyRelay, monkeypatch: pytest.MonkeyPatch
+    agency: Agency, relay: FaultyRelay, monkeypatch: pytest.MonkeyPatch, paged: list[tuple[str, str]]
 ) -> None:
-    options = {"operator_notifier": f"{__name__}:Pager", "operator_notifier_options": {"channel": "#rent"}}
-    mail = {"conn_type": "smtp", "host": "127.0.0.1", "port": relay.port, "extra": options}
-    monkeypatch.setenv("AIRFLOW_CONN_INVOICING_SMTP", json.dumps(mail))
-    monkeypatch.setattr(Pager, "calls", [])
+    name_notifier(monkeypatch, relay, "support.pager:Pager", {"channel": "#rent"})
     agency.set(operator_email="")
     agency.add_tenant("A")
     fail_run()
     sweep()
 
-    assert [channel for channel, _ in Pager.calls] == ["#rent", "#rent"]
-    assert Pager.calls[0][1] == FAILED
-    assert "no se ha facturado" in Pager.calls[1][1]
+    assert [channel for channel, _ in paged] == ["#rent", "#rent"]
+    assert paged[0][1] == FAILED
+    assert "no se ha facturado" in paged[1][1]
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "words"),
+    [
+        ("support.pager:no_notifier", {"channel": "x"}, "is no BaseNotifier of Airflow's"),
+        ("os:system", {"command": "true"}, "is no BaseNotifier of Airflow's"),
+        ("airflow.sdk:BaseHook", {}, "is no BaseNotifier of Airflow's"),
+        ("no.such.module:Pager", {}, "is not to be found"),
+        ("support.pager:Nobody", {}, "is not to be found"),
+        ("support.pager:Pager", {"chanel": "#rent"}, "does not take operator_notifier_options"),
+        ("support.pager:Pager", ["#rent"], "does not take operator_notifier_options"),
+    ],
+)
+def test_what_is_no_notifier_is_not_called_and_that_is_said(
+    agency: Agency,
+    relay: FaultyRelay,
+    monkeypatch: pytest.MonkeyPatch,
+    paged: list[tuple[str, str]],
+    path: str,
+    options: Any,
+    words: str,
+) -> None:
+    name_notifier(monkeypatch, relay, path, options)
+    fail_run()
+
+    assert paged == []
+    [kept] = agency.db.execute("SELECT problem FROM invoicing.operator_notice").fetchall()
+    assert words in kept["problem"]
 
 
 def test_a_notice_that_somebody_is_sending_is_not_sent_by_another(agency: Agency, relay: FaultyRelay) -> None:

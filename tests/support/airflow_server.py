@@ -1,9 +1,10 @@
 """Airflow's own API server with our plugin, on a metadata database of its own: run as a program by `real_airflow`.
 
-    python -m support.airflow_server PORT USERS
+    python -m support.airflow_server PORT USERS OWN_ROLES
 
-The environment says which auth manager. USERS is JSON: name to role; every password is the name. Nothing but the
-API server runs: no scheduler, no DAG.
+The environment says which auth manager. USERS is JSON: name to role; every password is the name. OWN_ROLES is JSON too:
+roles that FAB is given, each with a user of its name (`support.real_airflow.OwnRole`). Nothing but the API server runs:
+no scheduler, no DAG.
 """
 
 import json
@@ -20,14 +21,18 @@ def create_metadata() -> None:
     initdb()
 
 
-def create_fab_users(users: dict[str, str]) -> None:
+def create_fab_users(users: dict[str, str], own_roles: dict[str, dict[str, list[list[str]]]]) -> None:
     from airflow.providers.fab.www.app import create_app
 
     app: Any = create_app(enable_plugins=False)
     with app.app_context():
         manager = app.appbuilder.sm
         manager.sync_roles()
-        for name, role in users.items():
+        for name, own in own_roles.items():
+            permissions = set(manager.VIEWER_PERMISSIONS) | {(act, what) for act, what in own["plus"]}
+            permissions -= {(act, what) for act, what in own["without"]}
+            manager.bulk_sync_roles([{"role": name, "perms": sorted(permissions)}])
+        for name, role in (users | {name: name for name in own_roles}).items():
             manager.add_user(name, name, name, f"{name}@example.com", manager.find_role(role), password=name)
 
 
@@ -36,7 +41,7 @@ if __name__ == "__main__":
 
     create_metadata()
     if "fab" in conf.get("core", "auth_manager").lower():
-        create_fab_users(json.loads(sys.argv[2]))
+        create_fab_users(json.loads(sys.argv[2]), json.loads(sys.argv[3]))
     from airflow.api_fastapi.app import create_app as create_airflow
 
     uvicorn.run(create_airflow(apps="core"), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")

@@ -53,7 +53,9 @@ class Containers:
         self.folder = folder
         self.mailbox = folder / "mailbox"
         self._network = network
-        self._services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))["services"]
+        self._services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))[
+            "services"
+        ]
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._prepare()
 

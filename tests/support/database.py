@@ -1,4 +1,8 @@
-"""A PostgreSQL server for tests, and databases on it: every test that asks for one has a fresh, migrated copy."""
+"""A PostgreSQL server for tests, and databases on it: every test that asks for one has a fresh, migrated copy.
+
+The application works in it as it does everywhere, as a role that owns nothing. A test that tampers, or makes what no
+application makes, does so as the owner, or where triggers must not fire as the superuser.
+"""
 
 import contextlib
 import itertools
@@ -15,10 +19,32 @@ from typing import Any, Self
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from invoicing.db.connection import Database, connect
 from invoicing.db.migrate import migrate
 from invoicing.stack import postgres as stack_postgres
 from support.project import free_port, memory_folder
 from support.waiting import wait_until
+
+# Not the names of a deployment: nothing may hang on them.
+RUNTIME = "application"
+OWNER = "keeper"
+
+
+def as_owner(dsn: str) -> str:
+    """Conninfo of the same database for the owner of its schema."""
+    return make_conninfo(dsn, user=OWNER)
+
+
+def as_superuser(dsn: str) -> str:
+    """Conninfo of the same database for who may do anything."""
+    return make_conninfo(dsn, user="postgres")
+
+
+@contextlib.contextmanager
+def tampering(db: Database) -> Iterator[Database]:
+    """A connection to the database of ``db`` of its owner, who may take out guards and put them back."""
+    with connect(as_owner(db.info.dsn)) as owner:
+        yield owner
 
 
 class Server:
@@ -49,13 +75,15 @@ class Server:
                       "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")  # fmt: skip
         self.port = free_port()
         self.start()
+        for role in (OWNER, RUNTIME):
+            self._execute(f"CREATE ROLE {role} LOGIN")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end(signal.SIGINT)
 
     def dsn(self, database: str = "postgres") -> str:
-        """Conninfo of a database; of the maintenance database where none is named."""
+        """Conninfo of a database for the superuser; of the maintenance database where none is named."""
         return make_conninfo("", host="127.0.0.1", port=self.port, user="postgres", dbname=database)
 
     def start(self) -> None:
@@ -88,32 +116,32 @@ class Server:
 
     @contextlib.contextmanager
     def empty_database(self) -> Iterator[str]:
-        """Conninfo of a database with nothing in it; dropped at the end."""
+        """Conninfo of a database with nothing in it, for its owner; dropped at the end."""
         with self._made("TEMPLATE template0") as name:
-            yield self.dsn(name)
+            yield as_owner(self.dsn(name))
 
     @contextlib.contextmanager
     def fresh_copy(self, of: str | None = None) -> Iterator[str]:
-        """Conninfo of a database of one's own: migrated, and empty; dropped at the end.
+        """Conninfo of a database of one's own for the application: migrated, and empty; dropped at the end.
 
         Args:
             of: Conninfo of another database of this server, to be copied as it is; nobody may be connected to it.
         """
         template = conninfo_to_dict(of or self.migrated)["dbname"]
         with self._made(f"TEMPLATE {template} STRATEGY file_copy") as name:
-            yield self.dsn(name)
+            yield make_conninfo(self.dsn(name), user=RUNTIME)
 
     @cached_property
     def migrated(self) -> str:
         """Conninfo of the migrated database that others are copies of. Nobody writes to it."""
-        self._execute("CREATE DATABASE migrated")
-        migrate(self.dsn("migrated"))
+        self._execute(f"CREATE DATABASE migrated OWNER {OWNER}")
+        migrate(as_owner(self.dsn("migrated")), runtime=RUNTIME)
         return self.dsn("migrated")
 
     @contextlib.contextmanager
     def _made(self, how: str) -> Iterator[str]:
         name = f"database_{next(self._numbers)}"
-        self._execute(f"CREATE DATABASE {name} {how}")
+        self._execute(f"CREATE DATABASE {name} OWNER {OWNER} {how}")
         try:
             yield name
         finally:

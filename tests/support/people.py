@@ -1,7 +1,8 @@
 """People who change their minds while everything else goes wrong: what a campaign mixes in, one act after another.
 
 They do what the product lets them do: switch sending off and on, correct addresses and the sender, run the month again,
-import a lease in mid-run, settle doubts by the relay's log, send again, withdraw. What they were refused counts too.
+import a lease in mid-run, settle doubts by the relay's log, send again, withdraw, hold and release a tenant, stop the
+month and let it go on, send now. What they were refused counts too.
 """
 
 import contextlib
@@ -14,8 +15,8 @@ import psycopg
 
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import InvoicingError
-from invoicing.services.delivery import resolution
-from support.ledger import Ledger
+from invoicing.services.delivery import holds, resolution, send_now
+from support.ledger import PERIOD, Ledger
 
 # A doubt is looked into when its worker, thawed or slow, has had its say.
 _COLD_SECONDS = 15
@@ -62,6 +63,9 @@ class People:
             self._settle_a_doubt,
             self._send_again,
             self._withdraw,
+            self._hold_a_tenant,
+            self._stop_the_month,
+            self._send_now,
         )
         while self.done.total() < self.wanted and not self._is_over.wait(self._dice.uniform(0.1, 0.5)):
             act = self._dice.choice(choices)
@@ -120,6 +124,24 @@ class People:
     def _withdraw(self, db: Database) -> None:
         resolution.cancel(db, [self._delivery(db)], reason="paid in cash", actor="people")
 
+    def _hold_a_tenant(self, db: Database) -> None:
+        tenant = self._tenant(db)
+        holds.hold(db, tenant, PERIOD, reason="waits for a credit", actor="people")
+        self._is_over.wait(self._dice.uniform(0.1, 1.0))
+        if self._dice.random() < 0.5:
+            self._run_again(db)
+        holds.release(db, tenant, PERIOD, reason="has it", actor="people")
+        if self._dice.random() < 0.5:
+            send_now.send_now(db, PERIOD, [tenant], actor="people")
+
+    def _stop_the_month(self, db: Database) -> None:
+        holds.stop_month(db, PERIOD, reason="a wrong text", actor="people")
+        self._is_over.wait(self._dice.uniform(0.1, 1.0))
+        holds.resume_month(db, PERIOD, reason="it was right", actor="people")
+
+    def _send_now(self, db: Database) -> None:
+        send_now.send_now(db, PERIOD, [self._tenant(db), self._tenant(db)], actor="people")
+
     def _tenant(self, db: Database) -> str:
         row = db.execute("SELECT code FROM invoicing.tenant ORDER BY random() LIMIT 1").fetchone()
         assert row is not None
@@ -133,7 +155,19 @@ class People:
     def _switch_tenant(self, db: Database, code: str, *, on: bool) -> None:
         db.execute("UPDATE invoicing.tenant SET auto_send = %s WHERE code = %s", [on, code])
 
+    def _release_all(self, db: Database) -> None:
+        """What a crash left held in mid-act."""
+        for row in db.execute(
+            "SELECT t.code FROM invoicing.sending_hold h LEFT JOIN invoicing.tenant t ON t.id = h.tenant_id"
+            " WHERE released_at IS NULL"
+        ).fetchall():
+            if row["code"] is None:
+                holds.resume_month(db, PERIOD, reason="all is over", actor="people")
+            else:
+                holds.release(db, row["code"], PERIOD, reason="all is over", actor="people")
+
     def _switch_on(self, db: Database) -> None:
         db.execute("UPDATE invoicing.tenant SET auto_send = true WHERE NOT auto_send")
+        self._release_all(db)
         with contextlib.suppress(InvoicingError):
             self._ledger.set(db=db, auto_send=True)

@@ -5,9 +5,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
@@ -21,7 +21,29 @@ MANAGERS = {
     "fab": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
 }
 # Name to role, in either manager's words; a password is the name.
-USERS = {"olga": "Op", "vera": "Viewer"}
+USERS = {"olga": "Op", "vera": "Viewer", "ulises": "User", "ada": "Admin"}
+_READS_TASKS_LOGS = ("can_read", "Task Logs")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRole:
+    """A role of FAB that an installation makes for itself: the Viewer's permissions, some taken away, some added."""
+
+    without: Sequence[tuple[str, str]] = ()
+    plus: Sequence[tuple[str, str]] = ()
+
+
+OWN_ROLES = {
+    "Accountant": OwnRole(without=[_READS_TASKS_LOGS]),
+    "Clerk": OwnRole(
+        plus=[("can_edit", "DAGs"), ("can_edit", "DAG Runs"), ("can_edit", "Task Instances")],
+    ),
+    "Designer": OwnRole(without=[_READS_TASKS_LOGS], plus=[("can_edit", "Variables")]),
+    "Sender": OwnRole(plus=[("can_edit", "DAGs"), ("can_create", "DAG Runs")]),
+    "Guest": OwnRole(without=[("can_read", "DAG Runs")]),
+    "Passer-by": OwnRole(without=[("can_read", "DAGs")]),
+}
+"""Roles that only FAB has: a user of each is called like it."""
 _START_SECONDS = 240
 
 
@@ -83,6 +105,7 @@ def run_airflow(manager: str, dsn: str, home: Path) -> Iterator[AirflowServer]:
                 "support.airflow_server",
                 str(port),
                 json.dumps(USERS),
+                json.dumps({name: asdict(role) for name, role in OWN_ROLES.items()}),
             ],
             env=environ,
             stdout=output,

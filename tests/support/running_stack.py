@@ -101,13 +101,20 @@ class Stack:
 
     @property
     def dsn(self) -> str:
-        """Conninfo of the business database."""
-        password = self.secret("credentials.json", "invoicing_password")
+        """Conninfo of the business database, as the application logs in."""
+        return self._dsn("invoicing", self.secret("credentials.json", "invoicing_password"))
+
+    @property
+    def owner_dsn(self) -> str:
+        """Conninfo of the business database for its owner."""
+        return self._dsn("invoicing_owner", self.secret("credentials.json", "owner_password"))
+
+    def _dsn(self, user: str, password: str) -> str:
         return make_conninfo(
             "",
             host="127.0.0.1",
             port=self.postgres_port,
-            user="invoicing",
+            user=user,
             password=password,
             dbname="invoicing",
         )
@@ -127,9 +134,9 @@ class Stack:
                     if run.is_over:
                         path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run.dag_run_id, safe='')}"
                         api._exchange("DELETE", path, None, {})
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
+        with psycopg.connect(self.owner_dsn, autocommit=True) as connection:
             connection.execute("DROP SCHEMA invoicing CASCADE")
-        migrate(self.dsn)
+        migrate(self.owner_dsn, runtime="invoicing")
         for folder in ("mailbox", "archive", "journal"):
             for path in (self.state / folder).rglob("*"):
                 if path.is_file():

@@ -67,6 +67,12 @@ def _move(db: Database, delivery_id: int, state: str, reply: str | None) -> None
             " SELECT id, claim_token, claimed_by, 'mail.example' FROM invoicing.delivery WHERE id = %s",
             [delivery_id],
         )
+    if state == "transmitting":
+        db.execute(
+            "UPDATE invoicing.delivery_attempt SET marked_at = clock_timestamp(), phase = 'payload'"
+            " WHERE delivery_id = %s",
+            [delivery_id],
+        )
     if state in ("sent", "failed"):
         db.execute(
             "UPDATE invoicing.delivery_attempt SET ended_at = clock_timestamp(), phase = 'acceptance', verdict = %s,"

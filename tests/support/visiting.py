@@ -11,12 +11,14 @@ from httpx import Response
 from starlette.testclient import TestClient
 
 from invoicing.web.app import create_app
+from invoicing.web.door.duties import READING, Duty
 from invoicing.web.door.visitor import NotLoggedInError, Visitor
 from invoicing.web.outside import Outside
 from support.archive import archive_in
 
-EDITOR = Visitor("ana", "ana", may_change=True)
-VIEWER = Visitor("luis", "luis", may_change=False)
+EDITOR = Visitor("ana", "ana", frozenset(Duty))
+VIEWER = Visitor("luis", "luis", READING)
+ACCOUNTANT = Visitor("nora", "nora", frozenset({Duty.READ_AMOUNTS}))
 
 
 class CookieGate:
@@ -82,12 +84,16 @@ class App:
         """A browser of somebody who may only look."""
         return Browser(self.parent, VIEWER, language)
 
+    def as_accountant(self, language: str = "es") -> Browser:
+        """A browser of somebody who may read amounts and decisions alone."""
+        return Browser(self.parent, ACCOUNTANT, language)
+
 
 @contextmanager
 def open_app(dsn: str, archive: Path, **outside: Any) -> Iterator[App]:
     """The app over the database at ``dsn``; ``outside`` replaces parts of its `Outside`."""
     given: dict[str, Any] = {
-        "gate": CookieGate(EDITOR, VIEWER),
+        "gate": CookieGate(EDITOR, VIEWER, ACCOUNTANT),
         "secret": "a secret of the tests' own",
         "public_url": "",
         "find_dsn": lambda: dsn,

@@ -17,7 +17,7 @@ import yaml
 from invoicing.db.connection import dsn_from_airflow_connection
 from invoicing.domain import names
 from invoicing.stack.deployment import airflow_pools, airflow_settings
-from invoicing.stack.postgres import BUSINESS, METADATA
+from invoicing.stack.postgres import BUSINESS, METADATA, OWNER
 from invoicing.stack.secret_files import variables_from_files
 from support.project import ROOT
 
@@ -51,8 +51,20 @@ NETWORKS = {
     "mailpit": {"relay"},
 }
 SECRETS = {
-    "postgres": {"postgres_password", "airflow_db_password", "invoicing_db_password"},
-    "init": {"airflow_db_password", "fernet_key", "connections.json", "admin_password", "cli_password"},
+    "postgres": {
+        "postgres_password",
+        "airflow_db_password",
+        "invoicing_owner_password",
+        "invoicing_db_password",
+    },
+    "init": {
+        "airflow_db_password",
+        "invoicing_owner_password",
+        "fernet_key",
+        "connections.json",
+        "admin_password",
+        "cli_password",
+    },
     "api-server": {"airflow_db_password", "fernet_key", "api_secret_key", "jwt_secret", "connections.json"},
     "scheduler": {"airflow_db_password", "fernet_key", "api_secret_key", "jwt_secret", "connections.json"},
     "dag-processor": {"airflow_db_password", "fernet_key", "connections.json"},
@@ -386,7 +398,12 @@ def test_containers_get_what_the_code_reads(compose):
     optional = {"INVOICING_JOURNAL"}
     of_the_command_line = {"INVOICING_LANGUAGE"}
     # Files stand in for them.
-    secret = {"AIRFLOW_CONN_INVOICING_DB", "AIRFLOW_CONN_INVOICING_SMTP", "INVOICING_AIRFLOW_PASSWORD"}
+    secret = {
+        "AIRFLOW_CONN_INVOICING_DB",
+        "AIRFLOW_CONN_INVOICING_SMTP",
+        "INVOICING_AIRFLOW_PASSWORD",
+        "INVOICING_DB_OWNER",
+    }
 
     read = constants()
 
@@ -395,6 +412,12 @@ def test_containers_get_what_the_code_reads(compose):
     ours = {name for name in given if re.match(r"INVOICING_|AIRFLOW_CONN_", name)}
     assert ours - {"INVOICING_PYTHON"} <= read, "given, but nobody reads it"
     assert not secret & given
+
+
+def test_only_init_and_the_database_know_the_owners_password(compose):
+    told = {name for name, given in SECRETS.items() if "invoicing_owner_password" in given}
+
+    assert told == {"init", "postgres"}
 
 
 def test_defaults_are_those_of_the_code():
@@ -623,22 +646,26 @@ def test_the_command_line_reads_the_same_files(compose, secrets):
 
 
 def test_connections_lead_to_the_databases_that_are_made(compose, secrets):
-    made = re.findall(
-        r"^CREATE DATABASE (\w+) OWNER (\w+);",
-        (ROOT / "include" / "deployment" / "databases.sql").read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
+    script = (ROOT / "include" / "deployment" / "databases.sql").read_text(encoding="utf-8")
+    owners = dict(re.findall(r"^CREATE DATABASE (\w+) OWNER (\w+);", script, re.MULTILINE))
+    roles = set(re.findall(r"^CREATE ROLE (\w+) LOGIN", script, re.MULTILINE))
     ledger = json.loads((secrets / "connections.json").read_text())["invoicing_db"]
     reached = {(ledger["schema"], ledger["login"])}
-    for name in ("SQL_ALCHEMY_CONN", "SQL_ALCHEMY_CONN_ASYNC"):
-        command = shlex.split(
-            compose["services"]["scheduler"]["environment"][f"AIRFLOW__DATABASE__{name}_CMD"]
-        )
-        url = re.fullmatch(r"[a-z0-9+]+://(\w+):@postgres:5432/(\w+)", "".join(command[2:]))
-        assert url, name
+    commands = [
+        compose["services"]["scheduler"]["environment"][f"AIRFLOW__DATABASE__{name}_CMD"]
+        for name in ("SQL_ALCHEMY_CONN", "SQL_ALCHEMY_CONN_ASYNC")
+    ]
+    init = (ROOT / "bin" / "init-deployment").read_text(encoding="utf-8")
+    commands += re.findall(r"bin/secret invoicing_owner_password [^)]*", init)
+    assert len(commands) == 3
+    for command in commands:
+        url = re.fullmatch(r"[a-z0-9+]+://(\w+):@postgres:5432/(\w+)", "".join(shlex.split(command)[2:]))
+        assert url, command
         reached.add((url[2], url[1]))
 
-    assert reached == set(made) == {(BUSINESS, BUSINESS), (METADATA, METADATA)}
+    assert owners == {BUSINESS: OWNER, METADATA: METADATA}
+    assert reached == {(BUSINESS, BUSINESS), (BUSINESS, OWNER), (METADATA, METADATA)}
+    assert roles == {role for _, role in reached}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

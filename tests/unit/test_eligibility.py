@@ -31,6 +31,7 @@ TENANT = Tenant("T1", "Ana", emails=("ana@correo.example",), auto_send=True)
         (replace(TENANT, emails=()), 1, ON, "no_email"),
         (replace(TENANT, emails=("ana@@correo.example",)), 1, ON, "invalid_email"),
         (replace(TENANT, cc_emails=("mal",)), 1, ON, "invalid_email"),
+        (replace(TENANT, is_held=True), 1, ON, "tenant_held"),
         (replace(TENANT, emails=("ana@peña.example",)), 1, ON, None),
     ],
 )
@@ -49,9 +50,12 @@ def test_the_first_rule_that_matches_gives_the_reason() -> None:
         [True, False],
         [1, 2],
         [(), ("x",), ("a@b.example",)],
+        [True, False],
     )
-    for auto_send, tenant_auto, recipients, only_multiple, count, emails in switches:
-        tenant = Tenant("T", "T", emails=emails, auto_send=tenant_auto, only_multiple=only_multiple)
+    for auto_send, tenant_auto, recipients, only_multiple, count, emails, held in switches:
+        tenant = Tenant(
+            "T", "T", emails=emails, auto_send=tenant_auto, only_multiple=only_multiple, is_held=held
+        )
         objecting = {
             "sending_disabled": not auto_send,
             "tenant_disabled": not tenant_auto,
@@ -59,6 +63,7 @@ def test_the_first_rule_that_matches_gives_the_reason() -> None:
             "tenant_only_multiple": only_multiple and count < 2,
             "no_email": not emails,
             "invalid_email": emails == ("x",),
+            "tenant_held": held,
         }
         expected = next((reason for reason in REASONS if objecting[reason]), None)
         decision = decide(tenant, count, SendPolicy(auto_send, recipients))
@@ -76,7 +81,7 @@ def test_the_trace_has_every_rule_with_its_inputs() -> None:
     }
 
 
-def test_single_invoices_are_asked_four_rules() -> None:
+def test_single_invoices_are_asked_five_rules() -> None:
     tenant = replace(TENANT, only_multiple=True)
     decision = decide(tenant, 1, replace(ON, recipients="multiple_only"), SINGLE_INVOICE_RULES)
     assert decision.send
@@ -85,4 +90,5 @@ def test_single_invoices_are_asked_four_rules() -> None:
         "tenant_disabled",
         "no_email",
         "invalid_email",
+        "tenant_held",
     ]

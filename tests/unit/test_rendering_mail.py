@@ -150,5 +150,5 @@ def test_a_bomb_costs_its_own_message_and_not_the_next() -> None:
 
 def test_too_much_output_is_refused() -> None:
     html = "{% for a in range(99999) %}{{ 'x' * 9999 }}{% endfor %}"
-    with pytest.raises(RenderFailedError, match=r"mail\.html: it prints more than 2 MB"):
+    with pytest.raises(RenderFailedError, match=r"mail\.html: it prints more than 1 MB"):
         render_mail(template_of(html), DEFAULT_SUBJECT, sample_mail())

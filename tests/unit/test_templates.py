@@ -7,14 +7,18 @@ import pytest
 
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.settings import DEFAULT_SUBJECT
-from invoicing.rendering.sample import variables
+from invoicing.rendering.errors import PartFaultError
+from invoicing.rendering.sample import sample_mail, variables
 from invoicing.rendering.templates import (
     INVOICE_CSS,
     INVOICE_HTML,
     MAIL_HTML,
     MAIL_TEXT,
+    Part,
     Template,
+    environment,
     load_shipped,
+    mail_variables,
     shipped_names,
 )
 from invoicing.rendering.validation import TemplateProblem, validate, validate_subject
@@ -81,6 +85,56 @@ FAULTS = [
     ("mail_html", '\n<a href="javascript:x">', 2, "javascript:x"),
     ("mail_txt", "\n{{ t('Hola {name}', 'Hello {name}') }}", 2, "no value for {name}"),
 ]
+
+
+# What a template may not call, and why.
+CALLS = [
+    # The clock, a time zone: another invoice with each try, or on each machine.
+    "{{ first_due_on.today() }}",
+    "{{ first_due_on.min.today() }}",
+    "{{ (first_due_on|attr('today'))() }}",
+    "{% set f = first_due_on.today %}{{ f() }}",
+    "{{ [first_due_on.today][0]() }}",
+    "{{ first_due_on.fromtimestamp(0) }}",
+    # A number in, so many bytes out.
+    "{{ 1 .to_bytes(1000000, 'big') }}",
+    "{{ 'x'.ljust(1000000) }}",
+    "{{ 'x'.rjust(1000000, '-') }}",
+    "{{ 'x'.center(1000000) }}",
+    "{{ '1'.zfill(1000000) }}",
+    "{{ '\t'.expandtabs(1000000) }}",
+    "{{ totals[0].amount.scaleb(999999)|int }}",
+    "{{ totals[0].amount.shift(27) }}",
+    "{{ dict.fromkeys(range(9), 'x') }}",
+    "{{ 'x'.translate({120: 'y'}) }}",
+]
+
+
+def printed(source: str) -> str:
+    return Part(environment(), MAIL_TEXT, source).render(mail_variables(sample_mail()))
+
+
+@pytest.mark.parametrize("source", CALLS)
+def test_what_reads_a_clock_or_swells_is_not_called(source: str) -> None:
+    with pytest.raises(PartFaultError) as caught:
+        printed(source)
+
+    assert (caught.value.line, caught.value.fault.code) == (1, "template_act_forbidden")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ first_due_on.strftime('%d/%m/%Y') }} {{ first_due_on.isoformat() }} {{ first_due_on.weekday() }}",
+        "{{ first_due_on.replace(day=1) }} {{ first_due_on.year }} {{ 'x'.upper() }} {{ 'a b'.split() }}",
+        "{{ tenant.name.ljust(40) }}|{{ '7'.zfill(8) }}|{{ 'x'.center(1000) }}|{{ 'a\tb'.expandtabs(8) }}",
+        "{{ agency.payment_instructions.splitlines() }} {{ period.following.first_day }} {{ '{:>9}'.format(1) }}",
+        "{{ totals[0].amount.quantize(1) }} {{ range(3)|list }} {{ dict(a=1).items()|list }} {{ cycler(1, 2).next() }}",
+        "{% macro m(x) %}{{ caller() }}{% endmacro %}{% call m(1) %}x{% endcall %}",
+    ],
+)
+def test_what_a_document_is_written_with_is_called(source: str) -> None:
+    assert printed(source)
 
 
 @cache

@@ -2,49 +2,129 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute, Mount
 
 from invoicing.db.connection import connect
 from invoicing.services.agency.imports import import_folder
 from invoicing.web.app import create_app
+from invoicing.web.door.duties import CHANGING, Duty, duties_of
 from invoicing.web.outside import Outside
 from support.database import Server
 from support.project import AGENCY
-from support.real_airflow import MANAGERS, AirflowServer, run_airflow
-from support.visiting import EDITOR, CookieGate
+from support.real_airflow import MANAGERS, OWN_ROLES, USERS, AirflowServer, run_airflow
+from support.routes import filled_in, routes_of
+from support.visiting import EDITOR, App, CookieGate
 
 # What stands for a path's parameters; anything else gets "1".
 SAMPLES = {"code": "T00001", "period": "2026-11", "name": "default"}
 
+AMOUNTS, PERSONAL = Duty.READ_AMOUNTS, Duty.READ_PERSONAL
+TENANTS, SETTINGS, DELIVERIES = Duty.CHANGE_TENANTS, Duty.CHANGE_SETTINGS, Duty.ACT_ON_DELIVERIES
 
-def routes() -> list[tuple[str, str]]:
-    """Method and path of every route of the app that is not a static file."""
-    app = create_app(
-        Outside(CookieGate(EDITOR), "x", "", str, _unused, _unused, _unused)  # type: ignore[arg-type]
-    )
-    return sorted(_routes(app.routes))
+NEEDED: dict[str, set[Duty]] = {
+    "GET /": {AMOUNTS},
+    "GET /automation": {AMOUNTS},
+    "POST /automation": {SETTINGS},
+    "GET /automation/history": {AMOUNTS},
+    "GET /automation/versions/{version_id}": {AMOUNTS},
+    "GET /cycles": {AMOUNTS},
+    "GET /cycles/singles": {AMOUNTS},
+    "GET /cycles/{period}": {AMOUNTS},
+    "GET /cycles/{period}/overview": {AMOUNTS},
+    "GET /cycles/{period}/tenants.csv": {PERSONAL},
+    "GET /cycles/{period}/tenants/{code}": {AMOUNTS},
+    "GET /deliveries/{delivery_id}": {AMOUNTS},
+    "GET /deliveries/{delivery_id}/message": {PERSONAL},
+    "GET /deliveries/{delivery_id}/message.eml": {PERSONAL},
+    "GET /deliveries/{delivery_id}/message.html": {PERSONAL},
+    "GET /deliveries/{delivery_id}/message.txt": {PERSONAL},
+    "POST /deliveries/{delivery_id}/cancel": {DELIVERIES},
+    "POST /deliveries/{delivery_id}/resend": {DELIVERIES},
+    "POST /deliveries/{delivery_id}/resolve": {DELIVERIES},
+    "GET /invoices/{number}": {AMOUNTS},
+    "GET /invoices/{number}/document.pdf": {PERSONAL},
+    "GET /invoices/{number}/pages": {PERSONAL},
+    "GET /runs/{dag_id}/{dag_run_id}": {AMOUNTS},
+    "GET /runs/{dag_id}/{dag_run_id}/tasks/{task_id}/{map_index}": {AMOUNTS},
+    "GET /templates": {AMOUNTS},
+    "POST /templates": {SETTINGS},
+    "GET /templates/{name}": {AMOUNTS},
+    "POST /templates/{name}": {SETTINGS},
+    "GET /templates/{name}/preview": {AMOUNTS},
+    "POST /templates/{name}/preview": {SETTINGS},
+    "POST /templates/{name}/test": {SETTINGS},
+    "GET /templates/{name}/versions": {AMOUNTS},
+    "GET /templates/{name}/versions/{version}": {AMOUNTS},
+    "POST /templates/{name}/versions/{version}/restore": {SETTINGS},
+    "GET /tenants": {AMOUNTS},
+    "POST /tenants/switch": {TENANTS},
+    "GET /tenants/{code}": {AMOUNTS},
+    "POST /tenants/{code}": {TENANTS, PERSONAL},
+    "GET /api/v1/cycles": {AMOUNTS},
+    "GET /api/v1/cycles/{period}": {AMOUNTS},
+    "GET /api/v1/cycles/{period}/invoices": {AMOUNTS},
+    "GET /api/v1/cycles/{period}/progress": {AMOUNTS},
+    "GET /api/v1/cycles/{period}/tenants": {AMOUNTS},
+    "GET /api/v1/cycles/{period}/tenants/{code}": {AMOUNTS},
+    "GET /api/v1/deliveries": {AMOUNTS},
+    "POST /api/v1/deliveries/cancel": {DELIVERIES},
+    "POST /api/v1/deliveries/resend": {DELIVERIES},
+    "GET /api/v1/deliveries/{delivery_id}": {AMOUNTS},
+    "POST /api/v1/deliveries/{delivery_id}/resolve": {DELIVERIES},
+    "GET /api/v1/invoices/{number}": {AMOUNTS},
+    "GET /api/v1/openapi.json": {AMOUNTS},
+    "GET /api/v1/problems": {AMOUNTS},
+    "GET /api/v1/settings": {AMOUNTS},
+    "PATCH /api/v1/settings": {SETTINGS},
+    "POST /api/v1/settings/subject-check": {SETTINGS},
+    "GET /api/v1/single-invoices": {AMOUNTS},
+    "GET /api/v1/templates": {AMOUNTS},
+    "POST /api/v1/templates": {SETTINGS},
+    "GET /api/v1/templates/{name}": {AMOUNTS},
+    "PUT /api/v1/templates/{name}": {SETTINGS},
+    "POST /api/v1/templates/{name}/check": {SETTINGS},
+    "GET /api/v1/templates/{name}/versions": {AMOUNTS},
+    "GET /api/v1/templates/{name}/versions/{version}": {AMOUNTS},
+    "POST /api/v1/templates/{name}/versions/{version}/restore": {SETTINGS},
+    "GET /api/v1/tenants": {AMOUNTS},
+    "GET /api/v1/tenants/{code}": {AMOUNTS},
+    "PATCH /api/v1/tenants/{code}": {TENANTS},
+}
+
+GRANTED: dict[str, set[Duty]] = {
+    "Viewer": {AMOUNTS, PERSONAL},
+    "User": {AMOUNTS, PERSONAL, TENANTS, DELIVERIES},
+    "Op": set(Duty),
+    "Admin": set(Duty),
+    # FAB's alone: what an installation may make of its permissions.
+    "Accountant": {AMOUNTS},
+    "Clerk": {AMOUNTS, PERSONAL, TENANTS},
+    "Designer": {AMOUNTS, SETTINGS},
+    "Sender": {AMOUNTS, PERSONAL, DELIVERIES},
+    "Guest": set(),
+    "Passer-by": set(),
+}
+"""What each role may be trusted with, under every auth manager that has the role (docs/security.md)."""
 
 
-def _routes(found: list[BaseRoute]) -> Iterator[tuple[str, str]]:
-    for route in found:
-        if isinstance(route, Mount):
-            assert route.path == "/static", f"what is mounted at {route.path}?"
-            continue
-        assert isinstance(route, APIRoute), route
-        path = re.sub(r"\{(\w+)(?::\w+)?\}", lambda m: SAMPLES.get(m[1], "1"), route.path)
-        for method in route.methods:
-            yield method, path
+def our_routes() -> list[APIRoute]:
+    """Every route of the app that is not a static file."""
+    nobody: Any = _unused
+    return list(routes_of(create_app(Outside(CookieGate(EDITOR), "x", "", str, nobody, nobody, nobody))))
 
 
 def _unused() -> None:
     raise AssertionError("no request is made here")
 
 
-ROUTES = routes()
+DECLARED = {
+    f"{method} {route.path}": set(duties_of(route)) for route in our_routes() for method in route.methods
+}
+ROUTES = sorted((method, filled_in(path, SAMPLES)) for method, path in map(str.split, DECLARED))
 CHANGES = [(method, path) for method, path in ROUTES if method not in ("GET", "HEAD", "OPTIONS")]
 READS = [(method, path) for method, path in ROUTES if method == "GET"]
 
@@ -83,6 +163,15 @@ def operator(airflow: AirflowServer) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def people(airflow: AirflowServer) -> dict[str, str]:
+    """Role to a session's token, of each role that the manager has."""
+    names = {role: name for name, role in USERS.items()} | (
+        {role: role for role in OWN_ROLES} if airflow.manager == "fab" else {}
+    )
+    return {role: airflow.log_in(name) for role, name in names.items()}
+
+
 def _session(airflow: AirflowServer, name: str) -> httpx.Client:
     return httpx.Client(
         base_url=f"{airflow.url}/invoicing", cookies={"_token": airflow.log_in(name)}, timeout=30
@@ -93,6 +182,75 @@ def _token(client: httpx.Client) -> str:
     found = re.search(r'name="csrf-token" content="([^"]+)"', client.get("/automation").text)
     assert found
     return found[1]
+
+
+def test_every_route_says_which_duties_it_needs():
+    """A new route needs a row in `NEEDED`, and with it in docs/security.md where it is of a new kind."""
+    assert DECLARED == NEEDED
+
+
+def test_a_change_needs_more_than_reading():
+    assert [
+        route for route, needed in DECLARED.items() if route[:4] != "GET " and not needed & CHANGING
+    ] == []
+
+
+@pytest.mark.parametrize("route", NEEDED)
+def test_each_role_comes_in_where_its_duties_are(
+    airflow: AirflowServer, people: dict[str, str], stranger: httpx.Client, route: str
+):
+    """Nothing is sent with a request: whoever is let in changes nothing, and is told so with another code."""
+    method, path = filled_in(route, SAMPLES).split()
+    answers = {}
+    for role, token in people.items():
+        answer = stranger.request(method, path, headers={"authorization": f"Bearer {token}"})
+        assert answer.status_code < 500, answer.text
+        answers[role] = "refused" if answer.status_code == 403 else "in"
+
+    assert answers == {
+        role: "in" if NEEDED[route] <= GRANTED[role] and AMOUNTS in GRANTED[role] else "refused"
+        for role in people
+    }
+
+
+def test_who_is_refused_is_told_which_duty_is_missing_and_what_grants_it(
+    airflow: AirflowServer, people: dict[str, str], stranger: httpx.Client
+):
+    viewer = {"authorization": f"Bearer {people['Viewer']}"}
+    grants = "is missing, which Airflow’s permission to"
+    cases = {
+        (
+            "PATCH",
+            "tenants/T00001",
+        ): f"“change tenants” {grants} edit the task instances of the DAG monthly_invoicing",
+        ("PATCH", "settings"): f"“change settings and templates” {grants} edit variables",
+        ("POST", "deliveries/resend"): f"“act on deliveries” {grants} trigger the DAG monthly_invoicing",
+    }
+
+    for (method, path), words in cases.items():
+        details = stranger.request(method, f"/api/v1/{path}", headers=viewer).json()
+        assert details["code"] == "may_not_change"
+        assert words in details["detail"]
+        assert (
+            details["detail"].endswith("monthly_invoicing grants. Nothing was changed.") or path == "settings"
+        )
+    page = stranger.post("/automation", headers={**viewer, "accept-language": "es"})
+    assert (
+        "le falta «cambiar ajustes y plantillas», que da en Airflow el permiso de modificar variables"
+        in page.text
+    )
+
+
+def test_a_route_that_says_nothing_is_closed_to_everybody(app: App):
+    def forgotten() -> str:
+        raise AssertionError("nobody comes here")
+
+    app.app.add_api_route("/forgotten", forgotten, methods=["GET", "POST"])
+    editor = app.as_editor()
+    answers = [editor.see("/forgotten"), editor.submit("/forgotten", {})]
+
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert "no dice qué permiso pide" in answers[0].text
 
 
 def test_there_are_routes_to_try():

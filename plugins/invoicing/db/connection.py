@@ -1,6 +1,8 @@
 """Connections to the business database."""
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -11,6 +13,9 @@ from psycopg.rows import DictRow, dict_row
 from invoicing.domain.errors import InputError, WorkFailedError
 
 Database: TypeAlias = psycopg.Connection[DictRow]
+
+OpenDatabase: TypeAlias = Callable[[], AbstractContextManager[Database]]
+"""Gives a connection for a block. Asked for by what does slow work in between: it holds none while it does."""
 
 _CONNECT_TIMEOUT_SECONDS = 10
 

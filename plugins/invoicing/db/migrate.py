@@ -12,6 +12,9 @@ lines ``-- step``, run one by one. They must be safe to repeat, as a crash may l
     DROP INDEX CONCURRENTLY IF EXISTS invoicing.delivery_something;
     -- step
     CREATE INDEX CONCURRENTLY delivery_something ON invoicing.delivery (something);
+
+Who migrates owns the schema. The application logs in as another role, which is granted what it needs afterwards
+(``grants.sql``).
 """
 
 import hashlib
@@ -21,10 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
-from invoicing.db.connection import Database
+from invoicing.db import grants
+from invoicing.db.connection import Database, connect, dsn_from_airflow_connection
 from invoicing.db.statements import beside
-from invoicing.domain.errors import WorkFailedError
+from invoicing.domain.errors import InputError, WorkFailedError
+from invoicing.words.failures import Fault
 
 log = logging.getLogger(__name__)
 
@@ -66,18 +72,68 @@ def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
     return [Migration(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.sql"))]
 
 
-def migrate(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
+def migrate_deployment(connection: str, owner: str | None) -> list[str]:
+    """Bring a deployment's database up to date as its owner, and give the application's role what it needs.
+
+    Args:
+        connection: The value of ``AIRFLOW_CONN_INVOICING_DB``: the application's login.
+        owner: The value of ``INVOICING_DB_OWNER``, in the same form; None where there is none, which is enough as long
+            as there is nothing to do.
+
+    Returns:
+        Versions applied now, in order.
+
+    Raises:
+        InputError: There is something to do and no owner's login, or it is the application's.
+        WorkFailedError: The owner does not get in, or owns not everything; or as for `migrate`.
+    """
+    runtime_dsn = dsn_from_airflow_connection(connection)
+    database, runtime = _database_and_login(runtime_dsn)
+    how = _how_to_part(database, runtime, runtime)
+    if owner is None:
+        with connect(runtime_dsn) as db:
+            if pending_migrations(db) or grants.owned_tables(db):
+                raise InputError("owner_missing", database=database, runtime=runtime, how=how)
+        return []
+    owner_dsn = dsn_from_airflow_connection(owner)
+    if _database_and_login(owner_dsn)[1] == runtime:
+        raise InputError("owner_is_application", login=runtime, how=how)
+    try:
+        psycopg.connect(owner_dsn, connect_timeout=10).close()
+    except psycopg.OperationalError as error:
+        reason = str(error).strip()
+        raise WorkFailedError("owner_kept_out", database=database, reason=reason, how=how) from None
+    return migrate(owner_dsn, runtime=runtime)
+
+
+def _database_and_login(dsn: str) -> tuple[str, str]:
+    parts = conninfo_to_dict(dsn)
+    return str(parts.get("dbname") or ""), str(parts.get("user") or "")
+
+
+def _how_to_part(database: str, owner: str, runtime: str) -> Fault:
+    return Fault("how_to_part_roles", database=database, owner=owner, runtime=runtime)
+
+
+def migrate(dsn: str, folder: Path = MIGRATIONS, *, runtime: str | None = None) -> list[str]:
     """Bring the database at ``dsn`` up to date.
+
+    Args:
+        dsn: Of the owner of the schema.
+        runtime: The role that the application logs in as: it may do what ``grants.sql`` says afterwards, and nothing
+            else. None where nobody but the owner works with the database.
 
     Returns:
         Versions applied now, in order; empty where the database was up to date.
 
     Raises:
-        WorkFailedError: An applied migration was edited, the database is newer than this code, or a table stays in use.
+        WorkFailedError: An applied migration was edited, the database is newer than this code, a table stays in use, or
+            the schema is another role's.
     """
     migrations = read_migrations(folder)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(_SQL["take_turns"])
+        _check_owner(connection, runtime)
         connection.execute(_SQL["prepare"])
         applied: dict[str, str] = dict(connection.execute(_SQL["applied"]).fetchall())
         _check_history(migrations, applied)
@@ -89,6 +145,8 @@ def migrate(dsn: str, folder: Path = MIGRATIONS) -> list[str]:
                 _keep(connection, migration)
             else:
                 _apply_in_turn(connection, migration)
+        if runtime is not None:
+            grants.grant_all(connection, runtime)
     return [migration.version for migration in missing]
 
 
@@ -110,6 +168,18 @@ def _apply_in_turn(connection: psycopg.Connection, migration: Migration) -> None
             time.sleep(_PAUSE_SECONDS)
         else:
             return
+
+
+def _check_owner(connection: psycopg.Connection, runtime: str | None) -> None:
+    """What another role owns, a migration could not change; better said before half of them are applied."""
+    found = connection.execute(_SQL["of_another_owner"]).fetchone()
+    if found is not None:
+        raise WorkFailedError(
+            "schema_of_another_owner",
+            login=connection.info.user,
+            owner=found[0],
+            how=_how_to_part(connection.info.dbname, found[0], runtime or found[0]),
+        )
 
 
 def _keep(connection: psycopg.Connection, migration: Migration) -> None:

@@ -2,6 +2,16 @@
 -- Any number will do as long as nobody else locks it in this database.
 SELECT pg_advisory_lock(7301955142);
 
+-- name: of_another_owner
+-- Who owns something of the schema that the login does not. The functions of an extension are the superuser's, and in the
+-- schema where an older version's login had its name.
+SELECT pg_get_userbyid(thing.owner) AS owner
+FROM (SELECT nspowner AS owner FROM pg_namespace WHERE nspname = 'invoicing'
+      UNION SELECT relowner FROM pg_class WHERE relnamespace = to_regnamespace('invoicing') AND relkind IN ('r', 'v', 'S')
+      UNION SELECT proowner FROM pg_proc AS f WHERE pronamespace = to_regnamespace('invoicing') AND NOT EXISTS (
+          SELECT FROM pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e')) AS thing
+WHERE NOT pg_has_role(thing.owner, 'USAGE') LIMIT 1;
+
 -- name: prepare
 CREATE SCHEMA IF NOT EXISTS invoicing;
 CREATE EXTENSION IF NOT EXISTS btree_gist;

@@ -62,6 +62,15 @@ def to_envelope(address: str) -> str:
     return f"{valid.local_part}@{valid.ascii_domain}"
 
 
+def domain_of(address: str) -> str:
+    """The domain of a valid address as it travels, in small letters: two that are one are written alike.
+
+    Raises:
+        InputError: The address is invalid.
+    """
+    return to_envelope(address).rpartition("@")[2].lower()
+
+
 def _validated(address: str) -> ValidatedEmail | Fault:
     # Asked first: the validator's own words about these name code points, not the danger.
     if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in address):

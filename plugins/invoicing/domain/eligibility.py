@@ -95,6 +95,11 @@ def invalid_email(tenant: Tenant, _: int, __: SendPolicy) -> RuleAnswer:
     )
 
 
+def tenant_held(tenant: Tenant, _: int, __: SendPolicy) -> RuleAnswer:
+    """A person holds the tenant for this period."""
+    return RuleAnswer("tenant_held", {"held": tenant.is_held}, tenant.is_held)
+
+
 MONTHLY_RULES: tuple[Rule, ...] = (
     sending_disabled,
     tenant_disabled,
@@ -102,8 +107,17 @@ MONTHLY_RULES: tuple[Rule, ...] = (
     tenant_only_multiple,
     no_email,
     invalid_email,
+    tenant_held,
 )
-SINGLE_INVOICE_RULES: tuple[Rule, ...] = (sending_disabled, tenant_disabled, no_email, invalid_email)
+SINGLE_INVOICE_RULES: tuple[Rule, ...] = (
+    sending_disabled,
+    tenant_disabled,
+    no_email,
+    invalid_email,
+    tenant_held,
+)
+HELD = tenant_held.__name__
+"""The reason of a hold: the tenant's deliveries are set aside, not withdrawn."""
 REASONS: tuple[str, ...] = tuple(rule.__name__ for rule in MONTHLY_RULES)
 
 

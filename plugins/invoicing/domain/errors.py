@@ -10,6 +10,7 @@ shows it. ``str`` gives the English ones, for logs.
     │   └── ImportRejectedError     input files, with every bad row (`RowProblem`)
     └── WorkFailedError             the work could not be done, or not all of it
         ├── TemporaryFailureError   repeating it later, by itself, may help
+        │   └── LimitReachedError   it would be too much at once: its values say in how many seconds to ask again
         └── PermanentFailureError   a person has to act first
 """
 
@@ -119,6 +120,10 @@ class WorkFailedError(InvoicingError):
 
 class TemporaryFailureError(WorkFailedError):
     """Part of the work is undone and may succeed when repeated later by itself."""
+
+
+class LimitReachedError(TemporaryFailureError):
+    """It would be too much at once, or too often: nothing was done. Its value ``seconds`` says when to ask again."""
 
 
 class PermanentFailureError(WorkFailedError):

@@ -23,6 +23,7 @@ class Tenant:
         withholding_agent: Withholds retefuente, reteiva and reteica from what it pays.
         auto_send: The tenant's own "send automatically?".
         only_multiple: The tenant's own "only multiple invoices?".
+        is_held: A person holds the tenant for the period that is decided on.
     """
 
     code: str
@@ -33,6 +34,7 @@ class Tenant:
     withholding_agent: bool = False
     auto_send: bool = False
     only_multiple: bool = False
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

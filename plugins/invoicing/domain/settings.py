@@ -1,5 +1,6 @@
 """The agency's settings: what they are, their bounds, and their defaults."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -24,6 +25,8 @@ DEFAULT_SUBJECT = (
     "{{ t('Factura de arriendo', 'Rent invoice') }}{% if period %}, {{ period|month_name }}{% endif %}"
     "{% if agency.name %} – {{ agency.name }}{% endif %}"
 )
+
+_BETWEEN_DOMAINS = re.compile(r"[\s,;]+")
 
 # What goes into a mail header or a document's heading.
 OneLine = Annotated[
@@ -84,6 +87,9 @@ class Settings(BaseModel):
         60, ge=1, le=10_080, description="Minutes in doubt before resend_after sends again"
     )
     operator_email: OneLine = Field("", description="Who is told when a run ends with doubt or failure")
+    test_domains: OneLine = Field(
+        "", description="Domains that test messages may go to, beside a person's own address; empty: none"
+    )
 
     @field_validator("from_email", "reply_to", "agency_email", "operator_email")
     @classmethod
@@ -92,6 +98,19 @@ class Settings(BaseModel):
         if why:
             raise not_an_address(why)
         return value
+
+    @field_validator("test_domains")
+    @classmethod
+    def _are_domains(cls, value: str) -> str:
+        domains = list(
+            dict.fromkeys(each.removeprefix("@").lower() for each in _BETWEEN_DOMAINS.split(value))
+        )
+        for domain in filter(None, domains):
+            if problem(f"x@{domain}"):
+                raise PydanticCustomError(
+                    "value_not_a_domain", "'{domain}' is not a domain", {"domain": domain}
+                )
+        return ", ".join(filter(None, domains))
 
     @field_validator("invoice_prefix")
     @classmethod
@@ -110,6 +129,11 @@ class Settings(BaseModel):
         if _ends_in_digit(self.invoice_prefix):
             return [Fault("prefix_in_force_ends_in_digit", prefix=self.invoice_prefix)]
         return []
+
+    @property
+    def test_domain_list(self) -> tuple[str, ...]:
+        """`test_domains`, one by one."""
+        return tuple(filter(None, self.test_domains.split(", ")))
 
     @property
     def policy(self) -> SendPolicy:

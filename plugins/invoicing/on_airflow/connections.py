@@ -1,13 +1,14 @@
 """The business database and the mail relay, by their Airflow connections."""
 
 import logging
+import pkgutil
 import smtplib
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airflow.providers.smtp.hooks.smtp import SmtpHook
-from airflow.sdk import BaseHook, Connection
+from airflow.sdk import BaseHook, BaseNotifier, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from invoicing.db.connection import Database, connect, dsn_from_parts
@@ -90,9 +91,22 @@ class _OurClientHook(SmtpHook):
         return 0
 
 
+# A person waits, and a thread of the API server with them: what takes longer is said to be unknown.
+_PATIENCE = {
+    "command_timeout_seconds": 10.0,
+    "envelope_timeout_seconds": 20.0,
+    "payload_timeout_seconds": 30.0,
+    "acceptance_timeout_seconds": 30.0,
+}
+
+
 @contextmanager
-def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
-    """The mail relay, by the Airflow connection ``invoicing_smtp``; connected when it is first used."""
+def open_relay(messages_per_connection: int = 1, *, someone_waits: bool = False) -> Iterator[Relay]:
+    """The mail relay, by the Airflow connection ``invoicing_smtp``; connected when it is first used.
+
+    Args:
+        someone_waits: For the end of it: a minute and a half at the most, whatever the connection says.
+    """
     found = _connection(RELAY_CONNECTION)
 
     def connect_client() -> smtplib.SMTP:
@@ -102,12 +116,13 @@ def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
             raise RelayMisconfiguredError("relay_without_client")
         return client
 
+    acceptance = float(found.extra_dejson.get("acceptance_timeout", 600))
     with Relay(
         connect_client,
         host=found.host or "",
         port=found.port or 0,
         messages_per_connection=messages_per_connection,
-        acceptance_timeout_seconds=float(found.extra_dejson.get("acceptance_timeout", 600)),
+        **(_PATIENCE if someone_waits else {"acceptance_timeout_seconds": acceptance}),
     ) as relay:
         yield relay
 
@@ -115,6 +130,30 @@ def open_relay(messages_per_connection: int = 1) -> Iterator[Relay]:
 def has_notifier() -> bool:
     """Whether the relay's connection names a notifier of the operator's own (extra ``operator_notifier``)."""
     return bool(_connection(RELAY_CONNECTION).extra_dejson.get("operator_notifier"))
+
+
+def operator_notifier() -> BaseNotifier | None:
+    """The notifier of the operator's own, with its options; None where the connection names none.
+
+    Raises:
+        RelayMisconfiguredError: What is named cannot be imported, or is no `BaseNotifier`: anything else that may be
+            called (``os.system``) is not called.
+    """
+    extra = _connection(RELAY_CONNECTION).extra_dejson
+    named = extra.get("operator_notifier")
+    if not named:
+        return None
+    try:
+        found = pkgutil.resolve_name(str(named))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RelayMisconfiguredError("notifier_not_found", name=named, reason=str(error)) from None
+    if not (isinstance(found, type) and issubclass(found, BaseNotifier)):
+        raise RelayMisconfiguredError("notifier_is_none", name=named)
+    options = extra.get("operator_notifier_options", {})
+    try:
+        return found(**options)
+    except TypeError as error:
+        raise RelayMisconfiguredError("notifier_refuses_options", name=named, reason=str(error)) from None
 
 
 def relay_sender(*, is_needed: bool = True) -> str:

@@ -4,14 +4,15 @@ The checks are those that Airflow's own API makes, with whichever auth manager
 is configured.
 """
 
-from typing import Any
-
 from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.base_auth_manager import ResourceMethod
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.auth.tokens import get_signing_key
-from airflow.api_fastapi.core_api.security import bearer_scheme, get_user, requires_access_dag
+from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 from airflow.configuration import conf
 from airflow.models.connection import Connection
+from airflow.models.dag import DagModel
 from airflow.sdk.exceptions import AirflowNotFoundException
 from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
@@ -19,14 +20,12 @@ from fastapi.concurrency import run_in_threadpool
 from invoicing.db.connection import dsn_from_parts
 from invoicing.domain.errors import WorkFailedError
 from invoicing.domain.names import DATABASE_CONNECTION, MONTHLY_DAG
+from invoicing.web.door.duties import Duty, missing_duty
 from invoicing.web.door.visitor import NotLoggedInError, RefusedError, Visitor
-from invoicing.words.failures import Fault
-
-_may_read_dag: Any = requires_access_dag("GET", param_dag_id=MONTHLY_DAG)
 
 
 class AirflowGate:
-    """Airflow's users: who may read the DAG may read; who may change variables (Op and above) may change."""
+    """Airflow's users, and their duties: each is asked of the auth manager as one of Airflow's own permissions."""
 
     async def admit(self, request: Request) -> Visitor:
         """Say who is asking; raises `NotLoggedInError` or `RefusedError`."""
@@ -35,21 +34,42 @@ class AirflowGate:
             user: BaseUser = await get_user(request, None, credentials)
         except HTTPException as error:
             raise NotLoggedInError(error.detail) from None
-        try:
-            await run_in_threadpool(_may_read_dag, request, user)
-        except HTTPException:
-            raise RefusedError(Fault("needs_the_dag", dag=MONTHLY_DAG)) from None
+        duties = await run_in_threadpool(_duties_of, user)
+        if Duty.READ_AMOUNTS not in duties:
+            raise RefusedError(missing_duty(Duty.READ_AMOUNTS))
         return Visitor(
             id=str(user.get_id()),
             name=user.get_name(),
-            # As `requires_access_variable("PUT")` asks; that one also reads a JSON body for the name of a team.
-            may_change=await run_in_threadpool(
-                lambda: get_auth_manager().is_authorized_variable(method="PUT", user=user)
-            ),
+            duties=duties,
             # Where everybody is an admin, Airflow itself adds a token to every request, a foreign site's too.
             sent_token=credentials is not None
             and not conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False),
+            # FAB's users have one, SimpleAuthManager's have none.
+            email=str(getattr(user, "email", None) or ""),
         )
+
+
+def _duties_of(user: BaseUser) -> frozenset[Duty]:
+    """What the auth manager lets ``user`` do; nothing where they may not read (docs/security.md, "Who may do what").
+
+    Every question is about the monthly DAG but for the settings', which are the installation's, as variables are.
+    """
+    manager = get_auth_manager()
+    dag = DagDetails(id=MONTHLY_DAG, team_name=DagModel.get_team_name(MONTHLY_DAG))
+
+    def may(method: ResourceMethod, entity: DagAccessEntity | None = None) -> bool:
+        return manager.is_authorized_dag(method=method, access_entity=entity, details=dag, user=user)
+
+    if not (may("GET") and may("GET", DagAccessEntity.RUN)):
+        return frozenset()
+    granted = {
+        Duty.READ_AMOUNTS: True,
+        Duty.READ_PERSONAL: may("GET", DagAccessEntity.TASK_LOGS),
+        Duty.CHANGE_TENANTS: may("PUT", DagAccessEntity.TASK_INSTANCE),
+        Duty.CHANGE_SETTINGS: manager.is_authorized_variable(method="PUT", user=user),
+        Duty.ACT_ON_DELIVERIES: may("POST", DagAccessEntity.RUN),
+    }
+    return frozenset(duty for duty, is_granted in granted.items() if is_granted)
 
 
 def secret_key() -> str:

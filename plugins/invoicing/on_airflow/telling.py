@@ -1,23 +1,21 @@
 """How the operator is told: at once, or, where the relay or the database is away, by a later sweep.
 
 By the notifier that the connection ``invoicing_smtp`` names in its extra (``operator_notifier``, a class path, with
-``operator_notifier_options``), else by mail to the setting ``operator_email``.
+``operator_notifier_options``; a `BaseNotifier`), else by mail to the setting ``operator_email``.
 """
 
 import datetime
 import logging
-import pkgutil
 from typing import Any
 
 import psycopg
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
-from airflow.sdk import BaseHook
 
 from invoicing.db.connection import Database
 from invoicing.domain.errors import InvoicingError
 from invoicing.domain.names import RELAY_CONNECTION
 from invoicing.domain.settings import Settings
-from invoicing.on_airflow.connections import has_notifier, open_database, relay_sender
+from invoicing.on_airflow.connections import has_notifier, open_database, operator_notifier, relay_sender
 from invoicing.on_airflow.storage import open_journal, open_notice_folder
 from invoicing.rendering.notice import RUN_FAILED, render_notice
 from invoicing.services.agency import clock
@@ -142,22 +140,17 @@ def _send_one(
 
 def _send(kept: KeptNotice, settings: Settings, context: Any) -> None:
     rendered = render_notice(kept.cause, kept.texts)
-    extra = BaseHook.get_connection(RELAY_CONNECTION).extra_dejson
-    if extra.get("operator_notifier"):
-        notifier = pkgutil.resolve_name(extra["operator_notifier"])(
-            **extra.get("operator_notifier_options", {})
-        )
-    else:
-        notifier = SmtpNotifier(
-            to=settings.operator_email,
-            from_email=settings.from_email or relay_sender(),
-            subject=rendered.subject,
-            html_content=rendered.html,
-            smtp_conn_id=RELAY_CONNECTION,
-        )
+    notifier = operator_notifier() or SmtpNotifier(
+        to=settings.operator_email,
+        from_email=settings.from_email or relay_sender(),
+        subject=rendered.subject,
+        html_content=rendered.html,
+        smtp_conn_id=RELAY_CONNECTION,
+    )
     # One's own notifier may speak of `notice` in its templates; what else there is, is of the task that sends.
     notice = {"cause": kept.cause, "subject": rendered.subject, **kept.texts}
-    notifier.notify({**context, "notice": notice})
+    told: Any = {**context, "notice": notice}
+    notifier.notify(told)
 
 
 def _is_anybody_told(settings: Settings) -> bool:

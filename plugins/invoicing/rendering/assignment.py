@@ -4,7 +4,20 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-from invoicing.rendering.templates import Template
+from invoicing.rendering.templates import PARTS, Template
+
+LARGEST_MAIL_BYTES = 1024 * 1024
+"""Of a message's HTML, and of its text. Gmail shows 102 kB."""
+
+LARGEST_REPLY_BYTES = {
+    # Up to 100 problems a part, each cut.
+    "proof": 1024 * 1024,
+    # Both texts and the subject, as JSON.
+    "mail": 4 * LARGEST_MAIL_BYTES,
+    # Most relays take 10 to 25 MB, base64 included; an invoice of ours has 40 kB.
+    "invoice": 8 * 1024 * 1024,
+}
+"""Of one document, by product. What is larger is refused by the child, and not read by the parent."""
 
 HEADER = struct.Struct("!Q")
 DONE = b"+"
@@ -26,10 +39,19 @@ class Limits:
     output_bytes: int = 8 * 1024 * 1024
 
 
+_NO_TEMPLATE = Template("none", 0, dict.fromkeys(PARTS, ""))
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What the child makes of each document: an invoice's PDF, a message, or a list of a template's problems."""
+    """What the child makes of each document.
 
-    product: Literal["invoice", "mail", "proof"]
-    template: Template
+    Args:
+        product: Of a document: an ``invoice`` (PDF) or a ``mail`` (a message); of a template's part, its ``proof`` (a
+            list of problems); of what another child made of a template, which this one never sees: a ``cleaned
+            mail`` or an ``inspected invoice``; of a picture file, a ``logo``.
+    """
+
+    product: Literal["invoice", "mail", "proof", "cleaned mail", "inspected invoice", "logo"]
+    template: Template = _NO_TEMPLATE
     subject: str = ""

@@ -87,6 +87,11 @@ def broken(error: Exception) -> Fault:
     return Fault("template_broken", kind=type(error).__name__, message=str(error))
 
 
+def prints_too_much(most_bytes: int) -> Fault:
+    """A part's text is longer than it may be."""
+    return Fault("template_prints_too_much", megabytes=most_bytes // 2**20)
+
+
 @dataclass(frozen=True, slots=True)
 class PrinterNote:
     """One thing that WeasyPrint logged.
@@ -108,6 +113,11 @@ class PrinterNote:
     def is_about_ignored_css(self) -> bool:
         """Whether a declaration is without effect, and nothing worse."""
         return self.form.startswith("Ignored `")
+
+    @property
+    def is_about_picture(self) -> bool:
+        """Whether a picture is left out, for it could not be read or drawn."""
+        return self.form.startswith(("Failed to load image", "Failed to render SVG image"))
 
     @property
     def relative_url(self) -> str | None:

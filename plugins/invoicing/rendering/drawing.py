@@ -1,6 +1,7 @@
-"""The child process of `pictures`: a PDF comes in, its pages go out as PNG."""
+"""The child process of `pictures`: a `Cage` to enter and a PDF come in, its pages go out as PNG."""
 
 import io
+import pickle
 import resource
 import struct
 import sys
@@ -8,20 +9,31 @@ import sys
 # Importing it takes a tenth of a second; the parent never does.
 import pypdfium2
 
-from invoicing.rendering.pictures import HEADER
+from invoicing.rendering.cage import enter
+from invoicing.rendering.pictures import HEADER, LARGEST_ANSWER_BYTES
 
 _TALLEST = 3
 _MEMORY_BYTES = 1024 * 1024 * 1024
 _CPU_SECONDS = 15
+_ROOM_FOR_HEADERS = 4096
 
 
 def main(first: int, most: int, width: int) -> None:
     """Draw pages ``first`` to ``first + most - 1`` of the document on standard input."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
+    # The answer is a file: the kernel keeps it from growing beyond what the parent reads.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_ANSWER_BYTES, LARGEST_ANSWER_BYTES))
+    enter(pickle.load(sys.stdin.buffer))  # noqa: S301 (written by the parent that started this process)
     document = pypdfium2.PdfDocument(sys.stdin.buffer.read())
     pages = len(document)
-    pictures = [_draw(document[number], width) for number in range(first - 1, min(first - 1 + most, pages))]
+    pictures: list[bytes] = []
+    for number in range(first - 1, min(first - 1 + most, pages)):
+        picture = _draw(document[number], width)
+        # Pages of noise are as large as their pixels: rather fewer of them.
+        if sum(map(len, pictures)) + len(picture) > LARGEST_ANSWER_BYTES - _ROOM_FOR_HEADERS:
+            break
+        pictures.append(picture)
     out = sys.stdout.buffer
     out.write(HEADER.pack(pages, len(pictures)))
     for picture in pictures:

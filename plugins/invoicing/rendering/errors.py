@@ -8,6 +8,9 @@ from invoicing.words.failures import Failure, Fault
 LONGEST_VALUE = 500
 """Characters of a value that leaves the child process: a template can make a message of any length."""
 
+# Python refuses to print numbers of more than some thousand digits.
+_LARGEST_NUMBER = 10**18
+
 
 class RenderFailedError(PermanentFailureError):
     """A document could not be made from its template.
@@ -47,6 +50,18 @@ class PartFaultError(Exception):
         super().__init__(str(in_place(part, line, fault)))
 
 
+class DocumentTooLargeError(Exception):
+    """What was made of a document is larger than anything that is sent or shown. Never leaves this package.
+
+    Args:
+        most_bytes: What it may have.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.fault = Fault("document_too_large", megabytes=most_bytes // 2**20)
+        super().__init__(str(self.fault))
+
+
 def in_place(part: str, line: int | None, problem: Failure) -> Fault:
     """``problem`` with the part, and the line where it is known, in front."""
     if line is None:
@@ -55,7 +70,13 @@ def in_place(part: str, line: int | None, problem: Failure) -> Fault:
 
 
 def cut(values: Mapping[str, object]) -> dict[str, object]:
-    """Values as they may leave the child process."""
-    return {
-        name: value[:LONGEST_VALUE] if isinstance(value, str) else value for name, value in values.items()
-    }
+    """Values as they may leave the child process: numbers, and texts of a bounded length."""
+    return {name[:LONGEST_VALUE]: _cut(value) for name, value in values.items()}
+
+
+def _cut(value: object) -> object:
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int) and abs(value) < _LARGEST_NUMBER:
+        return value
+    return str(value)[:LONGEST_VALUE]

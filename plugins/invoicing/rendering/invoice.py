@@ -10,6 +10,9 @@ from invoicing.rendering.document import InvoiceDocument
 from invoicing.rendering.sandbox import TemplateProcess
 from invoicing.rendering.templates import Template
 
+# One page takes 2 ms, a thousand lines 20.
+INSPECTION_LIMITS = Limits(seconds=10, memory_bytes=256 * 1024 * 1024)
+
 # Debian packages of the families that invoice.css names, in its order.
 FONT_PACKAGES = {"Lato": "fonts-lato", "DejaVu Sans": "fonts-dejavu-core"}
 
@@ -26,6 +29,7 @@ class InvoiceRenderer:
 
     def __init__(self, template: Template, limits: Limits | None = None) -> None:
         self._process = TemplateProcess(Assignment("invoice", template), limits or Limits())
+        self._inspector = TemplateProcess(Assignment("inspected invoice"), INSPECTION_LIMITS)
 
     def __enter__(self) -> Self:
         return self
@@ -34,14 +38,20 @@ class InvoiceRenderer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._process.close()
+        self._inspector.close()
 
     def render(self, document: InvoiceDocument) -> bytes:
         """Make the PDF of ``document``; the same document and template give the same bytes.
 
+        A process that has never seen the template says whether the PDF is one to read and nothing more.
+
         Raises:
-            RenderFailedError: The template is wrong, or was over a limit. The next invoice is not affected.
+            RenderFailedError: The template is wrong, was over a limit, or made what no document may have. The next
+                invoice is not affected.
         """
-        return self._process.ask(document, document.label)
+        pdf = self._process.ask(document, document.label)
+        self._inspector.ask(pdf, document.label)
+        return pdf
 
 
 def check_system() -> list[str]:

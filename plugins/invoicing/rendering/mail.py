@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from invoicing.rendering.assignment import Assignment, Limits
+from invoicing.rendering.assignment import LARGEST_MAIL_BYTES, Assignment, Limits
 from invoicing.rendering.document import MailDocument
 from invoicing.rendering.sandbox import TemplateProcess
 from invoicing.rendering.templates import Template
 
-# A message takes 5 ms; twice what any reader shows of it (Gmail cuts at 102 kB) is plenty.
-MAIL_LIMITS = Limits(seconds=10, memory_bytes=256 * 1024 * 1024, output_bytes=2 * 1024 * 1024)
+# A message takes 5 ms.
+MAIL_LIMITS = Limits(seconds=10, memory_bytes=256 * 1024 * 1024, output_bytes=LARGEST_MAIL_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class MailRenderer:
 
     def __init__(self, template: Template, subject_template: str, limits: Limits = MAIL_LIMITS) -> None:
         self._process = TemplateProcess(Assignment("mail", template, subject_template), limits)
+        self._cleaner = TemplateProcess(Assignment("cleaned mail"), MAIL_LIMITS)
 
     def __enter__(self) -> Self:
         return self
@@ -47,14 +48,17 @@ class MailRenderer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._process.close()
+        self._cleaner.close()
 
     def render(self, document: MailDocument) -> MailContent:
-        """Make the message of ``document``.
+        """Make the message of ``document``, and have it cleaned by a process that has never seen the template.
 
         Raises:
-            RenderFailedError: The template is wrong, was over a limit, or the subject is not one line.
+            RenderFailedError: The template is wrong, was over a limit, or made what no message may have; or the
+                subject is not one line.
         """
-        return MailContent(**json.loads(self._process.ask(document, document.label)))
+        made = self._process.ask(document, document.label)
+        return MailContent(**json.loads(self._cleaner.ask(made, document.label)))
 
 
 def render_mail(template: Template, subject_template: str, document: MailDocument) -> MailContent:

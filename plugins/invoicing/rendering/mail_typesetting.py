@@ -4,6 +4,7 @@ import json
 
 import css_inline
 
+from invoicing.rendering.complaints import prints_too_much
 from invoicing.rendering.document import MailDocument
 from invoicing.rendering.errors import PartFaultError
 from invoicing.rendering.templates import (
@@ -32,6 +33,7 @@ class MailTypesetter:
         self._subject = Part(sandbox, SUBJECT, subject, largest_bytes)
         self._text = Part(sandbox, MAIL_TEXT, template.parts[MAIL_TEXT], largest_bytes)
         self._html = Part(sandbox, MAIL_HTML, template.parts[MAIL_HTML], largest_bytes)
+        self._largest_bytes = largest_bytes
         # Mail readers drop style sheets, so rules move into style attributes; what cannot (dark mode, narrow
         # screens) stays behind in a <style> for those that read it.
         self._inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
@@ -44,7 +46,7 @@ class MailTypesetter:
             "text": self._text.render(variables).strip() + "\n",
             "html": self._inline(self._html.render(variables)),
         }
-        return json.dumps(message).encode()
+        return json.dumps(message, ensure_ascii=False).encode()
 
     def _one_line(self, subject: str) -> str:
         subject = subject.strip()
@@ -60,7 +62,11 @@ class MailTypesetter:
 
     def _inline(self, html: str) -> str:
         try:
-            return self._inliner.inline(html)
+            inlined = self._inliner.inline(html)
         except css_inline.InlineError as error:
             fault = Fault("mail_css_not_inlined", message=str(error))
             raise PartFaultError(MAIL_HTML, None, fault) from None
+        # One rule for every paragraph is as many copies of it.
+        if len(inlined) > self._largest_bytes or len(inlined.encode()) > self._largest_bytes:
+            raise PartFaultError(MAIL_HTML, None, prints_too_much(self._largest_bytes))
+        return inlined

@@ -1,22 +1,30 @@
 """A PDF's first pages as pictures: Airflow shows our pages in a sandboxed frame, where browsers show no PDF.
 
 Drawn in a child process of its own (``python -m invoicing.rendering.drawing``): a PDF that makes the library
-crash or run forever costs itself and nothing else.
+crash or run forever costs itself and nothing else, in the same cage as a template's.
 """
 
 import os
+import pickle
 import struct
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
+from invoicing.rendering import forbidden_calls
+from invoicing.rendering.cage import Cage
 from invoicing.rendering.errors import LONGEST_VALUE, RenderFailedError
 from invoicing.rendering.sandbox import KEPT_VARIABLES
 from invoicing.words.failures import Failure, Fault
 
 HEADER = struct.Struct("!II")
 _SECONDS = 20.0
+
+LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
+"""Of all pictures together; of a document that has more than fits, fewer pages are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +50,38 @@ def draw_pages(
     """
     package_folder = Path(__file__).parents[2]
     environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    try:
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "invoicing.rendering.drawing",
-                *map(str, (first, most, width)),
-            ],
-            input=pdf,
-            capture_output=True,
-            env=environment | {"PYTHONPATH": str(package_folder)},
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise RenderFailedError(label, Fault("pages_not_drawn_in_time", seconds=_SECONDS)) from None
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or [str(done.returncode)]
-        raise RenderFailedError(label, Fault("pages_not_drawn", said=said[-1][:LONGEST_VALUE]))
-    return _read(done.stdout)
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "invoicing.rendering.drawing",
+        *map(str, (first, most, width)),
+    ]
+    # Files, and not pipes: the child sets itself a limit of what it writes, and cannot raise it again.
+    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as complaints:
+        try:
+            done = subprocess.run(
+                command,
+                input=pickle.dumps(Cage(forbidden_calls.compiled())) + pdf,
+                stdout=answer,
+                stderr=complaints,
+                env=environment | {"PYTHONPATH": str(package_folder)},
+                timeout=_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise RenderFailedError(label, Fault("pages_not_drawn_in_time", seconds=_SECONDS)) from None
+        if done.returncode != 0:
+            said = _end_of(complaints).strip().splitlines() or [str(done.returncode)]
+            raise RenderFailedError(label, Fault("pages_not_drawn", said=said[-1][:LONGEST_VALUE]))
+        answer.seek(0)
+        return _read(answer.read(LARGEST_ANSWER_BYTES))
+
+
+def _end_of(complaints: IO[bytes]) -> str:
+    size = complaints.seek(0, os.SEEK_END)
+    complaints.seek(max(0, size - 4 * LONGEST_VALUE))
+    return complaints.read().decode(errors="replace")
 
 
 def _read(answer: bytes) -> PagePictures:

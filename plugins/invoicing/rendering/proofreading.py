@@ -1,6 +1,5 @@
 """A template's problems, found by printing it with sample documents; it runs in the child process."""
 
-import html.parser
 import json
 import re
 from collections.abc import Iterable
@@ -8,8 +7,12 @@ from dataclasses import asdict
 
 from jinja2 import meta, nodes
 
+from invoicing.rendering.assignment import LARGEST_MAIL_BYTES
 from invoicing.rendering.errors import PartFaultError, cut
+from invoicing.rendering.mail_cleaning import Finding, clean, findings
+from invoicing.rendering.mail_rules import text_faults
 from invoicing.rendering.mail_typesetting import MailTypesetter
+from invoicing.rendering.pdf_rules import pdf_faults
 from invoicing.rendering.sample import sample_invoice, sample_invoices, sample_mail, sample_mails
 from invoicing.rendering.templates import (
     INVOICE_CSS,
@@ -23,31 +26,8 @@ from invoicing.rendering.templates import (
     invoice_variables,
     mail_variables,
 )
-from invoicing.rendering.validation import TemplateProblem
+from invoicing.rendering.validation import MOST_PROBLEMS, TemplateProblem
 from invoicing.words.failures import Fault
-
-# In mail these do nothing in some readers and have the message thrown away by others.
-ACTIVE_TAGS = frozenset(
-    (
-        "script",
-        "iframe",
-        "object",
-        "embed",
-        "form",
-        "input",
-        "button",
-        "base",
-        "link",
-        "audio",
-        "video",
-        "svg",
-    )
-)
-LINK_SCHEMES = ("https://", "http://", "mailto:", "tel:", "#")
-EMBEDDED_SCHEMES = ("data:", "cid:")
-_CSS_REFERENCE = re.compile(r"""url\(\s*['"]?([^'")]*)|@import\s+['"]([^'"]*)""", re.IGNORECASE)
-# Of one part: whoever has fixed so many asks again.
-_MOST_PROBLEMS = 100
 
 
 class Proofreader:
@@ -64,9 +44,11 @@ class Proofreader:
         unique: dict[tuple[object, ...], TemplateProblem] = {}
         for problem in self._problems_of(part, source):
             unique.setdefault((problem.line, problem.code, *problem.values.values()), problem)
-            if len(unique) == _MOST_PROBLEMS:
+            if len(unique) == MOST_PROBLEMS:
                 break
-        return json.dumps([asdict(problem) for problem in unique.values()]).encode()
+        return json.dumps([asdict(problem) for problem in unique.values()], ensure_ascii=False).encode(
+            errors="replace"
+        )
 
     def _problems_of(self, part: str, source: str) -> Iterable[TemplateProblem]:
         unknown: list[str] = []
@@ -86,10 +68,8 @@ class Proofreader:
         try:
             if part in (INVOICE_HTML, INVOICE_CSS):
                 yield from self._typeset(part, source)
-            elif part == MAIL_HTML:
-                yield from self._inspect_mail(compiled)
-            for document in sample_mails() if part in (MAIL_HTML, MAIL_TEXT, SUBJECT) else ():
-                self._mail_typesetter(part).typeset(document)
+            else:
+                yield from self._read_mail(part, compiled)
         except PartFaultError as error:
             if error.fault.code != "template_name_undefined" or error.fault.values["name"] not in unknown:
                 yield _problem(error.part, error.line, error.fault)
@@ -99,7 +79,9 @@ class Proofreader:
         blank = {MAIL_HTML: "<p></p>", MAIL_TEXT: "", INVOICE_HTML: "", INVOICE_CSS: ""}
         parts = {name: self._template.parts[name] if name == part else text for name, text in blank.items()}
         subject = self._subject if part == SUBJECT else "-"
-        return MailTypesetter(Template(self._template.name, 0, parts), subject, self._largest_bytes)
+        # What a message may be at most, it may be at most here.
+        most = min(self._largest_bytes, LARGEST_MAIL_BYTES)
+        return MailTypesetter(Template(self._template.name, 0, parts), subject, most)
 
     def _typeset(self, part: str, source: str) -> Iterable[TemplateProblem]:
         from invoicing.rendering.typesetting import Typesetter  # half a second that a subject does not need
@@ -113,7 +95,8 @@ class Proofreader:
             Template(self._template.name, 0, parts, self._template.folder), self._largest_bytes
         )
         for document in sample_invoices() if part == INVOICE_HTML else [sample_invoice()]:
-            typesetter.typeset(document)
+            for fault in pdf_faults(typesetter.typeset(document)):
+                yield _problem(part, _line_of(source, str(fault.values.get("link", ""))), fault)
         for url in typesetter.fetcher.blocked:
             yield _blocked(part, source, url)
         for note in typesetter.log.notes:
@@ -121,48 +104,43 @@ class Proofreader:
                 yield _problem(part, note.line, note.fault, is_warning=note.is_about_ignored_css)
             elif note.relative_url is not None:
                 yield _blocked(part, source, note.relative_url)
+        if part == INVOICE_CSS:
+            yield from self._typeset_whole()
 
-    def _inspect_mail(self, compiled: Part) -> Iterable[TemplateProblem]:
-        inspector = _MailInspector()
-        inspector.feed(compiled.render(mail_variables(sample_mail())))
-        inspector.close()
-        for fragment, fault in inspector.findings:
-            yield _problem(MAIL_HTML, _line_of(compiled.source, fragment), fault)
+    def _typeset_whole(self) -> Iterable[TemplateProblem]:
+        """What style sheet and HTML make only together: a form, for example."""
+        from invoicing.rendering.typesetting import Typesetter
 
+        def faults(css: str) -> list[Fault]:
+            template = Template(
+                self._template.name, 0, {**self._template.parts, INVOICE_CSS: css}, self._template.folder
+            )
+            return list(pdf_faults(Typesetter(template, self._largest_bytes).typeset(sample_invoice())))
 
-class _MailInspector(html.parser.HTMLParser):
-    """Looks for what a message must not have: things loaded from elsewhere, and things that act.
+        try:
+            found = faults(self._template.parts[INVOICE_CSS])
+            of_html_alone = faults("") if found else []
+        except PartFaultError:
+            return  # said of the part that is to blame
+        for fault in found:
+            if fault not in of_html_alone:
+                yield _problem(INVOICE_CSS, None, fault)
 
-    A picture on a server tells its owner who opened which invoice, and when; and is not shown by most readers.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.findings: list[tuple[str, Fault]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ACTIVE_TAGS:
-            self.findings.append((f"<{tag}", Fault("mail_tag_refused", tag=tag)))
-        for name, raw in attrs:
-            value = (raw or "").strip()
-            if name.startswith("on"):
-                self.findings.append((name, Fault("mail_script_refused", attribute=name)))
-            elif name == "href" and tag == "a":
-                if not value.lower().startswith(LINK_SCHEMES):
-                    fault = Fault("mail_link_refused", link=value[:100], schemes=", ".join(LINK_SCHEMES))
-                    self.findings.append((value, fault))
-            elif name in ("src", "srcset", "href", "background", "poster", "data", "action"):
-                self._reference(value)
-            elif name == "style":
-                self.handle_data(value)
-
-    def handle_data(self, data: str) -> None:
-        for match in _CSS_REFERENCE.finditer(data):
-            self._reference(match[1] or match[2] or "")
-
-    def _reference(self, url: str) -> None:
-        if not url.lower().startswith(EMBEDDED_SCHEMES):
-            self.findings.append((url, Fault("mail_resource_blocked", url=url[:200])))
+    def _read_mail(self, part: str, compiled: Part) -> Iterable[TemplateProblem]:
+        """What a message must not have, as the template writes it and as it would leave."""
+        typesetter = self._mail_typesetter(part)
+        for document in sample_mails():
+            if part == MAIL_HTML:
+                # A style that no sample uses is gone from the finished message.
+                printed = findings(compiled.render(mail_variables(document)))
+            message = json.loads(typesetter.typeset(document))
+            if part == MAIL_HTML:
+                found = [*printed, *clean(message["html"])[1]]
+            else:
+                text = message["subject" if part == SUBJECT else "text"]
+                found = [Finding("", fault) for fault in text_faults(text)]
+            for each in found:
+                yield _problem(part, _line_of(compiled.source, each.fragment), each.fault)
 
 
 def _unknown_names(part: Part, known: set[str]) -> list[str]:

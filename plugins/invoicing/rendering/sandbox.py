@@ -4,6 +4,8 @@ A template can loop forever, or ask for more memory than there is, in a single C
 or signal handler of Python's interrupts. So it runs in a process of its own (`invoicing.rendering.worker`),
 which the kernel ends: by an alarm for the time, by RLIMIT_AS for the memory. The next document gets a new one.
 
+What it can reach meanwhile is `cage`'s: it enters one before it looks at the template.
+
 A plain `subprocess`, not `multiprocessing`: no `__main__` to import again, no fork of an Airflow task with its
 threads, and an environment without the parent's secrets. What the child writes is never unpickled.
 """
@@ -13,6 +15,7 @@ import json
 import os
 import pickle
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,15 +26,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from invoicing.rendering.assignment import FAILED, HEADER, Assignment, Limits
-from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError, in_place
+from invoicing.rendering import forbidden_calls
+from invoicing.rendering.assignment import FAILED, HEADER, LARGEST_REPLY_BYTES, Assignment, Limits
+from invoicing.rendering.cage import Cage, CageReport
+from invoicing.rendering.errors import (
+    LONGEST_VALUE,
+    DocumentTooLargeError,
+    RenderFailedError,
+    RenderInterruptedError,
+    cut,
+    in_place,
+)
+from invoicing.rendering.templates import load_shipped
 from invoicing.words.failures import Failure, Fault
 
 # How long after the child's own alarm the parent ends it itself: a stopped child (SIGSTOP) has no alarm.
 GRACE_SECONDS = 5.0
 # Importing WeasyPrint takes half a second here, and may take long on a cold, busy machine.
 START_SECONDS = 60.0
-LARGEST_REPLY_BYTES = 256 * 1024 * 1024
+# A failure, or the answer to an assignment.
+_LARGEST_REASON_BYTES = 64 * 1024
 
 # What fontconfig, Pango and Python look at; nothing else of the parent's environment reaches a template's process.
 KEPT_VARIABLES = (
@@ -54,6 +68,7 @@ class _ChildEndedError(Exception):
 class _Child:
     process: subprocess.Popen[bytes]
     complaints: IO[bytes]
+    scratch: str
 
 
 class TemplateProcess:
@@ -70,6 +85,7 @@ class TemplateProcess:
         self._assignment = assignment
         self._limits = limits
         self._child: _Child | None = None
+        self._cage: CageReport | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -92,17 +108,30 @@ class TemplateProcess:
             RenderInterruptedError: The process was over a limit, or died.
         """
         try:
-            if self._child is None:
-                self._start(label)
+            self.start(label)
             return self._exchange(document, self._limits.seconds, label)
         except BaseException:
             # Whatever interrupted the exchange, an answer to it must not be taken for the next one's.
             self.close()
             raise
 
+    def start(self, label: Failure | str) -> CageReport:
+        """Start the child where none runs; what holds in it.
+
+        Raises:
+            RenderFailedError: As `ask` does.
+        """
+        if self._child is None or self._cage is None:
+            try:
+                self._cage = self._start(label)
+            except BaseException:
+                self.close()
+                raise
+        return self._cage
+
     def close(self) -> None:
         """End the child, at once: it holds nothing worth keeping."""
-        child, self._child = self._child, None
+        child, self._child, self._cage = self._child, None, None
         if child is None:
             return
         child.process.kill()
@@ -111,11 +140,14 @@ class TemplateProcess:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+        shutil.rmtree(child.scratch, ignore_errors=True)
 
-    def _start(self, label: Failure | str) -> None:
+    def _start(self, label: Failure | str) -> CageReport:
         package_folder = Path(__file__).parents[2]
         environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        environment |= {"PYTHONPATH": str(package_folder), "PYTHONUTF8": "1"}
+        # A template's own fonts are files for a while.
+        scratch = tempfile.mkdtemp(prefix="rendering-")
+        environment |= {"PYTHONPATH": str(package_folder), "PYTHONUTF8": "1", "TMPDIR": scratch}
         complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close())
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "invoicing.rendering.worker"],
@@ -125,11 +157,15 @@ class TemplateProcess:
             env=environment,
             bufsize=0,
         )
-        self._child = _Child(process, complaints)
+        self._child = _Child(process, complaints, scratch)
         for stream in (process.stdin, process.stdout):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
-        self._exchange((self._assignment, self._limits), START_SECONDS + self._limits.seconds, label)
+        cage = Cage(forbidden_calls.compiled(), scratch)
+        answer = self._exchange(
+            (self._assignment, self._limits, cage), START_SECONDS + self._limits.seconds, label
+        )
+        return CageReport.from_json(answer)
 
     def _exchange(self, request: object, seconds: float, label: Failure | str) -> bytes:
         frame = pickle.dumps(request, protocol=pickle.HIGHEST_PROTOCOL)
@@ -141,6 +177,8 @@ class TemplateProcess:
             raise RenderInterruptedError(label, self._over_time()) from None
         except _ChildEndedError:
             raise RenderInterruptedError(label, self._cause_of_death()) from None
+        except DocumentTooLargeError as error:
+            raise RenderFailedError(label, error.fault) from None
         status, body = reply[:1], reply[1:]
         if status == FAILED:
             raise RenderFailedError(label, _reason(body))
@@ -166,7 +204,7 @@ class TemplateProcess:
                         unsent = _send_some(stdin, unsent)
                         if not unsent:
                             selector.unregister(stdin)
-                    elif _receive_some(stdout, incoming):
+                    elif _receive_some(stdout, incoming, LARGEST_REPLY_BYTES[self._assignment.product]):
                         return bytes(incoming[HEADER.size :])
 
     def _over_time(self) -> Fault:
@@ -192,11 +230,27 @@ class TemplateProcess:
         )
 
 
+def look_at_cage() -> CageReport:
+    """What holds in the children that this process starts. Starts one, which takes half a second.
+
+    Raises:
+        RenderFailedError: It cannot be started.
+    """
+    with TemplateProcess(Assignment("mail", load_shipped(), "-"), Limits()) as process:
+        return process.start(Fault("renderer_trial"))
+
+
 def _reason(body: bytes) -> Fault:
-    """What the child gave as the reason: a fault, with its place in the template where it has one."""
+    """What the child gave as the reason: a fault, with its place in the template where it has one.
+
+    It is cut once more: what a template made of the child's own words is nobody's to trust.
+    """
     told = json.loads(body)
-    fault = Fault(told["code"], **told["values"])
-    return fault if told["part"] is None else in_place(told["part"], told["line"], fault)
+    code = str(told["code"])[:LONGEST_VALUE]
+    fault = Fault(code, **cut(told["values"]))
+    if told["part"] is None:
+        return fault
+    return in_place(str(told["part"])[:LONGEST_VALUE], told["line"], fault)
 
 
 def _send_some(stdin: IO[bytes], unsent: memoryview) -> memoryview:
@@ -207,8 +261,8 @@ def _send_some(stdin: IO[bytes], unsent: memoryview) -> memoryview:
         return unsent[:0]
 
 
-def _receive_some(stdout: IO[bytes], incoming: bytearray) -> bool:
-    """Add what has come to ``incoming``; whether the frame is complete."""
+def _receive_some(stdout: IO[bytes], incoming: bytearray, most: int) -> bool:
+    """Add what has come to ``incoming``; whether the frame is complete. A body has ``most`` bytes at the most."""
     chunk = os.read(stdout.fileno(), 1 << 20)
     if not chunk:
         raise _ChildEndedError
@@ -216,6 +270,6 @@ def _receive_some(stdout: IO[bytes], incoming: bytearray) -> bool:
     if len(incoming) < HEADER.size:
         return False
     length: int = HEADER.unpack_from(incoming)[0]
-    if length > LARGEST_REPLY_BYTES:
-        raise _ChildEndedError
+    if length > max(most, _LARGEST_REASON_BYTES) + len(FAILED):
+        raise DocumentTooLargeError(most)
     return len(incoming) >= HEADER.size + length

@@ -17,13 +17,19 @@ from typing import Any
 import jinja2
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from invoicing.domain.errors import NotFoundError
 from invoicing.rendering import formats
-from invoicing.rendering.complaints import FaultyUseError, NamedUndefined, broken, syntax_fault
+from invoicing.rendering.complaints import (
+    FaultyUseError,
+    NamedUndefined,
+    broken,
+    prints_too_much,
+    syntax_fault,
+)
 from invoicing.rendering.document import InvoiceDocument, MailDocument
 from invoicing.rendering.errors import PartFaultError
+from invoicing.rendering.permitted import TemplateSandbox
 from invoicing.words.failures import Fault
 
 MAIL_HTML, MAIL_TEXT, INVOICE_HTML, INVOICE_CSS = PARTS = (
@@ -142,9 +148,9 @@ def _in_language(function: Callable[..., str]) -> Callable[..., str]:
     return localized
 
 
-def environment() -> ImmutableSandboxedEnvironment:
+def environment() -> TemplateSandbox:
     """The sandbox that every part is compiled in: strict about names, and without includes."""
-    sandbox = ImmutableSandboxedEnvironment(
+    sandbox = TemplateSandbox(
         autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=NamedUndefined,
         finalize=_printable,
@@ -181,7 +187,7 @@ class Part:
 
     def __init__(
         self,
-        sandbox: ImmutableSandboxedEnvironment,
+        sandbox: TemplateSandbox,
         name: str,
         source: str,
         largest_bytes: int = 8 * 1024 * 1024,
@@ -221,10 +227,11 @@ class Part:
             raise PartFaultError(self.name, self._line_of_include(), Fault("template_includes")) from None
         except Exception as error:  # noqa: BLE001 (a template can raise anything)
             raise PartFaultError(self.name, self._line_of(error), broken(error)) from None
-        if length > self._largest_bytes:
-            megabytes = self._largest_bytes // 2**20
-            raise PartFaultError(self.name, None, Fault("template_prints_too_much", megabytes=megabytes))
-        return "".join(printed)
+        text = "" if length > self._largest_bytes else "".join(printed)
+        # Characters are counted while it is printed, since that is quick: one may have four bytes.
+        if length > self._largest_bytes or len(text.encode(errors="replace")) > self._largest_bytes:
+            raise PartFaultError(self.name, None, prints_too_much(self._largest_bytes))
+        return text
 
     def _line_of(self, error: BaseException) -> int | None:
         """Jinja rewrites tracebacks so that they name the template's own lines."""

@@ -125,6 +125,16 @@ class Typesetter:
         )
         return pdf
 
+    def typeset_picture(self, uri: str, width: int, height: int) -> bytes:
+        """Make a PDF of one page with nothing but a picture, both of so many CSS pixels (1/96 inch)."""
+        style = f"display: block; width: {width}px; height: {height}px"
+        sheet = f"@page {{ size: {width}px {height}px; margin: 0 }} body {{ margin: 0 }}"
+        html = weasyprint.HTML(string=f'<img src="{uri}" style="{style}" alt="">', url_fetcher=self.fetcher)
+        pdf: bytes = html.write_pdf(
+            stylesheets=[weasyprint.CSS(string=sheet, font_config=self._fonts)], font_config=self._fonts
+        )
+        return pdf
+
 
 def missing_libraries() -> list[str]:
     """Optional libraries that WeasyPrint did not find, by their Debian package."""

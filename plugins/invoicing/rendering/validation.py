@@ -7,13 +7,16 @@ from pathlib import Path
 
 from invoicing.domain.settings import DEFAULT_SUBJECT
 from invoicing.rendering.assignment import Assignment, Limits
-from invoicing.rendering.errors import RenderFailedError, in_place
+from invoicing.rendering.errors import RenderFailedError, cut, in_place
 from invoicing.rendering.sandbox import TemplateProcess
 from invoicing.rendering.templates import PARTS, SUBJECT, Template
 from invoicing.words.failures import Fault, tell
 
 # An editor waits for the answer; a sound template takes less than a second.
 VALIDATION_LIMITS = Limits(seconds=5)
+
+MOST_PROBLEMS = 100
+"""Of one part: whoever has fixed so many asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,7 @@ def validate(
         Assignment("proof", Template("proof", 0, parts, folder), subject), limits
     ) as process:
         for part in (SUBJECT, *PARTS):
-            try:
-                found = json.loads(process.ask(part, part))
-            except RenderFailedError as error:
-                problems.append(TemplateProblem(part, None, error.failure.code, error.failure.values))
-            else:
-                problems += [TemplateProblem(**problem) for problem in found]
+            problems += _ask(process, part)
     return problems
 
 
@@ -86,7 +84,14 @@ def validate_subject(
 ) -> list[TemplateProblem]:
     """Find the problems of a subject line alone."""
     with TemplateProcess(Assignment("proof", template, subject), limits) as process:
-        try:
-            return [TemplateProblem(**problem) for problem in json.loads(process.ask(SUBJECT, SUBJECT))]
-        except RenderFailedError as error:
-            return [TemplateProblem(SUBJECT, None, error.failure.code, error.failure.values)]
+        return _ask(process, SUBJECT)
+
+
+def _ask(process: TemplateProcess, part: str) -> list[TemplateProblem]:
+    try:
+        found = json.loads(process.ask(part, part))
+    except RenderFailedError as error:
+        return [TemplateProblem(part, None, error.failure.code, error.failure.values)]
+    return [
+        TemplateProblem(**{**problem, "values": cut(problem["values"])}) for problem in found[:MOST_PROBLEMS]
+    ]

@@ -1,8 +1,9 @@
 """The child process that templates run in: ``python -m invoicing.rendering.worker``.
 
 It reads frames (8 bytes of length, then a pickle, from the parent that started it) and answers each with one
-(length, a status byte, then bytes: a PDF, or JSON). The first frame is an `Assignment` with its `Limits`, each
-later one a document. It ends when its input does. `sandbox` is the other end.
+(length, a status byte, then bytes: a PDF, or JSON). The first frame is an `Assignment` with its `Limits` and the
+`Cage` to enter before the template is looked at; it is answered with the `CageReport`. Each later one is a document.
+It ends when its input does. `sandbox` is the other end.
 """
 
 import contextlib
@@ -17,16 +18,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from invoicing.rendering.assignment import DONE, FAILED, HEADER, Assignment, Limits
+from invoicing.rendering.assignment import DONE, FAILED, HEADER, LARGEST_REPLY_BYTES, Assignment, Limits
+from invoicing.rendering.cage import enter
 from invoicing.rendering.complaints import broken
-from invoicing.rendering.errors import PartFaultError, cut
+from invoicing.rendering.errors import DocumentTooLargeError, PartFaultError, cut
 from invoicing.words.failures import Fault
-
-# The child writes fontconfig's cache at most; nothing that a template does may fill a disk.
-LARGEST_FILE_BYTES = 8 * 1024 * 1024
 
 DOCUMENTS_BETWEEN_COLLECTIONS = 8
 
@@ -38,53 +36,77 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     requests = sys.stdin.buffer
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, args=(requests.fileno(),), daemon=True).start()
-    assignment, limits = _read(requests)
+    assignment, limits, cage = _read(requests)
     with _answering(replies) as answer:
-        make = _prepare(assignment, limits)
-        answer(b"")
+        # Out of reach once the cage is shut.
+        statm = os.open("/proc/self/statm", os.O_RDONLY)
+        folder = assignment.template.folder
+        report = enter(cage, [] if folder is None else [folder.resolve()])
+        threading.Thread(target=_end_with_parent, args=(requests.fileno(),), daemon=True).start()
+        make = _prepare(assignment, limits, statm)
+        answer(report.to_json().encode())
     for count in itertools.count(1):
         document = _read(requests)
         with _answering(replies) as answer, _alarm(limits.seconds):
-            answer(make(document))
+            answer(_bounded(make(document), LARGEST_REPLY_BYTES[assignment.product]))
         del document
         # The collector is off while a document is made. A used document is some 100,000 objects in cycles.
         if count % DOCUMENTS_BETWEEN_COLLECTIONS == 0:
             gc.collect()
 
 
-def _prepare(assignment: Assignment, limits: Limits) -> Callable[[Any], bytes]:
+def _prepare(assignment: Assignment, limits: Limits, statm: int) -> Callable[[Any], bytes]:
     """Import what the product needs, then lower the limits, then compile the template within them."""
     make: Callable[[Any], bytes]
     match assignment.product:
         case "invoice":
             from invoicing.rendering.typesetting import Typesetter
 
-            _lower_limits(limits)
+            _bound_memory(limits, statm)
             with _alarm(limits.seconds):
                 make = Typesetter(assignment.template, limits.output_bytes).typeset
         case "mail":
             from invoicing.rendering.mail_typesetting import MailTypesetter
 
-            _lower_limits(limits)
+            _bound_memory(limits, statm)
             with _alarm(limits.seconds):
                 make = MailTypesetter(assignment.template, assignment.subject, limits.output_bytes).typeset
         case "proof":
             from invoicing.rendering.proofreading import Proofreader
 
-            _lower_limits(limits)
+            _bound_memory(limits, statm)
             make = Proofreader(assignment.template, assignment.subject, limits.output_bytes).proofread
+        case "cleaned mail":
+            from invoicing.rendering.mail_cleaning import clean_message
+
+            _bound_memory(limits, statm)
+            make = clean_message
+        case "inspected invoice":
+            from invoicing.rendering.pdf_rules import inspect_invoice
+
+            _bound_memory(limits, statm)
+            make = inspect_invoice
+        case "logo":
+            from invoicing.rendering.logo_drawing import LogoDrawer
+
+            _bound_memory(limits, statm)
+            with _alarm(limits.seconds):
+                make = LogoDrawer(assignment.template, limits.output_bytes).draw
     gc.disable()
     gc.freeze()
     return make
 
 
-def _lower_limits(limits: Limits) -> None:
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+def _bounded(made: bytes, most: int) -> bytes:
+    if len(made) > most:
+        raise DocumentTooLargeError(most)
+    return made
+
+
+def _bound_memory(limits: Limits, statm: int) -> None:
+    held = int(os.pread(statm, 200, 0).split()[0]) * resource.getpagesize()
     allowed = held + limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE_BYTES, LARGEST_FILE_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _end_with_parent(pipe: int) -> None:
@@ -118,6 +140,8 @@ def _answering(replies: BinaryIO) -> Iterator[Callable[[bytes], None]]:
         _refuse(replies, error.fault, error.part, error.line)
     except RecursionError:
         _refuse(replies, Fault("template_too_deep"))
+    except DocumentTooLargeError as error:
+        _refuse(replies, error.fault)
     except Exception as error:  # noqa: BLE001 (the parent is told; the next document may be fine)
         _refuse(replies, broken(error))
 

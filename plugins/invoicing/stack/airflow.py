@@ -19,7 +19,7 @@ import psutil
 from invoicing.airflow_api import AirflowApi, AirflowUnreachableError, Health
 from invoicing.stack.credentials import ADMIN, Credentials
 from invoicing.stack.deployment import airflow_pools, airflow_settings
-from invoicing.stack.layout import REPOSITORY, Layout
+from invoicing.stack.layout import OWNER_CONNECTION, REPOSITORY, Layout
 from invoicing.stack.parts import Part, StackError
 from invoicing.stack.postgres import METADATA, Postgres
 from invoicing.words.failures import Fault
@@ -309,7 +309,8 @@ def _environ(
         "PYTHONPATH": _python_path(),
         **connections,
     }
-    return {**preferred, **os.environ, **required}
+    inherited = {name: value for name, value in os.environ.items() if name != OWNER_CONNECTION}
+    return {**preferred, **inherited, **required}
 
 
 def _python_path() -> str:

@@ -19,7 +19,15 @@ from invoicing.domain.errors import InputError
 from invoicing.stack import credentials as secrets_of_stack
 from invoicing.stack.airflow import COMPONENTS, MIGRATION, Airflow, stop_components
 from invoicing.stack.inbox import Limits
-from invoicing.stack.layout import DEFAULT_PORT, REPOSITORY, Layout, choose_port, holder_of, is_free
+from invoicing.stack.layout import (
+    DEFAULT_PORT,
+    OWNER_CONNECTION,
+    REPOSITORY,
+    Layout,
+    choose_port,
+    holder_of,
+    is_free,
+)
 from invoicing.stack.parts import Part, StackError, write_private
 from invoicing.stack.postgres import BUSINESS, Postgres, stop_server
 from invoicing.stack.secret_files import variables_from_files
@@ -135,7 +143,7 @@ def environment() -> dict[str, str]:
     ours = {
         name: value
         for name, value in os.environ.items()
-        if name.startswith(("INVOICING_", "AIRFLOW_CONN_INVOICING"))
+        if name.startswith(("INVOICING_", "AIRFLOW_CONN_INVOICING")) and name != OWNER_CONNECTION
     }
     ours |= variables_from_files(ours)
     layout = Layout.from_environment()
@@ -161,8 +169,6 @@ def database_dsn() -> str:
 
 
 def _start(layout: Layout, report: Report, *, embedded: bool) -> StackInfo:
-    from invoicing.db.migrate import migrate
-
     known = _read_stack_file(layout)
     known["outside"] = _outside(known, embedded=embedded)
     known["port"] = _airflow_port(layout, known)
@@ -182,7 +188,7 @@ def _start(layout: Layout, report: Report, *, embedded: bool) -> StackInfo:
 
     _, airflow = _assemble(layout, known)
     with clock.step("business database migrated", unless_seconds_below=0.5):
-        migrate(dsn_from_airflow_connection(_connections(layout, known, postgres)[_DATABASE_CONNECTION]))
+        _migrate(postgres)
     with clock.step("Airflow's database migrated", unless_seconds_below=0.5):
         airflow.migrate()
     if airflow.runs_as_configured():
@@ -200,6 +206,17 @@ def _start(layout: Layout, report: Report, *, embedded: bool) -> StackInfo:
         archive=known["archive"],
         seconds=clock.seconds,
     )
+
+
+def _migrate(postgres: Postgres) -> None:
+    """As the owner of the business database, the embedded one or the caller's."""
+    from invoicing.db.migrate import migrate, migrate_deployment
+
+    outside = os.environ.get(_DATABASE_CONNECTION)
+    if outside:
+        migrate_deployment(outside, os.environ.get(OWNER_CONNECTION) or None)
+    else:
+        migrate(postgres.owner_dsn(), runtime=BUSINESS)
 
 
 def _assemble(layout: Layout, known: dict[str, Any]) -> tuple[Postgres, Airflow]:

@@ -21,6 +21,7 @@ class Credentials:
     fernet_key: str
     jwt_secret: str
     api_secret_key: str
+    owner_password: str
 
 
 def load_or_create(layout: Layout) -> Credentials:
@@ -28,9 +29,13 @@ def load_or_create(layout: Layout) -> Credentials:
     path = layout.credentials_file
     if path.exists():
         try:
-            return Credentials(**json.loads(path.read_text(encoding="utf-8")))
+            known = json.loads(path.read_text(encoding="utf-8"))
+            kept = Credentials(**{"owner_password": secrets.token_urlsafe(24), **known})
         except (ValueError, TypeError) as error:
             raise StackError("credentials_damaged", path=path, reason=str(error)) from None
+        if "owner_password" not in known:  # made before the business database had an owner of its own
+            write_private(path, json.dumps(asdict(kept), indent=2))
+        return kept
     if layout.database.exists():
         raise StackError("credentials_gone", database=layout.database, path=path)
     credentials = Credentials(
@@ -40,6 +45,7 @@ def load_or_create(layout: Layout) -> Credentials:
         fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         jwt_secret=secrets.token_urlsafe(64),
         api_secret_key=secrets.token_urlsafe(32),
+        owner_password=secrets.token_urlsafe(24),
     )
     write_private(path, json.dumps(asdict(credentials), indent=2))
     return credentials

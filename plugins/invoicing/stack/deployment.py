@@ -36,13 +36,14 @@ def airflow_settings() -> dict[str, str]:
     return {name: value for name, _, value in assignments}
 
 
-def database_statements(passwords: Mapping[str, str]) -> Iterator[sql.Composed]:
-    """The statements that make the two databases and their owners, in their order.
+def database_statements(passwords: Mapping[str, str], file: str = "databases.sql") -> Iterator[sql.Composed]:
+    """The statements that make the two databases and their roles, in their order.
 
     Args:
         passwords: By the names of psql's variables in the file.
+        file: ``owner.sql`` for those that give the business database of an older version an owner.
     """
-    text = (FOLDER / "databases.sql").read_text(encoding="utf-8")
+    text = (FOLDER / file).read_text(encoding="utf-8")
     for statement in re.sub(r"^--.*\n", "", text, flags=re.MULTILINE).split(";"):
         if statement.strip():
             words, *rest = re.split(r":'(\w+)'", statement.strip())

@@ -12,6 +12,8 @@ from invoicing.words.failures import Fault
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEFAULT_PORT = 8080
+OWNER_CONNECTION = "INVOICING_DB_OWNER"
+"""The owner's login to a database of the caller's own. Not an Airflow connection, which any task could ask for."""
 
 
 @dataclass(frozen=True, slots=True)

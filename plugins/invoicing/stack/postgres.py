@@ -27,9 +27,10 @@ from invoicing.stack.deployment import database_statements
 from invoicing.stack.layout import REPOSITORY, Layout, choose_port
 from invoicing.stack.parts import Account, Part, StackError, end_processes
 
-# Each database has its owner's name, as in include/deployment/databases.sql.
+# As in include/deployment/databases.sql: each database has the name of the role that works with it.
 BUSINESS = "invoicing"
 METADATA = "airflow"
+OWNER = "invoicing_owner"
 
 _SUPERUSER = "postgres"
 _SYSTEM_USER = "invoicing-postgres"
@@ -43,7 +44,7 @@ class Postgres:
 
     Args:
         layout: Where the stack keeps its things.
-        credentials: Passwords of the superuser and of the two databases' owners.
+        credentials: Passwords of the superuser and of the databases' roles.
         port: The port of an earlier start, kept where it is free.
     """
 
@@ -54,7 +55,7 @@ class Postgres:
         self._credentials = credentials
 
     def dsn(self, database: str) -> str:
-        """Libpq connection string to one of the two databases, as its owner."""
+        """Libpq connection string to one of the two databases, as the role that works with it."""
         password = {
             BUSINESS: self._credentials.invoicing_password,
             METADATA: self._credentials.airflow_password,
@@ -63,6 +64,10 @@ class Postgres:
         return make_conninfo(
             "", host="127.0.0.1", port=self.port, user=database, password=password, dbname=database
         )
+
+    def owner_dsn(self) -> str:
+        """Libpq connection string to the business database, as its owner: for migrations, and for nothing else."""
+        return make_conninfo(self.dsn(BUSINESS), user=OWNER, password=self._credentials.owner_password)
 
     def start(self, report: Callable[[str], None]) -> None:
         """Start the server where it does not run, and make the two databases where they are missing.
@@ -181,21 +186,38 @@ class Postgres:
 
     def _provision(self) -> None:
         passwords = {
+            "owner_password": self._credentials.owner_password,
             "invoicing_password": self._credentials.invoicing_password,
             "airflow_password": self._credentials.airflow_password,
         }
         with self._connect() as connection:
-            if all(
+            if not all(
                 _run(connection, "database_exists", name_text=name).rowcount for name in (BUSINESS, METADATA)
             ):
-                return
-            for statement in database_statements(passwords):
-                # An earlier start may have ended on the way.
-                with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.DuplicateDatabase):
-                    connection.execute(statement)
+                for statement in database_statements(passwords):
+                    # An earlier start may have ended on the way.
+                    with contextlib.suppress(
+                        psycopg.errors.DuplicateObject, psycopg.errors.DuplicateDatabase
+                    ):
+                        connection.execute(statement)
+            is_apart = _run(connection, "database_owned_by", name_text=BUSINESS, owner_text=OWNER).rowcount
+        if not is_apart:
+            self._part_roles(passwords)
 
-    def _connect(self) -> "psycopg.Connection[tuple[str | None]]":
-        return psycopg.connect(self.dsn(_SUPERUSER), autocommit=True, connect_timeout=5)
+    def _part_roles(self, passwords: dict[str, str]) -> None:
+        """Give the business database of an older version its owner, whole or not at all."""
+        with self._connect(BUSINESS) as connection, connection.transaction():
+            for statement in database_statements(passwords, "owner.sql"):
+                try:
+                    with contextlib.suppress(psycopg.errors.DuplicateObject), connection.transaction():
+                        connection.execute(statement)
+                except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+                    raise StackError("postgres_in_use", reason=str(error).splitlines()[0]) from None
+
+    def _connect(self, database: str = _SUPERUSER) -> "psycopg.Connection[tuple[str | None]]":
+        """As the superuser; to the database of its name, where no other is named."""
+        dsn = make_conninfo(self.dsn(_SUPERUSER), dbname=database)
+        return psycopg.connect(dsn, autocommit=True, connect_timeout=5)
 
 
 def stop_server(layout: Layout) -> None:

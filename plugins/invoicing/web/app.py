@@ -9,8 +9,10 @@ from starlette.staticfiles import StaticFiles
 from invoicing.web import api, pages
 from invoicing.web.database import Pool
 from invoicing.web.door.doorkeeper import Doorkeeper
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.form_tokens import FormTokens, require_form_token
 from invoicing.web.door.headers import SecurityHeaders
+from invoicing.web.door.turns import Places
 from invoicing.web.errors import install_handlers, refuse
 from invoicing.web.html.forms import lead_to
 from invoicing.web.html.templating import STATIC_FOLDER, Pages
@@ -37,6 +39,7 @@ def create_app(outside: Outside) -> FastAPI:
     )
     app.state.outside = outside
     app.state.pool = Pool(outside.find_dsn)
+    app.state.places = Places()
     app.state.pages = Pages()
     app.state.form_tokens = FormTokens(outside.secret)
     # The last one added is the outermost.
@@ -50,6 +53,7 @@ def create_app(outside: Outside) -> FastAPI:
     app.mount("/static", StaticFiles(directory=Path(STATIC_FOLDER)), name="static")
 
     @app.get("/", include_in_schema=False)
+    @needs(Duty.READ_AMOUNTS)
     def start(request: Request) -> RedirectResponse:
         return lead_to(request, "/cycles")
 

@@ -84,4 +84,14 @@ def _database(request: Request) -> Iterator[Database]:
         yield db
 
 
-DatabaseDep = Annotated[Database, Depends(_database)]
+def _pool(request: Request) -> Pool:
+    pool = request.app.state.pool
+    assert isinstance(pool, Pool)
+    return pool
+
+
+DatabaseDep = Annotated[Database, Depends(_database, scope="function")]
+"""A connection while the answer is made: given back before the answer is sent, however slowly it is read."""
+
+PoolDep = Annotated[Pool, Depends(_pool)]
+"""For routes that do more than ask the database: none is held while a child process, an archive or a relay works."""

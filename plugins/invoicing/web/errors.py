@@ -16,20 +16,31 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import JSONResponse, Response
 
-from invoicing.domain.errors import InputError, InvoicingError, NotFoundError, StaleEditError
+from invoicing.domain.errors import (
+    InputError,
+    InvoicingError,
+    LimitReachedError,
+    NotFoundError,
+    StaleEditError,
+)
 from invoicing.domain.typed import fault_of
 from invoicing.rendering.validation import TemplateProblem
-from invoicing.web.door.body_limit import BodyTooLargeError
+from invoicing.web.door.duties import MissingDutyError, missing_duty
 from invoicing.web.door.form_tokens import FormTokenError
-from invoicing.web.html.i18n import chosen_language
+from invoicing.web.html.frames import problem_frame
+from invoicing.web.html.i18n import chosen_language, tell_visitor
 from invoicing.web.html.templating import Pages
 from invoicing.web.refusals import PROBLEM_DETAILS
-from invoicing.words.failures import Failure, Fault, tell
+from invoicing.words.failures import Failure, Fault
 
 log = logging.getLogger(__name__)
 
+TOO_MANY = 429
 API = "/api/"
 PROBLEMS = "/api/v1/problems"
+
+MOST_LISTED = 100
+"""Wrong fields in one answer: a body of 4 MB may have a million."""
 
 
 def wants_json(request: Request) -> bool:
@@ -41,24 +52,35 @@ def wants_json(request: Request) -> bool:
 def refuse(
     request: Request, status: int, failure: Failure, errors: Sequence[Mapping[str, Any]] = ()
 ) -> Response:
-    """An answer that says no, and why. Programs are answered in English.
+    """An answer that says no, and why. Programs are answered in English; what is shown in a frame, in one.
 
     Args:
         errors: For programs: what is wrong field by field.
     """
+    answer = _refusal(request, status, failure, errors)
+    if status == TOO_MANY:
+        answer.headers["Retry-After"] = str(failure.values["seconds"])
+    return answer
+
+
+def _refusal(
+    request: Request, status: int, failure: Failure, errors: Sequence[Mapping[str, Any]]
+) -> Response:
     if wants_json(request):
         details = {
             "type": f"{request.scope.get('root_path', '')}{PROBLEMS}#{failure.code}",
             "title": HTTPStatus(status).phrase,
             "status": status,
-            "detail": tell(failure),
+            "detail": tell_visitor(failure, "en"),
             "code": failure.code,
         }
         if errors:
             details["errors"] = list(errors)
         return JSONResponse(details, status, media_type=PROBLEM_DETAILS)
     pages: Pages = request.app.state.pages
-    message = tell(failure, chosen_language(request))
+    message = tell_visitor(failure, chosen_language(request))
+    if getattr(request.state, "is_frame", False):
+        return problem_frame(pages, request, message, status)
     return pages.respond(request, "error.html", status, figure=status, message=message)
 
 
@@ -67,7 +89,7 @@ def install_handlers(app: FastAPI) -> None:
     handlers: Mapping[type[Exception], Any] = {
         InvoicingError: _of_ours,
         FormTokenError: _form_expired,
-        BodyTooLargeError: _body_too_large,
+        MissingDutyError: _duty_missing,
         RequestValidationError: _request_invalid,
         StarletteHTTPException: _http_error,
         psycopg.OperationalError: _database_silent,
@@ -85,6 +107,8 @@ def _of_ours(request: Request, error: InvoicingError) -> Response:
             return refuse(request, 409, error, _wrong_fields(error))
         case InputError():
             return refuse(request, 422, error, _wrong_fields(error))
+        case LimitReachedError():
+            return refuse(request, TOO_MANY, error)
     return refuse(request, 503, error)
 
 
@@ -92,14 +116,14 @@ def _form_expired(request: Request, _: FormTokenError) -> Response:
     return refuse(request, 403, Fault("form_expired"))
 
 
-def _body_too_large(request: Request, _: BodyTooLargeError) -> Response:
-    return refuse(request, 413, Fault("body_too_large"))
+def _duty_missing(request: Request, error: MissingDutyError) -> Response:
+    return refuse(request, 403, missing_duty(error.duty))
 
 
 def _request_invalid(request: Request, error: RequestValidationError) -> Response:
     problems = [
         Fault("field_refused", field=_place(each["loc"]), problem=fault_of(each), message=each["msg"])
-        for each in error.errors()
+        for each in error.errors()[:MOST_LISTED]
     ]
     if wants_json(request):
         failure = Fault("fields_wrong", problems=problems)
@@ -139,7 +163,7 @@ def _wrong_fields(failure: Failure) -> list[dict[str, Any]]:
     problems = getattr(failure, "problems", None) or failure.values.get("problems")
     if not isinstance(problems, Sequence) or not problems:
         problems = [failure]
-    return [_wrong_field(each) for each in problems if isinstance(each, Failure)]
+    return [_wrong_field(each) for each in problems[:MOST_LISTED] if isinstance(each, Failure)]
 
 
 def _wrong_field(problem: Failure) -> dict[str, Any]:
@@ -154,6 +178,6 @@ def _wrong_field(problem: Failure) -> dict[str, Any]:
     told = inner if isinstance(inner, Failure) else problem
     return {
         "field": getattr(problem, "field", None) or problem.values.get("field"),
-        "message": problem.values.get("message") or tell(told),
+        "message": problem.values.get("message") or tell_visitor(told, "en"),
         "code": told.code,
     }

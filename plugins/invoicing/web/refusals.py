@@ -34,6 +34,9 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         "description": HTTPStatus(status).phrase,
         "content": {PROBLEM_DETAILS: {"schema": _inlined(_Problem)}},
     }
-    for status in (401, 403, 404, 409, 503)
+    for status in (401, 403, 404, 408, 409, 413, 429, 503)
 }
-"""Of every route. 409: somebody else changed it since it was read. 422 is left to FastAPI, which checks it."""
+"""Of every route. 409: somebody else changed it since it was read. 429: ask again after *Retry-After* seconds.
+
+422 is left to FastAPI, which checks it.
+"""

@@ -149,6 +149,24 @@ FAILURES: Mapping[str, Text] = {
         "ejecute bin/invoicing up; con Compose, reinicie el servicio init",
         "run bin/invoicing up; with Compose, start the service init again",
     ),
+    "roles_apart": (
+        "la aplicación no es dueña de ninguna tabla",
+        "the application owns no table",
+    ),
+    "roles_together": (
+        (
+            "el rol con que entra la aplicación, {login}, es dueño de {count} tablas: podría vaciarlas, cambiarlas y "
+            "quitar sus guardas"
+        ),
+        (
+            "the role that the application logs in as, {login}, owns {count} tables: it could empty them, change them "
+            "and take out their guards"
+        ),
+    ),
+    "roles_together_next": (
+        "dé las tablas a otro rol: docs/operating.md, Upgrades",
+        "give the tables to another role: docs/operating.md, Upgrades",
+    ),
     "database_away": ("la base de datos no responde: {reason}", "the database does not answer: {reason}"),
     "database_away_next": (
         "arránquela (bin/invoicing up), o corrija la conexión invoicing_db",
@@ -240,6 +258,58 @@ FAILURES: Mapping[str, Text] = {
     "notices_unsent_next": (
         "revise el servidor de correo y operator_email; sweep_deliveries los envía después",
         "check the relay and operator_email; sweep_deliveries sends them then",
+    ),
+    "renderer_caged": (
+        "las plantillas se procesan encerradas: sin red, sin archivos ajenos, sin programas",
+        "templates run in a cage: no network, no files but their own, no programs",
+    ),
+    "renderer_caged_in_part": (
+        "las plantillas se procesan encerradas; esta máquina no da: {missing}",
+        "templates run in a cage; what this machine does not give: {missing}",
+    ),
+    "renderer_open": (
+        "una plantilla que escape de su encierro {reach}; esta máquina no da: {missing}",
+        "a template that breaks out {reach}; what this machine does not give: {missing}",
+    ),
+    "renderer_reads_parent": (
+        "puede leer las claves de Airflow",
+        "can read Airflow's keys",
+    ),
+    "renderer_reaches_network": (
+        "llega a la red",
+        "reaches the network",
+    ),
+    "renderer_open_next": (
+        "instale libseccomp2 y permita Landlock (núcleo 5.13 o posterior) o espacios de nombres de usuario: "
+        "docs/operating.md, «The renderer's cage»",
+        "install libseccomp2, and allow Landlock (kernel 5.13 or later) or user namespaces: docs/operating.md, "
+        '"The renderer\'s cage"',
+    ),
+    "renderer_trial": ("prueba de health", "trial of health"),
+    "renderer_not_started": (
+        "el encierro de las plantillas no arranca: {reason}",
+        "the cage does not start: {reason}",
+    ),
+    "renderer_not_started_next": (
+        "ejecute bin/setup run, o vuelva a construir la imagen",
+        "run bin/setup run, or build the image anew",
+    ),
+    "cage_without_user": (
+        "un usuario propio (espacios de nombres de usuario)",
+        "a user of its own (user namespaces)",
+    ),
+    "cage_without_network": (
+        "un espacio de nombres de red",
+        "a network namespace",
+    ),
+    "cage_without_files": ("Landlock", "Landlock"),
+    "cage_without_calls": (
+        "seccomp: instale libseccomp2",
+        "seccomp: install libseccomp2",
+    ),
+    "cage_reads_by_capability": (
+        "una instalación que todos puedan leer: root le dejó leer cualquier archivo",
+        "an installation that everybody can read: root left it the right to read any file",
     ),
     "all_well": ("todo está bien", "all is well"),
     # the command line: a month to be confirmed
@@ -451,10 +521,36 @@ FAILURES: Mapping[str, Text] = {
         "The file is over {kilobytes} kB: make it smaller.",
     ),
     "logo_too_large": (
-        "La imagen mide {width} × {height}: redúzcala a {most} píxeles por lado.",
-        "The picture has {width} × {height} pixels: at most {most} a side.",
+        "La imagen mide {width} × {height}: redúzcala a {most} píxeles por lado y {in_all} en total.",
+        "The picture has {width} × {height} pixels: at most {most} a side and {in_all} in all.",
     ),
     "logo_of_unknown_kind": ("Elija una imagen PNG, JPEG o SVG.", "Choose a PNG, JPEG or SVG picture."),
+    "logo_kind_differs": (
+        "El archivo no es {kind}, como dice: guárdelo de nuevo en un programa de imágenes.",
+        "The file is not the {kind} that it claims to be: save it anew in a picture editor.",
+    ),
+    "logo_not_decoded": (
+        "La imagen está dañada o incompleta ({reason}): guárdela de nuevo.",
+        "The picture is damaged or cut off ({reason}): save it anew.",
+    ),
+    "logo_not_drawn": (
+        "La imagen no se puede dibujar en una factura: expórtela como PNG.",
+        "The picture cannot be drawn on an invoice: export it as PNG.",
+    ),
+    "logo_blank": ("El SVG no dibuja nada: expórtelo como PNG.", "The SVG draws nothing: export it as PNG."),
+    "logo_carries_more": (
+        "El archivo lleva algo más detrás de la imagen: guárdelo de nuevo en un programa de imágenes.",
+        "The file carries something else behind the picture: save it anew in a picture editor.",
+    ),
+    "logo_too_slender": (
+        "La imagen es más de {most} veces más larga que ancha: recórtela.",
+        "One side of the picture is over {most} times the other one: crop it.",
+    ),
+    "logo_over_limit": (
+        "La imagen no se pudo dibujar dentro de los límites ({reason}): simplifíquela, o use PNG.",
+        "The picture could not be drawn within the limits ({reason}): make it simpler, or use PNG.",
+    ),
+    "the_logo": ("el logotipo", "the logo"),
     "logo_svg_malformed": (
         "El SVG no es XML válido: {reason}",
         "The SVG is not well-formed XML: {reason}",
@@ -672,6 +768,48 @@ FAILURES: Mapping[str, Text] = {
         "envío {delivery}: el tercero {tenant} tiene el envío apagado: enciéndalo primero; no se cambió nada",
         "delivery {delivery}: tenant {tenant} has sending switched off: switch it on first; nothing was changed",
     ),
+    "resend_tenant_held": (
+        "envío {delivery}: una persona retiene al tercero {tenant} en este período: libérelo; no se cambió nada",
+        "delivery {delivery}: a person holds tenant {tenant} for this period: release it first; nothing was changed",
+    ),
+    "hold_exists": (
+        "{actor} ya retiene al tercero {tenant} en {period}; no se cambió nada",
+        "tenant {tenant} is held for {period} already, by {actor}; nothing was changed",
+    ),
+    "hold_missing": (
+        "nadie retiene al tercero {tenant} en {period}; no se cambió nada",
+        "nobody holds tenant {tenant} for {period}; nothing was changed",
+    ),
+    "hold_without_invoices": (
+        "el tercero {tenant} no tiene facturas en {period}, ni contrato que las genere: no hay nada que retener",
+        "tenant {tenant} has no invoice in {period}, nor a lease that makes one: there is nothing to hold",
+    ),
+    "month_stopped_already": (
+        "{actor} ya detuvo los envíos de {period}; no se cambió nada",
+        "the sending of {period} was stopped already, by {actor}; nothing was changed",
+    ),
+    "month_not_stopped": (
+        "nadie detuvo los envíos de {period}; no se cambió nada",
+        "nobody stopped the sending of {period}; nothing was changed",
+    ),
+    "send_now_run_deciding": (
+        "la ejecución {run} de {period} aún no ha decidido a quién se envía: espere a que lo haga; no se cambió nada",
+        "run {run} of {period} has not decided yet who gets mail: wait until it has; nothing was changed",
+    ),
+    "send_now_under_way": (
+        "el envío {delivery} al tercero {tenant} está en camino ({state:state}): espere; no se cambió nada",
+        "delivery {delivery} to tenant {tenant} is on its way already ({state}): wait for it; nothing was changed",
+    ),
+    "nothing_unsent": ("no queda nada por enviar", "nothing was unsent"),
+    "holds_none": ("no hay nadie retenido", "nobody is held"),
+    "holds_some": (
+        "retenidos por una persona: {listing}",
+        "held by a person: {listing}",
+    ),
+    "holds_some_next": (
+        "si ya no hace falta: bin/invoicing tenants release CODE --period YYYY-MM --reason …",
+        "where it is no longer needed: bin/invoicing tenants release CODE --period YYYY-MM --reason …",
+    ),
     "cancel_too_late": (
         "el envío {delivery} está {state:state}: solo se cancela lo que no ha salido; no se cambió nada",
         "delivery {delivery} is {state}: only what has not left is cancelled; nothing was changed",
@@ -758,10 +896,6 @@ FAILURES: Mapping[str, Text] = {
         "el tercero {tenant} no tiene factura en {period}, ni se le generaría: elija otro mes u otro tercero",
         "tenant {tenant} has no invoice in {period}, and would have none",
     ),
-    "previews_busy": (
-        "se están haciendo otras vistas previas: intente de nuevo en un momento",
-        "other previews are being made: try again in a moment",
-    ),
     "trial_without_address": (
         "escriba la dirección a la que se envía la prueba",
         "type the address to send the test to",
@@ -769,6 +903,29 @@ FAILURES: Mapping[str, Text] = {
     "trial_address_invalid": (
         "{address!r} no es una dirección de correo: escriba una sola, y válida",
         "{why}",
+    ),
+    "trial_address_foreign": (
+        "a {address!r} no van mensajes de prueba: solo a {allowed}. Los dominios se permiten en Automatización",
+        "no test goes to {address!r}: only to {allowed}. Domains are allowed under Automation",
+    ),
+    "trial_nowhere_allowed": (
+        (
+            "no van mensajes de prueba a {address!r}: Airflow no conoce la dirección de usted, y no hay dominios "
+            "permitidos. Escríbalos en Automatización (test_domains)"
+        ),
+        (
+            "no test goes to {address!r}: Airflow does not know your own address, and no domain is allowed. "
+            "Add one under Automation (test_domains)"
+        ),
+    ),
+    "trial_too_large": (
+        "sus facturas pesan más de {megabytes} MB",
+        "its invoices are larger than {megabytes} MB",
+    ),
+    "trial_not_sent": ("la prueba no se envió: {reason}", "the test was not sent: {reason}"),
+    "trials_used_up": (
+        "cada persona puede enviar {most} pruebas por hora: espere {minutes} min",
+        "one person may send {most} tests an hour: wait {minutes} min",
     ),
     "trial_without_sender": (
         "no hay dirección de remitente: ponga from_email en los ajustes o en la conexión",
@@ -808,6 +965,7 @@ FAILURES: Mapping[str, Text] = {
         ),
     ),
     "template_too_deep": ("la plantilla anida demasiado", "the template nests too deeply"),
+    "document_too_large": ("pesa más de {megabytes} MB", "it is larger than {megabytes} MB"),
     "template_prints_too_much": ("imprime más de {megabytes} MB", "it prints more than {megabytes} MB"),
     "template_broken": ("falla al imprimirse: {kind}: {message}", "{kind}: {message}"),
     "template_includes": (
@@ -863,6 +1021,36 @@ FAILURES: Mapping[str, Text] = {
     "mail_script_refused": (
         "{attribute}: los scripts no tienen lugar en un correo",
         "{attribute}: scripts have no place in a message",
+    ),
+    "mail_attribute_refused": (
+        "el atributo {attribute} de <{tag}> no tiene lugar en un correo",
+        "{attribute} of <{tag}> has no place in a message",
+    ),
+    "mail_style_refused": (
+        "el estilo «{what}» no tiene lugar en un correo",
+        "the style {what!r} has no place in a message",
+    ),
+    "mail_comment_refused": (
+        "un comentario condicional (<!--[if …]>) no tiene lugar en un correo: Outlook lo lee como contenido",
+        "a conditional comment (<!--[if …]>) has no place in a message: Outlook reads it as content",
+    ),
+    "mail_character_refused": (
+        "el carácter {code} no tiene lugar en un correo: no se ve, o altera el orden del texto",
+        "character {code} has no place in a message: it is unseen, or turns the text around it",
+    ),
+    "mail_ambiguous": (
+        "no todos los lectores lo entenderían igual, cerca de {place}: cierre sus etiquetas y simplifíquelo",
+        "not every reader would read it alike, near {place}: close its tags, make it simpler",
+    ),
+    "mail_malformed": ("no se obtuvo un mensaje completo", "no complete message came of it"),
+    "pdf_unreadable": ("el PDF no se puede leer: {reason}", "the PDF cannot be read: {reason}"),
+    "pdf_content_refused": (
+        "el PDF llevaría {what}: formularios, archivos y acciones no tienen lugar en una factura",
+        "the PDF would hold {what}: forms, files and actions have no place in an invoice",
+    ),
+    "pdf_link_refused": (
+        "el enlace {link!r} de la factura no empieza con {schemes}",
+        "the invoice's link {link!r} starts with none of {schemes}",
     ),
     "mail_link_refused": (
         "el enlace {link!r} no empieza con {schemes}",
@@ -969,6 +1157,18 @@ FAILURES: Mapping[str, Text] = {
         "la conexión invoicing_smtp: el extra {flag} es {value!r}, ni true ni false",
         "the connection invoicing_smtp: extra {flag} is {value!r}, neither true nor false",
     ),
+    "notifier_not_found": (
+        "la conexión invoicing_smtp: no se encuentra operator_notifier {name!r}: {reason}",
+        "the connection invoicing_smtp: operator_notifier {name!r} is not to be found: {reason}",
+    ),
+    "notifier_is_none": (
+        "la conexión invoicing_smtp: operator_notifier {name!r} no es un BaseNotifier de Airflow; no se usa",
+        "the connection invoicing_smtp: operator_notifier {name!r} is no BaseNotifier of Airflow's; it is not used",
+    ),
+    "notifier_refuses_options": (
+        "la conexión invoicing_smtp: operator_notifier {name!r} no acepta operator_notifier_options: {reason}",
+        "the connection invoicing_smtp: operator_notifier {name!r} does not take operator_notifier_options: {reason}",
+    ),
     "relay_without_client": (
         "la conexión invoicing_smtp no dio un cliente SMTP",
         "the connection invoicing_smtp gave no SMTP client",
@@ -992,6 +1192,60 @@ FAILURES: Mapping[str, Text] = {
     "database_newer": (
         "la base de datos tiene la migración {migration}, que esta versión no conoce: use una versión más nueva",
         "the database has migration {migration}, which this version does not know: run a newer version",
+    ),
+    "owner_missing": (
+        (
+            "hay que migrar la base {database} o quitarle sus tablas a {runtime}, y eso lo hace un rol propietario que "
+            "no está definido: defina INVOICING_DB_OWNER. {how}"
+        ),
+        (
+            "database {database} is to be migrated, or its tables taken from {runtime}, which an owner's role does and "
+            "none is set: set INVOICING_DB_OWNER. {how}"
+        ),
+    ),
+    "owner_is_application": (
+        (
+            "INVOICING_DB_OWNER entra como {login}, igual que la aplicación: quien es dueño de las tablas puede "
+            "vaciarlas. {how}"
+        ),
+        (
+            "INVOICING_DB_OWNER logs in as {login}, as the application does: whoever owns the tables can empty them. "
+            "{how}"
+        ),
+    ),
+    "owner_kept_out": (
+        "el propietario de la base {database} (INVOICING_DB_OWNER) no puede entrar: {reason}. {how}",
+        "the owner of database {database} (INVOICING_DB_OWNER) does not get in: {reason}. {how}",
+    ),
+    "schema_of_another_owner": (
+        "{login} ha de migrar el esquema invoicing, pero {owner} es dueño de una parte. {how}",
+        "{login} is to migrate the schema invoicing, but {owner} owns some of it. {how}",
+    ),
+    "how_to_part_roles": (
+        (
+            "Una instalación de antes se pone al día una vez, como superusuario y dentro de la base {database}: "
+            "CREATE ROLE invoicing_owner LOGIN PASSWORD '…'; REASSIGN OWNED BY {owner} TO invoicing_owner; "
+            "GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {runtime}; "
+            "(con Compose: docker compose exec postgres bash /docker-entrypoint-initdb.d/10-create-databases.sh). "
+            "Véase docs/operating.md, Upgrades"
+        ),
+        (
+            "An installation of before is brought up to date once, as superuser and in database {database}: "
+            "CREATE ROLE invoicing_owner LOGIN PASSWORD '…'; REASSIGN OWNED BY {owner} TO invoicing_owner; "
+            "GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {runtime}; "
+            "(with Compose: docker compose exec postgres bash /docker-entrypoint-initdb.d/10-create-databases.sh). "
+            "See docs/operating.md, Upgrades"
+        ),
+    ),
+    "postgres_in_use": (
+        (
+            "las tablas han de pasar a otro dueño y están en uso ({reason}): deténgalo todo con `make down` y repita; "
+            "no se cambió nada"
+        ),
+        (
+            "the tables are to be given another owner and are in use ({reason}): stop everything with `make down` and "
+            "repeat; nothing was changed"
+        ),
     ),
     "migration_blocked": (
         "la migración {migration} no consiguió en {tries} intentos una tabla que está en uso ({reason}): espere a que "
@@ -1258,24 +1512,61 @@ FAILURES: Mapping[str, Text] = {
     ),
     # web
     "not_logged_in": ("Inicie sesión en Airflow.", "Log in to Airflow."),
-    "may_not_read": ("Su usuario no puede ver la facturación.", "You may not see this: {needed}."),
-    "needs_the_dag": (
-        "para ver se necesita permiso de leer el DAG {dag}",
-        "reading needs permission to read the DAG {dag}",
+    "may_not_read": ("Su usuario no puede ver esto: {needed}.", "You may not see this: {needed}."),
+    "may_not_change": (
+        "Su usuario no puede hacer esto: {needed}. No se cambió nada.",
+        "You may not do this: {needed}. Nothing was changed.",
+    ),
+    # What is missing, and what grants it: the same in `invoicing.on_airflow.gate`.
+    "needs_read_amounts": (
+        "le falta «ver valores y decisiones», que da en Airflow el permiso de leer el DAG {dag} y sus ejecuciones",
+        "“read amounts and decisions” is missing, which Airflow’s permission to read the DAG {dag} and its runs grants",
+    ),
+    "needs_read_personal": (
+        "le falta «ver datos personales y documentos», que da en Airflow el permiso de leer los registros (logs) de "
+        "las tareas del DAG {dag}",
+        "“read personal data and documents” is missing, which Airflow’s permission to read the task logs of the DAG "
+        "{dag} grants",
+    ),
+    "needs_change_tenants": (
+        "le falta «cambiar terceros», que da en Airflow el permiso de modificar las instancias de tarea del DAG {dag}",
+        "“change tenants” is missing, which Airflow’s permission to edit the task instances of the DAG {dag} grants",
+    ),
+    "needs_change_settings": (
+        "le falta «cambiar ajustes y plantillas», que da en Airflow el permiso de modificar variables",
+        "“change settings and templates” is missing, which Airflow’s permission to edit variables grants",
+    ),
+    "needs_act_on_deliveries": (
+        "le falta «actuar sobre los envíos», que da en Airflow el permiso de ejecutar el DAG {dag}",
+        "“act on deliveries” is missing, which Airflow’s permission to trigger the DAG {dag} grants",
+    ),
+    "route_closed": (
+        "Esta dirección está cerrada: no dice qué permiso pide. No se cambió nada.",
+        "This address is closed: it does not say which permission it needs. Nothing was changed.",
     ),
     "foreign_request": (
-        "La petición viene de otro sitio y no se atendió.",
-        "The request comes from another site and was not served.",
-    ),
-    "may_not_change": (
-        "Su usuario puede ver, no cambiar. No se cambió nada.",
-        "You may look, not change. Nothing was changed.",
+        "La petición viene de otro sitio y no se atendió. Si es este mismo sitio, a través de un proxy: [api] base_url "
+        "de Airflow debe ser la dirección que muestra el navegador.",
+        "The request comes from another site and was not served. Where it is this very site, behind a proxy: Airflow’s "
+        "[api] base_url must be the address that the browser shows.",
     ),
     "form_expired": (
         "El formulario ya no es válido: vuelva a la página, cárguela de nuevo y repita. No se cambió nada.",
         "The form is no longer valid: go back, reload the page and repeat. Nothing was changed.",
     ),
     "body_too_large": ("Lo enviado es demasiado grande.", "What was sent is too large."),
+    "body_too_slow": (
+        "Lo enviado no llegó completo a tiempo. No se cambió nada.",
+        "What was sent did not arrive in time. Nothing was changed.",
+    ),
+    "requests_busy": (
+        "Se están haciendo otras vistas y documentos: intente de nuevo en {seconds} s.",
+        "Other previews and documents are being made: try again in {seconds} s.",
+    ),
+    "own_requests_busy": (
+        "Todavía se atiende lo que usted pidió antes: intente de nuevo en {seconds} s.",
+        "What you asked for before is still being made: try again in {seconds} s.",
+    ),
     "page_not_found": ("Esta página no existe.", "There is no such page."),
     "method_not_allowed": ("Esta página no acepta eso.", "This page does not take that."),
     "request_refused": ("La petición no se atendió: {detail}", "{detail}"),
@@ -1286,6 +1577,10 @@ FAILURES: Mapping[str, Text] = {
     "fields_wrong": ("{problems}", "{problems}"),
     "field_wrong": ("{field}: {problem}", "{field}: {problem}"),
     "field_refused": ("{field}: {problem}", "{field}: {message}"),
+    "value_not_a_domain": (
+        "«{domain}» no es un dominio (ejemplo: agencia.com).",
+        "{domain!r} is not a domain (example: agency.com).",
+    ),
     "value_not_kept": ("Un valor no se puede guardar: {reason}", "A value cannot be kept: {reason}"),
     "database_silent": (
         "La base de datos no responde; intente de nuevo en un momento.",
@@ -1307,6 +1602,10 @@ FAILURES: Mapping[str, Text] = {
         "Something failed on our side; the details are in the log of Airflow's API server.",
     ),
     "setting_unknown": ("No existe el ajuste «{setting}».", "There is no setting {setting!r}."),
+    "settings_too_many": (
+        "Son {count} ajustes; se admiten {most} a la vez.",
+        "They are {count} settings; at most {most} are taken at once.",
+    ),
     "setting_not_text": (
         "Contiene un carácter que no es texto (NUL): escríbalo de nuevo.",
         "It contains a character that is no text (NUL): type it again.",

@@ -17,6 +17,7 @@ REASONS: Mapping[str, Text] = {
     ),
     "no_email": ("Sin dirección de correo", "No e-mail address"),
     "invalid_email": ("Dirección de correo no válida", "Invalid e-mail address"),
+    "tenant_held": ("Retenido por una persona en este período", "Held by a person for this period"),
 }
 
 STATES: Mapping[str, Text] = {
@@ -43,3 +44,11 @@ VERDICTS: Mapping[str, Text] = {
     "not_sent": ("No salió", "Not sent"),
     "in_doubt": ("En duda", "In doubt"),
 }
+
+TRIALS: Mapping[str, Text] = {
+    "accepted": ("Aceptado", "Accepted"),
+    "refused": ("Rechazado", "Refused"),
+    "not_sent": ("No salió", "Not sent"),
+    "unknown": ("No se sabe", "Unknown"),
+}
+"""What became of test messages."""

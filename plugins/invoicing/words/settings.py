@@ -28,6 +28,7 @@ LABELS: Mapping[str, Text] = {
     "doubt_policy": ("Si no se sabe si un envío llegó", "When it is unknown whether a delivery arrived"),
     "doubt_minutes": ("Minutos en duda antes de reenviar", "Minutes in doubt before sending again"),
     "operator_email": ("Avisar de fallas a", "Tell about failures"),
+    "test_domains": ("Dominios para mensajes de prueba", "Domains for test messages"),
 }
 
 VALUES: Mapping[str, Mapping[str, Text]] = {

@@ -64,5 +64,9 @@ RULES: Mapping[str, Mapping[str, Text]] = {
         "objects": ("Dirección no válida: {addresses}", "Invalid address: {addresses_and_why}"),
         "agrees": ("Todas las direcciones son válidas", "All addresses are valid"),
     },
+    "tenant_held": {
+        "objects": ("Una persona lo retiene en este período", "A person holds it for this period"),
+        "agrees": ("Nadie lo retiene en este período", "Nobody holds it for this period"),
+    },
 }
 """Rule, then case, to what is said; which case it is, and its numbers, come from the trace."""

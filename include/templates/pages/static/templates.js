@@ -203,8 +203,8 @@
     });
   }
   for (const name of ["tenant", "period", "language"]) {
-    form.elements[name].addEventListener("change", showPreview);
-    form.elements[name].addEventListener("keydown", (event) => {
+    form.elements[name]?.addEventListener("change", showPreview);
+    form.elements[name]?.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
       event.preventDefault();
       showPreview();
@@ -219,7 +219,7 @@
   // Tenants to choose from, as one types.
   const list = document.getElementById("tenant-list");
   let looking;
-  form.elements.tenant.addEventListener("input", () => {
+  form.elements.tenant?.addEventListener("input", () => {
     clearTimeout(looking);
     looking = setTimeout(async () => {
       const words = form.elements.tenant.value.trim();

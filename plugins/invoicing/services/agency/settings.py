@@ -14,6 +14,7 @@ from invoicing.domain.errors import InputError, NotFoundError, StaleEditError
 from invoicing.domain.settings import Settings
 from invoicing.rendering.templates import Template
 from invoicing.rendering.validation import validate_subject
+from invoicing.services.agency.logo import fit_logo
 from invoicing.services.agency.templates import INSTALLATION, current_template
 
 _SQL = beside(__file__)
@@ -50,7 +51,12 @@ def settings_version(db: Database, version_id: int) -> SettingsVersion:
 
 
 def change_settings(
-    db: Database, changes: dict[str, Any], *, actor: str, seen_version: int | None = None
+    db: Database,
+    changes: dict[str, Any],
+    *,
+    actor: str,
+    seen_version: int | None = None,
+    proven_with: int | None = None,
 ) -> SettingsVersion:
     """Make a new version with ``changes``; no change makes no version.
 
@@ -59,11 +65,16 @@ def change_settings(
         actor: Who is asking, kept with the version.
         seen_version: The version that the person had before them; a newer one made meanwhile by somebody
             else is not overwritten.
+        proven_with: Id of the template version that the caller has tried the new subject with: it is not tried again
+            while everybody else waits for the settings.
 
     Raises:
         StaleEditError: Somebody else saved in between.
+        LogoError: The picture is no logo.
         InputError: An unknown setting or value. Nothing is changed.
     """
+    # Outside of the lock: it takes as long as the picture takes to draw.
+    changes = _with_fitting_logo(current_settings(db).settings, changes)
     with db.transaction():
         db.execute(_SQL["lock_settings"])
         before = current_settings(db)
@@ -72,9 +83,9 @@ def change_settings(
         after = before.settings.changed(changes)
         if after == before.settings:
             return before
-        template = current_template(db, after.template).template
-        if after.subject and after.subject != before.settings.subject:
-            _check_subject(after, template)
+        template = current_template(db, after.template)
+        if after.subject and after.subject != before.settings.subject and template.id != proven_with:
+            _check_subject(after, template.template)
         row = _add_settings(db, after, actor)
         audit.record(
             db,
@@ -88,6 +99,14 @@ def change_settings(
             },
         )
     return _settings_version(row)
+
+
+def _with_fitting_logo(before: Settings, changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes with a new logo in the form in which it is kept; one that is kept already was fit when it came."""
+    logo = changes.get("agency_logo")
+    if not isinstance(logo, str) or not logo.startswith("data:image/") or logo == before.agency_logo:
+        return changes
+    return {**changes, "agency_logo": fit_logo(logo)}
 
 
 def _check_subject(settings: Settings, template: Template) -> None:

@@ -3,11 +3,12 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from urllib.parse import unquote_to_bytes
 
 from invoicing.db import audit
-from invoicing.db.connection import Database
+from invoicing.db.connection import Database, OpenDatabase
 from invoicing.domain.errors import InputError, StaleEditError
 from invoicing.rendering.templates import MAIL_HTML, PARTS, SUBJECT
 from invoicing.rendering.validation import TemplateProblem, validate
@@ -17,6 +18,8 @@ from invoicing.services.agency.templates import NAME_PATTERN, TemplateVersion
 MOST_CHARACTERS = 500_000
 """Of one part: a picture as a data: URI fits, a novel does not."""
 
+# Whoever has fixed so many asks again.
+_MOST_PROBLEMS = 100
 _SVG_PICTURE = re.compile(r"data:image/svg\+xml([^,\s\"']{0,60}),([^\s\"')>]*)", re.IGNORECASE)
 
 
@@ -56,9 +59,9 @@ def create_template(db: Database, name: str, source: str, *, actor: str) -> Temp
 
 
 def save_template(
-    db: Database, name: str, parts: Mapping[str, str], *, seen_version: int, actor: str
+    open_database: OpenDatabase, name: str, parts: Mapping[str, str], *, seen_version: int, actor: str
 ) -> TemplateVersion:
-    """Save a new version; no change makes none.
+    """Save a new version; no change makes none. No connection is held while the text is checked.
 
     Args:
         parts: All of `PARTS`.
@@ -69,16 +72,17 @@ def save_template(
         TemplateRefusedError: It would not work: every problem with its part and line.
         StaleEditError: There is a newer version than the one seen.
     """
-    before = templates.show_template(db, name)
+    with open_database() as db:
+        before = templates.show_template(db, name)
     if before.template.version != seen_version:
         raise _stale(before)
     if dict(before.template.parts) == dict(parts):
         return before
-    # Outside of the lock: it may take as long as a hostile template can make it.
+    # It may take as long as a hostile template can make it.
     faults = [problem for problem in check_parts(parts, before) if not problem.is_warning]
     if faults:
         raise TemplateRefusedError(faults)
-    with db.transaction():
+    with open_database() as db, db.transaction():
         templates.lock_templates(db)
         now = templates.current_template(db, name)
         if now.template.version != seen_version:
@@ -89,15 +93,16 @@ def save_template(
 
 
 def restore_version(
-    db: Database, name: str, version: int, *, seen_version: int, actor: str
+    open_database: OpenDatabase, name: str, version: int, *, seen_version: int, actor: str
 ) -> TemplateVersion:
     """Save an earlier version's text as the newest one.
 
     Raises:
         NotFoundError, TemplateRefusedError, StaleEditError: As `save_template`.
     """
-    earlier = templates.show_version(db, name, version)
-    return save_template(db, name, earlier.template.parts, seen_version=seen_version, actor=actor)
+    with open_database() as db:
+        earlier = templates.show_version(db, name, version)
+    return save_template(open_database, name, earlier.template.parts, seen_version=seen_version, actor=actor)
 
 
 def check_parts(parts: Mapping[str, str], of: TemplateVersion) -> list[TemplateProblem]:
@@ -123,15 +128,19 @@ def _picture_problems(parts: Mapping[str, str]) -> list[TemplateProblem]:
 
     The printer leaves such a picture out without a word; mail readers show no SVG at all.
     """
-    problems = []
+    return list(islice(_pictures_refused(parts), _MOST_PROBLEMS))
+
+
+def _pictures_refused(parts: Mapping[str, str]) -> Iterator[TemplateProblem]:
     for part, text in parts.items():
+        line, counted = 1, 0
         for found in _SVG_PICTURE.finditer(text):
-            line = text.count("\n", 0, found.start()) + 1
+            # Counted on from the one before: a text full of pictures is read once, not once for each.
+            line, counted = line + text.count("\n", counted, found.start()), found.start()
             if part == MAIL_HTML:
-                problems.append(TemplateProblem(part, line, "mail_svg_not_shown"))
+                yield TemplateProblem(part, line, "mail_svg_not_shown")
             elif _has_doctype(found[1], found[2]):
-                problems.append(TemplateProblem(part, line, "svg_with_doctype"))
-    return problems
+                yield TemplateProblem(part, line, "svg_with_doctype")
 
 
 def _has_doctype(encoding: str, content: str) -> bool:

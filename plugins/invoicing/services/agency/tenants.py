@@ -12,6 +12,7 @@ from invoicing.db import audit
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all
 from invoicing.domain.address import AddressProblem
+from invoicing.domain.discretion import Personal
 from invoicing.domain.errors import InputError, NotFoundError, StaleEditError
 from invoicing.services.agency.addresses import invalid_addresses
 from invoicing.services.agency.tenant_filter import TenantFilter
@@ -51,7 +52,7 @@ class SwitchedTenant:
 
     id: int
     code: str
-    name: str
+    name: Personal[str]
 
 
 @dataclass(frozen=True, slots=True)

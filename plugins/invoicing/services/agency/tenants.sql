@@ -13,7 +13,7 @@ WHERE id = %(id)s;
 
 -- name: lock_tenants
 -- Against other people's changes; whoever only reads is not kept waiting.
-LOCK TABLE invoicing.tenant IN SHARE ROW EXCLUSIVE MODE;
+SELECT invoicing.hold_tenants();
 
 -- name: tenants_to_switch
 -- Those that fit and whose switch is not there yet; of `codes` only, where they are given.

@@ -19,7 +19,11 @@ _SQL = beside(__file__)
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """A tenant that is decided on, as it is now."""
+    """A tenant that is decided on, as it is now.
+
+    Args:
+        is_held: By a person, for the period that is decided on.
+    """
 
     tenant_id: int
     code: str
@@ -30,6 +34,7 @@ class Addressee:
     withholding_agent: bool
     auto_send: bool
     only_multiple: bool
+    is_held: bool
 
     def as_tenant(self) -> Tenant:
         """What the rules look at."""
@@ -42,6 +47,7 @@ class Addressee:
             withholding_agent=self.withholding_agent,
             auto_send=self.auto_send,
             only_multiple=self.only_multiple,
+            is_held=self.is_held,
         )
 
 
@@ -76,9 +82,18 @@ class UndecidedInvoice(Addressee):
     period: str
 
 
-def counted_tenants(db: Database, run: Run) -> list[CountedTenant]:
-    """The tenants of the run's count, by code."""
-    which = {"run_id": run.id, "cycle_id": run.cycle_id}
+def counted_tenants(db: Database, run: Run, tenant_ids: Sequence[int] | None = None) -> list[CountedTenant]:
+    """The tenants of the run's count, by code.
+
+    Args:
+        tenant_ids: These alone, counted now.
+    """
+    which = {
+        "run_id": run.id,
+        "cycle_id": run.cycle_id,
+        "period": str(run.period),
+        "tenant_ids": None if tenant_ids is None else list(tenant_ids),
+    }
     return fetch_all(db, CountedTenant, _SQL["counted_tenants"], which)
 
 
@@ -122,17 +137,16 @@ def decide_single_invoices(invoices: Iterable[UndecidedInvoice], policy: SendPol
     return [decide(each.as_tenant(), 1, policy, SINGLE_INVOICE_RULES) for each in invoices]
 
 
-def keep_decisions(db: Database, run: Run, anew: "pd.DataFrame") -> None:
-    """Replace the decisions that came out differently; an equal one stands as it was first made.
-
-    Args:
-        anew: Rows of `apply_rules`.
-    """
+def drop_uncounted(db: Database, run: Run) -> None:
+    """End the decisions on tenants whose invoices of the run's cycle no longer stand."""
     db.execute(_SQL["supersede_uncounted"], {"run_id": run.id, "cycle_id": run.cycle_id})
-    pairs: list[tuple[CountedTenant, Decision]] = list(zip(anew["tenant"], anew["decision"], strict=True))
+
+
+def keep_decisions(db: Database, run: Run, anew: Sequence[tuple[CountedTenant, Decision]]) -> None:
+    """Replace the decisions that came out differently; an equal one stands as it was first made."""
     changed = [
         (tenant, decision)
-        for tenant, decision in pairs
+        for tenant, decision in anew
         if tenant.decision_id is None
         or (tenant.decided_reason, tenant.decided_trace) != (decision.reason, _trace(decision))
         or tenant.decided_count != tenant.invoices

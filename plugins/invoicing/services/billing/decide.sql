@@ -1,14 +1,21 @@
 -- name: counted_tenants
--- The tenants of a run's count, what stands decided about them, whether a message to them is under way or
+-- The tenants of a run's count (or some tenants, counted now), what stands decided about them, whether a message to them is under way or
 -- was accepted, whether one is still to be sent, and their invoices that no live first delivery carries.
 SELECT t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language, t.withholding_agent,
-       t.auto_send, t.only_multiple, n.invoices,
+       t.auto_send, t.only_multiple, invoicing.is_held(t.id, %(period)s) AS is_held, n.invoices,
        d.id AS decision_id, d.reason AS decided_reason, d.trace AS decided_trace,
        d.invoice_count AS decided_count,
        coalesce(m.has_message, false) AS has_message,
        coalesce(m.has_open, false) AS has_open,
        coalesce(u.invoice_ids, '{}') AS uncovered
-FROM invoicing.invoice_count AS n
+FROM (
+    SELECT tenant_id, invoices FROM invoicing.invoice_count
+    WHERE run_id = %(run_id)s AND %(tenant_ids)s::bigint[] IS NULL
+    UNION ALL
+    SELECT tenant_id, count(*)::integer FROM invoicing.invoice
+    WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND state = 'issued' AND tenant_id = ANY(%(tenant_ids)s)
+    GROUP BY tenant_id
+) AS n
 JOIN invoicing.tenant AS t ON t.id = n.tenant_id
 LEFT JOIN invoicing.decision AS d
     ON d.tenant_id = t.id AND d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
@@ -30,12 +37,11 @@ LEFT JOIN (
           WHERE di.invoice_id = i.id AND di.purpose = 'initial' AND di.live)
     GROUP BY i.tenant_id
 ) AS u ON u.tenant_id = t.id
-WHERE n.run_id = %(run_id)s
 ORDER BY t.code;
 
 -- name: undecided_single_invoices
 SELECT i.id AS invoice_id, i.period, t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language,
-       t.withholding_agent, t.auto_send, t.only_multiple
+       t.withholding_agent, t.auto_send, t.only_multiple, invoicing.is_held(t.id, i.period) AS is_held
 FROM invoicing.invoice AS i JOIN invoicing.tenant AS t ON t.id = i.tenant_id
 WHERE i.origin = 'single' AND i.state = 'issued'
   AND NOT EXISTS (

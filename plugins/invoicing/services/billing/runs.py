@@ -166,6 +166,12 @@ def lock(db: Database, run: Run) -> None:
         db.execute(_SQL["lock_cycle"], {"cycle_id": run.cycle_id})
 
 
+def lock_month(db: Database, period: Period) -> int | None:
+    """Take turns with runs of ``period`` until the caller's transaction ends; its cycle's id, None without one."""
+    row = db.execute(_SQL["lock_month"], {"period": str(period)}).fetchone()
+    return None if row is None else int(row["id"])
+
+
 def lock_single_invoices(db: Database) -> None:
     """Take turns with others that make single invoices or decide on them, until the caller's transaction ends."""
     db.execute(_SQL["lock_single_invoices"])

@@ -33,6 +33,9 @@ WHERE r.id = %(run_id)s;
 -- Two runs of one period take turns, task by task.
 SELECT id FROM invoicing.billing_cycle WHERE id = %(cycle_id)s FOR UPDATE;
 
+-- name: lock_month
+SELECT id FROM invoicing.billing_cycle WHERE period = %(period)s FOR UPDATE;
+
 -- name: lock_single_invoices
 SELECT pg_advisory_xact_lock(hashtext('invoicing.single_invoices'));
 
@@ -46,7 +49,5 @@ UPDATE invoicing.cycle_run SET counted_at = now(), counts = counts || %(counts)s
 UPDATE invoicing.cycle_run SET decided_at = now(), counts = counts || %(counts)s WHERE id = %(run_id)s;
 
 -- name: analyze
--- A month's rows came at once: without fresh statistics the next statement is planned for an empty table. A table that
--- another transaction is analyzing is left out: a simulation's is held until it is undone.
-ANALYZE (SKIP_LOCKED) invoicing.invoice, invoicing.invoice_line, invoicing.invoice_count, invoicing.decision, invoicing.delivery,
-    invoicing.delivery_invoice;
+-- A month's rows came at once: without fresh statistics the next statement is planned for an empty table.
+SELECT invoicing.analyze_month();

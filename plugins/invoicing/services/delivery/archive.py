@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import beside
+from invoicing.db.statements import beside, fetch_all
 from invoicing.domain.errors import PermanentFailureError, TemporaryFailureError
 from invoicing.services.delivery.documents import filename
 from invoicing.services.delivery.journal import wait_for_disk
@@ -140,8 +140,32 @@ def keep(db: Database, archive: Archive, invoice_id: int, template_version_id: i
     )
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentRecord:
+    """What the database knows of an invoice's document; all None where there is none."""
+
+    number: str
+    key: str | None
+    former_uri: str | None
+    sha256: str | None
+
+
 def fetch(db: Database, archive: Archive, invoice_ids: Sequence[int]) -> list[KeptDocument]:
     """The kept documents of invoices, in the order of their numbers, checksums verified.
+
+    Raises:
+        DocumentDamagedError, StorageFaultError, ArchiveAwayError: As `read`.
+    """
+    return read(archive, find(db, invoice_ids))
+
+
+def find(db: Database, invoice_ids: Sequence[int]) -> list[DocumentRecord]:
+    """Where the documents of invoices are, in the order of their numbers."""
+    return fetch_all(db, DocumentRecord, _SQL["documents"], {"ids": list(invoice_ids)})
+
+
+def read(archive: Archive, records: Sequence[DocumentRecord]) -> list[KeptDocument]:
+    """Read documents, checksums verified. It asks no database: an archive may be far away.
 
     Raises:
         DocumentDamagedError: One was never rendered, is not there, or was altered.
@@ -149,13 +173,13 @@ def fetch(db: Database, archive: Archive, invoice_ids: Sequence[int]) -> list[Ke
         ArchiveAwayError: There is no archive to ask.
     """
     kept = []
-    for document in db.execute(_SQL["documents"], {"ids": list(invoice_ids)}).fetchall():
-        number = document["number"]
-        if document["sha256"] is None:
+    for document in records:
+        number = document.number
+        if document.sha256 is None:
             raise DocumentDamagedError("document_missing", invoice=number)
-        uri = f"{archive.root}/{document['key']}" if document["key"] else document["former_uri"]
+        uri = f"{archive.root}/{document.key}" if document.key else document.former_uri
         try:
-            content = _read(archive, document["key"], document["former_uri"])
+            content = _read(archive, document.key, document.former_uri)
         except FileNotFoundError as error:
             why = _why(error)
             raise DocumentDamagedError("document_unreadable", invoice=number, uri=uri, why=why) from error
@@ -163,7 +187,7 @@ def fetch(db: Database, archive: Archive, invoice_ids: Sequence[int]) -> list[Ke
             raise StorageFaultError(
                 "document_out_of_reach", invoice=number, uri=uri, why=_why(error)
             ) from error
-        if hashlib.sha256(content).hexdigest() != document["sha256"]:
+        if hashlib.sha256(content).hexdigest() != document.sha256:
             raise DocumentDamagedError("document_altered", invoice=number, uri=uri)
         kept.append(KeptDocument(filename(number), content))
     return kept

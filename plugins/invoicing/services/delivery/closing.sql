@@ -41,7 +41,7 @@ WHERE NOT EXISTS (SELECT FROM live WHERE live.invoice_id = s.id)
 UNION ALL
 SELECT DISTINCT 'delivery_unwanted', NULL, NULL, live.id, live.state, NULL::integer, NULL::bigint
 FROM live JOIN current_decision AS c ON c.tenant_id = live.tenant_id AND c.reason IS NOT NULL
-WHERE live.state IN ('pending', 'failed', 'held') AND NOT live.given_up AND NOT invoicing.may_have_left(live.id)
+WHERE live.state IN ('pending', 'failed', 'held') AND NOT (live.state = 'held' AND c.reason = 'tenant_held') AND NOT live.given_up AND NOT invoicing.may_have_left(live.id)
 UNION ALL
 SELECT DISTINCT 'delivery_of_void_invoice', NULL, NULL, live.id, NULL, NULL::integer, NULL::bigint
 FROM live WHERE live.state NOT IN ('sent', 'in_doubt', 'cancelled') AND NOT EXISTS (SELECT FROM standing AS s WHERE s.id = live.invoice_id)

@@ -1,5 +1,6 @@
 """The message of a delivery, from what the ledger froze of it."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -9,12 +10,14 @@ from invoicing.domain.address import invalid_addresses, to_envelope
 from invoicing.domain.errors import InputError
 from invoicing.domain.settings import Settings
 from invoicing.mail.message import Attachment, Mailbox, OutgoingMail, build
+from invoicing.rendering.document import InvoiceDocument
 from invoicing.rendering.mail import MailRenderer
+from invoicing.rendering.templates import Template
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.templates import template_version
 from invoicing.services.delivery import archive as kept_documents
 from invoicing.services.delivery import documents
-from invoicing.services.delivery.archive import Archive
+from invoicing.services.delivery.archive import Archive, DocumentRecord
 from invoicing.services.delivery.ledger import Delivery
 
 _SQL = beside(__file__)
@@ -29,6 +32,21 @@ class Mail:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What a message is made of, as the database has it.
+
+    Args:
+        records: Where its invoices' documents are.
+    """
+
+    delivery: Delivery
+    settings: Settings
+    template: Template
+    records: Sequence[DocumentRecord]
+    invoices: Sequence[InvoiceDocument]
+
+
 class Composer:
     """Builds the messages of a batch; what several deliveries share is loaded and started once."""
 
@@ -37,6 +55,7 @@ class Composer:
         self._stack = stack
         self._sender = sender
         self._settings: dict[int, Settings] = {}
+        self._templates: dict[int, Template] = {}
         self._renderers: dict[tuple[int, int], MailRenderer] = {}
 
     def settings(self, db: Database, delivery: Delivery) -> Settings:
@@ -54,9 +73,12 @@ class Composer:
                 it is; the message says what to fix.
             StorageFaultError, RenderInterruptedError: Another try may find all well.
         """
+        return self.assemble(self.gather(db, delivery))
+
+    def gather(self, db: Database, delivery: Delivery) -> Ingredients:
+        """All that the database knows of it; raises `InputError` where a sender is missing or a recipient wrong."""
         settings = self.settings(db, delivery)
-        from_address = settings.from_email or self._sender
-        if not from_address:
+        if not (settings.from_email or self._sender):
             raise InputError("no_sender")
         problems = invalid_addresses((*delivery.to_addresses, *delivery.cc_addresses))
         if problems:
@@ -64,11 +86,23 @@ class Composer:
         invoice_ids = [
             row["invoice_id"] for row in db.execute(_SQL["invoice_ids_of_delivery"], {"id": delivery.id})
         ]
-        kept = kept_documents.fetch(db, self._archive, invoice_ids)
-        invoices = documents.load_invoices(db, invoice_ids)
-        content = self._renderer(db, delivery, settings).render(
-            documents.mail_document(invoices, language=delivery.language, settings=settings)
+        return Ingredients(
+            delivery,
+            settings,
+            self._template(db, delivery.template_version_id),
+            kept_documents.find(db, invoice_ids),
+            documents.load_invoices(db, invoice_ids),
         )
+
+    def assemble(self, ingredients: Ingredients) -> Mail:
+        """The message out of what was gathered; it asks no database. Raises as `compose` does."""
+        delivery, settings = ingredients.delivery, ingredients.settings
+        kept = kept_documents.read(self._archive, ingredients.records)
+        content = self._renderer(ingredients).render(
+            documents.mail_document(ingredients.invoices, language=delivery.language, settings=settings)
+        )
+        from_address = settings.from_email or self._sender
+        assert from_address
         payload = build(
             OutgoingMail(
                 message_id=delivery.message_id,
@@ -87,9 +121,14 @@ class Composer:
         recipients = (*delivery.to_addresses, *delivery.cc_addresses)
         return Mail(to_envelope(from_address), tuple(to_envelope(address) for address in recipients), payload)
 
-    def _renderer(self, db: Database, delivery: Delivery, settings: Settings) -> MailRenderer:
+    def _template(self, db: Database, version_id: int) -> Template:
+        if version_id not in self._templates:
+            self._templates[version_id] = template_version(db, version_id).template
+        return self._templates[version_id]
+
+    def _renderer(self, ingredients: Ingredients) -> MailRenderer:
+        delivery, subject = ingredients.delivery, ingredients.settings.subject
         key = (delivery.template_version_id, delivery.settings_version_id)
         if key not in self._renderers:
-            template = template_version(db, delivery.template_version_id).template
-            self._renderers[key] = self._stack.enter_context(MailRenderer(template, settings.subject))
+            self._renderers[key] = self._stack.enter_context(MailRenderer(ingredients.template, subject))
         return self._renderers[key]

@@ -155,6 +155,9 @@ def _stopped(delivery: Delivery) -> _Result | None:
     if delivery.brake == "tenant_disabled":
         why = f"tenant {delivery.tenant_code} has sending switched off: switch it on, then clear"
         return _Result(delivery.state, why, needs_person=True)
+    if delivery.brake == "tenant_held":
+        why = f"tenant {delivery.tenant_code} is held for this period: release it, then clear"
+        return _Result(delivery.state, why, needs_person=True)
     return None
 
 

@@ -20,6 +20,7 @@ from invoicing.rendering.document import (
     Withholding,
 )
 from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.logo import printable_logo
 
 _SQL = beside(__file__)
 
@@ -99,7 +100,7 @@ def agency_of(settings: Settings) -> Agency:
         city=settings.agency_city,
         phone=settings.agency_phone,
         email=settings.agency_email,
-        logo=settings.agency_logo,
+        logo=printable_logo(settings.agency_logo),
         payment_instructions=settings.payment_instructions,
     )
 

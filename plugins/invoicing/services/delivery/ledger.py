@@ -79,7 +79,7 @@ class Delivery:
 
     Args:
         execution: That claimed it last, None where nobody did.
-        brake: Why nothing may leave now, whatever was decided: ``sending_disabled`` or ``tenant_disabled``; None where
+        brake: Why nothing may leave now, whatever was decided: the reason of a rule (`domain.eligibility`); None where
             the automatic sending is on.
         per_minute_limit: As it is set now; 0 for none.
         has_address: Whether the tenant has one today.

@@ -1,8 +1,9 @@
 -- name: delivery
--- With what is in force now: the brake (the global switch, or the tenant's own), the limit, whether there is an address.
+-- With what is in force now: the brake (the global switch, the tenant's own, or a person's hold), the limit, whether there is an address.
 SELECT d.id, t.code AS tenant_code, d.state, d.message_id, d.message_date, d.to_addresses, d.cc_addresses, d.language,
        d.settings_version_id, d.template_version_id, d.execution, d.last_reply, d.reason,
-       CASE WHEN NOT s.auto_send THEN 'sending_disabled' WHEN NOT t.auto_send THEN 'tenant_disabled' END AS brake,
+       CASE WHEN NOT s.auto_send THEN 'sending_disabled' WHEN NOT t.auto_send THEN 'tenant_disabled'
+            WHEN invoicing.is_held(d.tenant_id, d.period) THEN 'tenant_held' END AS brake,
        s.per_minute_limit, cardinality(t.emails) > 0 AS has_address
 FROM invoicing.delivery AS d
 JOIN invoicing.tenant AS t ON t.id = d.tenant_id
@@ -58,8 +59,8 @@ WHERE t.id = d.tenant_id AND d.state = 'failed' AND NOT d.given_up AND d.id = AN
   AND cardinality(t.emails) > 0 AND NOT invoicing.may_have_left(d.id);
 
 -- name: claim
--- Gives one delivery to one worker, unless the automatic sending is off, globally or the tenant's: the brake is asked
--- here, whatever was decided before. A claim alone has sent nothing: one that is over, or that an earlier try of the same
+-- Gives one delivery to one worker, unless the automatic sending is off, globally or the tenant's, or a person holds the
+-- tenant: the brake is asked here, whatever was decided before. A claim alone has sent nothing: one that is over, or that an earlier try of the same
 -- task instance left behind, is taken over; its worker's token no longer counts. A new execution takes the addresses,
 -- settings and template of today, unless the message may have left.
 WITH due AS (
@@ -80,7 +81,8 @@ WITH due AS (
         settings_version_id = CASE WHEN due.renew THEN %(settings_version_id)s ELSE d.settings_version_id END,
         template_version_id = CASE WHEN due.renew THEN %(template_version_id)s ELSE d.template_version_id END
     FROM due JOIN invoicing.tenant AS t ON t.id = due.tenant_id CROSS JOIN invoicing.settings_in_force AS s
-    WHERE d.id = due.id AND s.auto_send AND t.auto_send AND (NOT due.renew OR cardinality(t.emails) > 0)
+    WHERE d.id = due.id AND s.auto_send AND t.auto_send AND NOT invoicing.is_held(d.tenant_id, d.period)
+      AND (NOT due.renew OR cardinality(t.emails) > 0)
     RETURNING d.id, d.claim_token
 ), attempt AS (
     INSERT INTO invoicing.delivery_attempt (delivery_id, claim_token, claimed_by, host)

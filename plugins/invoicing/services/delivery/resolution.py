@@ -70,7 +70,7 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
 
     Raises:
         InputError: One is unknown, under way, in doubt or withdrawn by a run; its tenant has no valid address;
-            automatic sending is off, globally or the tenant's; or the reason is empty.
+            automatic sending is off, globally or the tenant's; the tenant is held; or the reason is empty.
     """
     reason = _given(reason)
     delivery_ids = list(dict.fromkeys(delivery_ids))
@@ -161,6 +161,8 @@ def _check_resendable(row: DictRow) -> None:
         raise InputError("resend_sending_disabled", delivery=row["id"])
     if not row["tenant_auto_send"]:
         raise InputError("resend_tenant_disabled", delivery=row["id"], tenant=row["tenant_code"])
+    if row["is_held"]:
+        raise InputError("resend_tenant_held", delivery=row["id"], tenant=row["tenant_code"])
     problems = invalid_addresses((*row["emails"], *row["cc_emails"]))
     if not row["emails"] or problems:
         which = {"delivery": row["id"], "tenant": row["tenant_code"]}

@@ -8,7 +8,7 @@ RETURNING id;
 
 -- name: lock_deliveries
 SELECT d.id, d.state, d.given_up, invoicing.may_have_left(d.id) AS may_have_left, t.code AS tenant_code, t.emails,
-       t.cc_emails, t.auto_send AS tenant_auto_send, s.auto_send
+       t.cc_emails, t.auto_send AS tenant_auto_send, s.auto_send, invoicing.is_held(t.id, d.period) AS is_held
 FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
 CROSS JOIN invoicing.settings_in_force AS s
 WHERE d.id = ANY(%(ids)s) ORDER BY d.id FOR UPDATE OF d;

@@ -1,8 +1,9 @@
 """Decide who gets mail, and make the deliveries: all in one transaction."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
@@ -10,14 +11,12 @@ from psycopg.types.json import Jsonb
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside
 from invoicing.domain.delivery import Batch, split_into_batches
+from invoicing.domain.eligibility import HELD, Decision
 from invoicing.domain.settings import Settings
 from invoicing.services.billing import count, decide, runs
 from invoicing.services.billing.decide import Addressee, CountedTenant
 from invoicing.services.billing.runs import Run
 from invoicing.services.delivery.ledger import reopen_failed
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SQL = beside(__file__)
 _LABEL_LENGTH = 60
@@ -48,13 +47,11 @@ def select_recipients(db: Database, run_id: int) -> list[Batch]:
     with db.transaction():
         runs.lock(db, run)
         count.keep_counts(db, run)
-        _run_statement(db, _SQL["cancel_misgrouped"], run, grouping=settings.grouping)
+        _run_statement(db, _SQL["cancel_misgrouped"], run, _name(run), grouping=settings.grouping)
         frame = decide.apply_rules(decide.counted_tenants(db, run), settings.policy)
         anew = frame[frame["anew"]]
-        decide.keep_decisions(db, run, anew)
-        _withdraw(db, run, anew[anew["reason"].notna()])
-        _reopen_failed(db, run, anew[anew["reason"].isna()])
-        _prepare(db, run, anew[anew["reason"].isna()])
+        decide.drop_uncounted(db, run)
+        bring_in_line(db, run, list(zip(anew["tenant"], anew["decision"], strict=True)), actor=_name(run))
         outcomes = frame["outcome"].value_counts()
         runs.finish_stage(db, run, "decided", {"decisions": {str(k): int(v) for k, v in outcomes.items()}})
         due = db.execute(_SQL["cycle_deliveries_to_send"], {"cycle_id": run.cycle_id}).fetchall()
@@ -85,6 +82,7 @@ def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
                 for invoice, decision in zip(invoices, decisions, strict=True)
                 if decision.send
             ],
+            _name(run),
         )
         runs.finish_stage(
             db, run, "decided", {"invoices": len(invoices), "send": sum(each.send for each in decisions)}
@@ -95,27 +93,47 @@ def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
     return _batches(new) + _batches(left_over, is_leftover=True)
 
 
-def _ids(tenants: "pd.DataFrame") -> list[int]:
-    return [tenant.tenant_id for tenant in tenants["tenant"]]
+def bring_in_line(
+    db: Database, run: Run, decided: Sequence[tuple[CountedTenant, Decision]], *, actor: str
+) -> None:
+    """Keep decisions on tenants of the run's cycle, and make their first deliveries what was decided.
+
+    In the caller's transaction, which holds the cycle's lock.
+
+    Args:
+        run: With the settings and template that new and open deliveries take.
+        actor: Who, or what, decided.
+    """
+    decide.keep_decisions(db, run, decided)
+    skipped: dict[str, list[int]] = {}
+    for tenant, decision in decided:
+        if decision.reason is not None:
+            skipped.setdefault(decision.reason, []).append(tenant.tenant_id)
+    for reason, tenant_ids in skipped.items():
+        # What a person holds is set aside; from the others it is withdrawn.
+        statement = _SQL["hold_undelivered" if reason == HELD else "cancel_undelivered"]
+        _run_statement(db, statement, run, actor, tenant_ids=tenant_ids, reason=reason)
+    to_send = [tenant for tenant, decision in decided if decision.send]
+    _reopen_failed(db, run, to_send, actor)
+    _prepare(db, run, to_send, actor)
 
 
-def _withdraw(db: Database, run: Run, skipped: "pd.DataFrame") -> None:
-    for reason, group in skipped.groupby("reason"):
-        _run_statement(db, _SQL["cancel_undelivered"], run, tenant_ids=_ids(group), reason=str(reason))
+def _name(run: Run) -> str:
+    return f"{run.dag_id}/{run.dag_run_id}"
 
 
-def _reopen_failed(db: Database, run: Run, to_send: "pd.DataFrame") -> None:
+def _reopen_failed(db: Database, run: Run, to_send: Sequence[CountedTenant], actor: str) -> None:
     """Another run is another try for what was refused."""
-    which = {"cycle_id": run.cycle_id, "tenant_ids": _ids(to_send)}
-    failed = db.execute(_SQL["failed_of_tenants"], which)
-    ids = [row["id"] for row in failed]
-    reopen_failed(db, ids, actor=f"{run.dag_id}/{run.dag_run_id}", reason="another run tries again")
+    which = {"cycle_id": run.cycle_id, "tenant_ids": [tenant.tenant_id for tenant in to_send]}
+    ids = [row["id"] for row in db.execute(_SQL["failed_of_tenants"], which)]
+    reopen_failed(db, ids, actor=actor, reason="another run tries again")
 
 
-def _prepare(db: Database, run: Run, to_send: "pd.DataFrame") -> None:
+def _prepare(db: Database, run: Run, to_send: Sequence[CountedTenant], actor: str) -> None:
     """Bring open deliveries up to date, and make those that are missing."""
-    tenant_ids = _ids(to_send)
-    _run_statement(db, _SQL["refresh_open"], run, tenant_ids=tenant_ids)
+    tenant_ids = [tenant.tenant_id for tenant in to_send]
+    _run_statement(db, _SQL["take_up_held"], run, actor, tenant_ids=tenant_ids)
+    _run_statement(db, _SQL["refresh_open"], run, actor, tenant_ids=tenant_ids)
     untried = {
         row["tenant_id"]: row["id"]
         for row in db.execute(
@@ -125,8 +143,9 @@ def _prepare(db: Database, run: Run, to_send: "pd.DataFrame") -> None:
     per_tenant = run.settings.settings.grouping == "per_tenant"
     new: list[NewDelivery] = []
     joined: list[tuple[int, int]] = []
-    tenants: list[CountedTenant] = [tenant for tenant in to_send["tenant"] if tenant.uncovered]
-    for tenant in tenants:
+    for tenant in to_send:
+        if not tenant.uncovered:
+            continue
         if not per_tenant:
             new += [NewDelivery(tenant, str(run.period), (invoice_id,)) for invoice_id in tenant.uncovered]
         elif tenant.tenant_id in untried:
@@ -134,10 +153,10 @@ def _prepare(db: Database, run: Run, to_send: "pd.DataFrame") -> None:
         else:
             new.append(NewDelivery(tenant, str(run.period), tuple(tenant.uncovered)))
     add_invoices(db, joined)
-    _add_deliveries(db, run, new)
+    _add_deliveries(db, run, new, actor)
 
 
-def _add_deliveries(db: Database, run: Run, new: list[NewDelivery]) -> None:
+def _add_deliveries(db: Database, run: Run, new: list[NewDelivery], actor: str) -> None:
     by_message_id = {message_id(run.settings.settings): delivery for delivery in new}
     rows = [
         {
@@ -150,7 +169,7 @@ def _add_deliveries(db: Database, run: Run, new: list[NewDelivery]) -> None:
         }
         for id_, delivery in by_message_id.items()
     ]
-    added = db.execute(_SQL["add_deliveries"], _parameters(run, rows=Jsonb(rows))).fetchall()
+    added = db.execute(_SQL["add_deliveries"], _parameters(run, actor, rows=Jsonb(rows))).fetchall()
     add_invoices(
         db,
         [
@@ -174,17 +193,17 @@ def message_id(settings: Settings) -> str:
     return f"<{uuid.uuid4()}@{domain.encode('idna').decode('ascii')}>"
 
 
-def _run_statement(db: Database, statement: bytes, run: Run, **parameters: Any) -> None:
-    db.execute(statement, _parameters(run, **parameters))
+def _run_statement(db: Database, statement: bytes, run: Run, actor: str, **parameters: Any) -> None:
+    db.execute(statement, _parameters(run, actor, **parameters))
 
 
-def _parameters(run: Run, **parameters: Any) -> dict[str, Any]:
+def _parameters(run: Run, actor: str, **parameters: Any) -> dict[str, Any]:
     return {
         "run_id": run.id,
         "cycle_id": run.cycle_id,
         "settings_version_id": run.settings.id,
         "template_version_id": run.template.id,
-        "actor": f"{run.dag_id}/{run.dag_run_id}",
+        "actor": actor,
         **parameters,
     }
 

@@ -18,6 +18,17 @@ UPDATE invoicing.delivery SET state = 'cancelled', actor = %(actor)s, reason = %
 WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' AND state IN ('pending', 'failed', 'held')
   AND tenant_id = ANY(%(tenant_ids)s) AND NOT given_up AND NOT invoicing.may_have_left(id);
 
+-- name: hold_undelivered
+-- What a person holds stays as it is, set aside.
+UPDATE invoicing.delivery SET state = 'held', actor = %(actor)s, reason = 'a person holds the tenant for this period'
+WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' AND state IN ('pending', 'failed')
+  AND tenant_id = ANY(%(tenant_ids)s) AND NOT given_up AND NOT invoicing.may_have_left(id);
+
+-- name: take_up_held
+-- Nobody holds these tenants any more.
+UPDATE invoicing.delivery SET state = 'pending', actor = %(actor)s, reason = 'released'
+WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' AND state = 'held' AND tenant_id = ANY(%(tenant_ids)s);
+
 -- name: refresh_open
 -- Deliveries that are still to be sent take the run's snapshot and the tenant's addresses of today, unless their message may
 -- have left. The run's task takes them up as the run has them: it is their first execution.

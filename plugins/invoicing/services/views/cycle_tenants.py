@@ -9,6 +9,7 @@ from typing import Any
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all, fetch_page
 from invoicing.domain.delivery import DeliveryState
+from invoicing.domain.discretion import Personal, PersonalTrace, Said
 from invoicing.domain.eligibility import REASONS
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
@@ -56,22 +57,22 @@ class CycleTenantFound:
     """
 
     tenant: str
-    name: str
+    name: Personal[str]
     invoices: int
     reason: str | None
-    trace: Trace
+    trace: PersonalTrace[Trace]
     deliveries: int | None
     delivery_id: int | None
     state: str | None
     updated_at: datetime.datetime | None
     attempts: int | None
-    last_reply: str | None
-    to_addresses: Sequence[str] | None
-    cc_addresses: Sequence[str] | None
+    last_reply: Said[str | None]
+    to_addresses: Personal[Sequence[str] | None]
+    cc_addresses: Personal[Sequence[str] | None]
     message_id: str | None
     purpose: str | None
     claimed_by: str | None
-    delivery_reason: str | None
+    delivery_reason: Said[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class EarlierDecision:
 
     invoice_count: int
     reason: str | None
-    trace: Trace
+    trace: PersonalTrace[Trace]
     decided_at: datetime.datetime
     superseded_at: datetime.datetime
 
@@ -92,7 +93,7 @@ class InvoiceOfTenant:
     id: int
     number: str
     lease: str | None
-    property: str
+    property: Personal[str]
     issued_on: datetime.date
     due_on: datetime.date
     total: Decimal
@@ -113,13 +114,13 @@ class CycleTenant:
 
     tenant_id: int
     code: str
-    name: str
-    emails: Sequence[str]
-    cc_emails: Sequence[str]
+    name: Personal[str]
+    emails: Personal[Sequence[str]]
+    cc_emails: Personal[Sequence[str]]
     language: str
     invoice_count: int | None
     reason: str | None
-    trace: Trace | None
+    trace: PersonalTrace[Trace | None]
     decided_at: datetime.datetime | None
     dag_id: str | None
     dag_run_id: str | None

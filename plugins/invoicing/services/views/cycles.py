@@ -9,6 +9,7 @@ from typing import Any
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all, fetch_one
 from invoicing.domain.delivery import DeliveryState
+from invoicing.domain.discretion import Personal, Said
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.billing import out_of_step
@@ -158,9 +159,9 @@ class TroubledDelivery:
     id: int
     state: str
     tenant: str
-    name: str
-    last_reply: str | None
-    reason: str | None
+    name: Personal[str]
+    last_reply: Said[str | None]
+    reason: Said[str | None]
     claimed_by: str | None
     attempts: int
     updated_at: datetime.datetime

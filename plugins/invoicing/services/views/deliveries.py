@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all, fetch_page
+from invoicing.domain.discretion import Personal, Said
 from invoicing.domain.errors import NotFoundError
 from invoicing.services.agency.searching import patterns
 
@@ -22,8 +23,8 @@ class Event:
     from_state: str | None
     to_state: str
     actor: str
-    reason: str | None
-    reply: str | None
+    reason: Said[str | None]
+    reply: Said[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Attempt:
     verdict: str | None
     phase: str
     code: int | None
-    reply: str | None
+    reply: Said[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,13 @@ class DeliveryShown:
     resend_of: int | None
     message_id: str
     message_date: datetime.datetime
-    to_addresses: Sequence[str]
-    cc_addresses: Sequence[str]
+    to_addresses: Personal[Sequence[str]]
+    cc_addresses: Personal[Sequence[str]]
     language: str
     attempts: int
-    last_reply: str | None
+    last_reply: Said[str | None]
     actor: str
-    reason: str | None
+    reason: Said[str | None]
     created_at: datetime.datetime
     updated_at: datetime.datetime
     settings_version_id: int
@@ -97,7 +98,7 @@ class DeliveryShown:
     may_have_left: bool
     given_up: bool
     tenant: str
-    tenant_name: str
+    tenant_name: Personal[str]
     template_name: str
     template_number: int
     invoices: Sequence[str]
@@ -118,15 +119,15 @@ class OtherDelivery:
     period: str
     cycle_id: int | None
     tenant: str
-    name: str
+    name: Personal[str]
     state: str
     purpose: str
     generation: int
     resend_of: int | None
     attempts: int
-    last_reply: str | None
+    last_reply: Said[str | None]
     actor: str | None
-    reason: str | None
+    reason: Said[str | None]
     updated_at: datetime.datetime
     invoices: Sequence[str]
 

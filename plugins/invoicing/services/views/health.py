@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from invoicing.db import grants
 from invoicing.db.connection import Database
 from invoicing.db.migrate import pending_migrations
 from invoicing.db.statements import beside, fetch_all, fetch_one
 from invoicing.domain.period import Period
 from invoicing.domain.settings import Settings
+from invoicing.rendering.cage import CALLS, FILES, NETWORK, USER, CageReport
+from invoicing.rendering.errors import RenderFailedError
 from invoicing.services.agency import clock
 from invoicing.services.agency.settings import current_settings
 from invoicing.services.billing import out_of_step
@@ -59,12 +62,15 @@ class Here:
         journal_entries: Outcomes on this host that the database could not take.
         kept_notices: Notices on this host that the database could not take.
         has_notifier: Whether the relay's connection names a notifier of the operator's own.
+        renderer: What holds in a process that runs templates on this host, or why none can be started; None where
+            nobody looked.
     """
 
     now: datetime.datetime
     journal_entries: int = 0
     kept_notices: int = 0
     has_notifier: bool = False
+    renderer: CageReport | RenderFailedError | None = None
 
 
 def look(db: Database, here: Here) -> list[Check]:
@@ -73,7 +79,8 @@ def look(db: Database, here: Here) -> list[Check]:
     if missing:
         detail = Fault("database_unmigrated", count=len(missing), newest=missing[-1])
         return [Check("database", detail, Fault("database_unmigrated_next"))]
-    return [Check("database", Fault("database_fine")), *(ask(db, here) for ask in _QUESTIONS)]
+    checks = [Check("database", Fault("database_fine")), *(ask(db, here) for ask in _QUESTIONS)]
+    return checks if here.renderer is None else [*checks, _renderer(here.renderer)]
 
 
 def database_away(reason: Failure) -> Check:
@@ -166,6 +173,16 @@ def _in_doubt(db: Database, _here: Here) -> Check:
     return _deliveries("in_doubt", _count(db, _SQL["in_doubt"]), Fault("deliveries_in_doubt_next"))
 
 
+def _held(db: Database, _here: Here) -> Check:
+    """Is there a hold that was not released?"""
+    rows = db.execute(_SQL["holds"]).fetchall()
+    if not rows:
+        return Check("held", Fault("holds_none"))
+    listed = "; ".join(f"{row['period']}: {row['tenant'] or '*'}" for row in rows[:_MOST_NAMED])
+    detail = Fault("holds_some", listing=listed + ("; …" if len(rows) > _MOST_NAMED else ""))
+    return Check("held", detail, Fault("holds_some_next"))
+
+
 def _unsent(db: Database, here: Here) -> Check:
     """Is there a delivery that may be sent, and that nobody tries to send?"""
     counted = _count(db, _SQL["unsent"], before=here.now - UNSENT_PATIENCE)
@@ -218,9 +235,49 @@ def _notices(db: Database, here: Here) -> Check:
     )
 
 
+def _renderer(found: CageReport | RenderFailedError) -> Check:
+    """Could a template that breaks out of its sandbox read Airflow's keys, or reach the network?
+
+    A layer that the kernel does not give is told of, and is nothing for a person to do while the others hold.
+    """
+    if isinstance(found, RenderFailedError):
+        detail = Fault("renderer_not_started", reason=found)
+        return Check("renderer", detail, Fault("renderer_not_started_next"))
+    missing = [_WITHOUT[layer] for layer in found.missing]
+    if found.reads_by_capability:
+        missing.append(Fault("cage_reads_by_capability"))
+    reach = [
+        *([Fault("renderer_reads_parent")] if found.parent_is_open else []),
+        *([Fault("renderer_reaches_network")] if found.network_is_open else []),
+    ]
+    if reach:
+        detail = Fault("renderer_open", reach=reach, missing=missing)
+        return Check("renderer", detail, Fault("renderer_open_next"))
+    if missing:
+        return Check("renderer", Fault("renderer_caged_in_part", missing=missing))
+    return Check("renderer", Fault("renderer_caged"))
+
+
+_WITHOUT = {
+    USER: Fault("cage_without_user"),
+    NETWORK: Fault("cage_without_network"),
+    FILES: Fault("cage_without_files"),
+    CALLS: Fault("cage_without_calls"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     problem: str | None
+
+
+def _roles(db: Database, _here: Here) -> Check:
+    """Could the application empty its tables, or take out their guards?"""
+    count = grants.owned_tables(db)
+    if count:
+        detail = Fault("roles_together", login=db.info.user, count=count)
+        return Check("roles", detail, Fault("roles_together_next"))
+    return Check("roles", Fault("roles_apart"))
 
 
 # In the order in which they are told; one more is one more line.
@@ -231,9 +288,11 @@ _QUESTIONS: Sequence[Callable[[Database, Here], Check]] = (
     _failed,
     _in_doubt,
     _unsent,
+    _held,
     _operator,
     _journal,
     _notices,
+    _roles,
 )
 
 

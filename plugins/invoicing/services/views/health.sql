@@ -34,6 +34,10 @@ FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
 WHERE d.state IN ('pending', 'claimed', 'transmitting') AND d.updated_at < %(before)s
   AND (d.state <> 'pending' OR t.auto_send AND (SELECT auto_send FROM invoicing.settings_in_force));
 
+-- name: holds
+SELECT h.period, t.code AS tenant FROM invoicing.sending_hold AS h LEFT JOIN invoicing.tenant AS t ON t.id = h.tenant_id
+WHERE h.released_at IS NULL ORDER BY h.period, t.code LIMIT 11;
+
 -- name: unsent_notices
 -- One that was not tried yet is being sent just now.
 SELECT problem FROM invoicing.operator_notice

@@ -8,6 +8,7 @@ from typing import Any
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all, fetch_one, fetch_page
+from invoicing.domain.discretion import Personal, PersonalTrace, Said
 from invoicing.domain.errors import NotFoundError
 from invoicing.services.agency.searching import patterns
 
@@ -22,7 +23,7 @@ class DeliveryOfInvoice:
     state: str
     purpose: str
     updated_at: datetime.datetime
-    to_addresses: Sequence[str]
+    to_addresses: Personal[Sequence[str]]
     period: str
     cycle_id: int | None
 
@@ -45,10 +46,10 @@ class InvoiceShown:
     period: str
     cycle_id: int | None
     tenant: str
-    tenant_name: str
+    tenant_name: Personal[str]
     lease: str | None
-    property: str
-    property_city: str
+    property: Personal[str]
+    property_city: Personal[str]
     issued_on: datetime.date
     due_on: datetime.date
     subtotal: Decimal
@@ -82,15 +83,15 @@ class SingleInvoice:
     amount: Decimal
     currency: str
     tenant: str
-    name: str
+    name: Personal[str]
     decision_id: int | None
     reason: str | None
-    trace: Sequence[Mapping[str, Any]] | None
+    trace: PersonalTrace[Sequence[Mapping[str, Any]] | None]
     delivery_id: int | None
     state: str | None
     purpose: str | None
     attempts: int | None
-    last_reply: str | None
+    last_reply: Said[str | None]
     updated_at: datetime.datetime | None
 
 

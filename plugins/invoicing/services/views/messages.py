@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from email.message import EmailMessage
 
-from invoicing.db.connection import Database
+from invoicing.db.connection import OpenDatabase
 from invoicing.db.statements import beside
 from invoicing.domain.errors import NotFoundError
 from invoicing.services.delivery.archive import Archive
@@ -38,8 +38,12 @@ class BuiltMessage:
     is_as_transmitted: bool | None
 
 
-def build_message(db: Database, archive: Archive, delivery_id: int, *, sender: str | None) -> BuiltMessage:
+def build_message(
+    open_database: OpenDatabase, archive: Archive, delivery_id: int, *, sender: str | None
+) -> BuiltMessage:
     """Build a delivery's message again, from the versions and documents that it keeps.
+
+    No connection is held while documents are read and the message is rendered.
 
     Args:
         sender: The connection's own from-address, for settings that name none.
@@ -49,13 +53,16 @@ def build_message(db: Database, archive: Archive, delivery_id: int, *, sender: s
         DocumentDamagedError, StorageFaultError, RenderFailedError, UnsafeMessageError, InputError: It cannot be
             built; the message says why.
     """
-    delivery = find_delivery(db, min(delivery_id, _LARGEST_ID))
-    if delivery is None:
-        raise NotFoundError("delivery_unknown", delivery=delivery_id)
     with ExitStack() as stack:
-        payload = Composer(archive, stack, sender).compose(db, delivery).payload
+        composer = Composer(archive, stack, sender)
+        with open_database() as db:
+            delivery = find_delivery(db, min(delivery_id, _LARGEST_ID))
+            if delivery is None:
+                raise NotFoundError("delivery_unknown", delivery=delivery_id)
+            ingredients = composer.gather(db, delivery)
+            transmitted = db.execute(_SQL["last_transmitted"], {"id": delivery_id}).fetchone()
+        payload = composer.assemble(ingredients).payload
     message = email.message_from_bytes(payload, _class=EmailMessage, policy=email.policy.default)
-    transmitted = db.execute(_SQL["last_transmitted"], {"id": delivery_id}).fetchone()
     return BuiltMessage(
         headers=[(name, str(value)) for name, value in message.items() if name.lower() != "content-type"],
         text=_body(message, "plain"),

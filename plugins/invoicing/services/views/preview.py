@@ -1,15 +1,13 @@
 """What a template makes of a tenant's documents before it is saved."""
 
 import datetime
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_one
-from invoicing.domain.errors import InputError, NotFoundError, TemporaryFailureError
+from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.invoice import InvoiceDraft
 from invoicing.domain.lease import Lease
 from invoicing.domain.period import Period
@@ -17,7 +15,7 @@ from invoicing.domain.settings import DEFAULT_SUBJECT, Settings
 from invoicing.rendering.assignment import Limits
 from invoicing.rendering.document import InvoiceDocument, Line, MailDocument, Party, Withholding
 from invoicing.rendering.invoice import InvoiceRenderer
-from invoicing.rendering.mail import MailContent, MailRenderer
+from invoicing.rendering.mail import MAIL_LIMITS, MailContent, MailRenderer
 from invoicing.rendering.sample import sample_invoice, sample_mail
 from invoicing.rendering.templates import Template
 from invoicing.services.agency import clock
@@ -28,15 +26,8 @@ from invoicing.services.delivery import documents
 _SQL = beside(__file__)
 
 _MOST_INVOICES = 5
-_MAIL_LIMITS = Limits(seconds=5, memory_bytes=256 * 1024 * 1024, output_bytes=2 * 1024 * 1024)
+_MAIL_LIMITS = replace(MAIL_LIMITS, seconds=5)
 _INVOICE_LIMITS = Limits(seconds=10)
-# Each preview takes a core while it lasts: other people's pages need one too.
-_AT_ONCE = threading.BoundedSemaphore(2)
-_PATIENCE_SECONDS = 30.0
-
-
-class PreviewsBusyError(TemporaryFailureError):
-    """Other people's previews are being made; in a moment it is one's turn."""
 
 
 class NoInvoiceError(InputError):
@@ -107,14 +98,14 @@ def gather(
 
 
 def render_mail(template: Template, shown: Documents) -> MailContent:
-    """The message; raises `RenderFailedError` or `PreviewsBusyError`."""
-    with _turn(), MailRenderer(template, shown.subject, _MAIL_LIMITS) as renderer:
+    """The message; raises `RenderFailedError`."""
+    with MailRenderer(template, shown.subject, _MAIL_LIMITS) as renderer:
         return renderer.render(shown.mail)
 
 
 def render_invoices(template: Template, shown: Sequence[InvoiceDocument]) -> list[bytes]:
-    """One PDF per invoice; raises `RenderFailedError` or `PreviewsBusyError`."""
-    with _turn(), InvoiceRenderer(template, _INVOICE_LIMITS) as renderer:
+    """One PDF per invoice; raises `RenderFailedError`."""
+    with InvoiceRenderer(template, _INVOICE_LIMITS) as renderer:
         return [renderer.render(each) for each in shown]
 
 
@@ -185,13 +176,3 @@ def _document(
         issued_on=issued_on,
         due_on=issued_on + datetime.timedelta(days=settings.due_days),
     )
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    if not _AT_ONCE.acquire(timeout=_PATIENCE_SECONDS):
-        raise PreviewsBusyError("previews_busy")
-    try:
-        yield
-    finally:
-        _AT_ONCE.release()

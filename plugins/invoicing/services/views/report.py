@@ -7,6 +7,7 @@ from typing import Any
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside
 from invoicing.domain.delivery import DeliveryState
+from invoicing.domain.discretion import clean, hide, hide_in_trace
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.views.cycles import Cycle, cycle_figures, load_cycle
@@ -151,9 +152,28 @@ def list_deliveries(
     ]
 
 
+def rows_as_seen(rows: list[Json], *, with_personal: bool) -> list[Json]:
+    """Rows of `cycle_tenants` or `list_deliveries` as somebody may see them: as `invoicing.domain.discretion` does."""
+    return [_as_seen(row, with_personal) for row in rows]
+
+
 def money(amount: Decimal) -> str:
     """An amount as a decimal string, without an exponent."""
     return f"{amount:f}"
+
+
+def _as_seen(row: Json, with_personal: bool) -> Json:
+    # A delivery's reason is in somebody's words, a decision's is a code.
+    said = ("last_reply", "reason") if "message_id" in row else ()
+    seen = row | {key: clean(row[key]) if with_personal else hide(row[key]) for key in said if key in row}
+    if not with_personal:
+        seen |= {key: hide(row[key]) for key in ("name", "to", "cc") if key in row}
+        seen |= {key: hide_in_trace(row[key]) for key in ("trace",) if key in row}
+    if row.get("delivery"):
+        seen["delivery"] = _as_seen(row["delivery"], with_personal)
+    if "deliveries" in row:
+        seen["deliveries"] = rows_as_seen(row["deliveries"], with_personal=with_personal)
+    return seen
 
 
 def _cycle(db: Database, period: Period) -> Cycle:

@@ -9,6 +9,7 @@ from typing import Any
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all, fetch_one
 from invoicing.domain.address import AddressProblem
+from invoicing.domain.discretion import HIDDEN, Personal, PersonalTrace, Said
 from invoicing.domain.errors import NotFoundError
 from invoicing.services.agency import clock
 from invoicing.services.agency.addresses import invalid_addresses
@@ -38,20 +39,20 @@ class _Tenant:
     id: int
     code: str
     document_type: str
-    document_number: str
-    name: str
-    emails: Sequence[str]
-    cc_emails: Sequence[str]
+    document_number: Personal[str]
+    name: Personal[str]
+    emails: Personal[Sequence[str]]
+    cc_emails: Personal[Sequence[str]]
     language: str
-    city: str
+    city: Personal[str]
     auto_send: bool
     only_multiple: bool
     updated_at: datetime.datetime
 
     @property
     def invalid(self) -> Sequence[AddressProblem]:
-        """The addresses that stop the tenant's mail."""
-        return invalid_addresses((*self.emails, *self.cc_emails))
+        """The addresses that stop the tenant's mail; none where the addresses are hidden."""
+        return invalid_addresses(each for each in (*self.emails, *self.cc_emails) if each != HIDDEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ class LeaseOfTenant:
     """A lease; ``active``: today is one of its days."""
 
     code: str
-    property: str
-    city: str
+    property: Personal[str]
+    city: Personal[str]
     use: str
     start_date: datetime.date
     end_date: datetime.date | None
@@ -93,7 +94,7 @@ class InvoiceOfTenant:
     origin: str
     period: str
     lease: str | None
-    property: str
+    property: Personal[str]
     issued_on: datetime.date
     due_on: datetime.date
     total: Decimal
@@ -110,7 +111,7 @@ class DecisionOfTenant:
     reason: str | None
     invoice_count: int
     decided_at: datetime.datetime
-    trace: Sequence[Mapping[str, Any]]
+    trace: PersonalTrace[Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,13 @@ class DeliveryOfTenant:
     generation: int
     resend_of: int | None
     message_id: str
-    to_addresses: Sequence[str]
-    cc_addresses: Sequence[str]
+    to_addresses: Personal[Sequence[str]]
+    cc_addresses: Personal[Sequence[str]]
     language: str
     attempts: int
-    last_reply: str | None
+    last_reply: Said[str | None]
     actor: str
-    reason: str | None
+    reason: Said[str | None]
     created_at: datetime.datetime
     updated_at: datetime.datetime
     settings_version_id: int
@@ -159,7 +160,7 @@ class TenantChange:
 
     at: datetime.datetime
     actor: str
-    details: Mapping[str, Any]
+    details: Personal[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)

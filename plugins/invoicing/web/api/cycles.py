@@ -4,18 +4,23 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from starlette.responses import JSONResponse, Response
 
 from invoicing.domain.period import Period
 from invoicing.services.views import cycle_tenants, cycles, report
 from invoicing.web.api.amounts import as_json
 from invoicing.web.api.deliveries import delivery_json
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
+from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.trace import steps
 
 router = APIRouter()
 
 
 @router.get("/cycles")
+@needs(Duty.READ_AMOUNTS)
 def get_cycles(
     db: DatabaseDep,
     limit: Annotated[int, Query(ge=1, le=60)] = 12,
@@ -27,27 +32,33 @@ def get_cycles(
 
 
 @router.get("/cycles/{period}")
+@needs(Duty.READ_AMOUNTS)
 def get_cycle(db: DatabaseDep, period: str) -> dict[str, Any]:
     """Counts and sums, as ``cycle show --json`` prints them."""
     return report.cycle_report(db, Period.parse(period))
 
 
 @router.get("/cycles/{period}/progress")
+@needs(Duty.READ_AMOUNTS)
 def get_progress(db: DatabaseDep, period: str) -> dict[str, Any]:
     """Few figures, cheap to ask for while a run goes on; ``running`` says whether to ask again."""
     return asdict(cycles.show_progress(db, Period.parse(period)))
 
 
-@router.get("/cycles/{period}/tenants")
-def get_cycle_tenants(db: DatabaseDep, period: str) -> list[dict[str, Any]]:
+@router.get("/cycles/{period}/tenants", response_model=list[dict[str, Any]], dependencies=[EXPENSIVE])
+@needs(Duty.READ_AMOUNTS)
+def get_cycle_tenants(db: DatabaseDep, visitor: VisitorDep, period: str) -> Response:
     """One row per tenant, as ``cycle tenants --json`` prints them."""
-    return report.cycle_tenants(db, Period.parse(period))
+    # An answer, not rows: FastAPI would write ten thousand of them on the event loop.
+    found = report.cycle_tenants(db, Period.parse(period))
+    return JSONResponse(report.rows_as_seen(found, with_personal=visitor.may(Duty.READ_PERSONAL)))
 
 
 @router.get("/cycles/{period}/tenants/{code}")
-def get_cycle_tenant(db: DatabaseDep, period: str, code: str) -> dict[str, Any]:
+@needs(Duty.READ_AMOUNTS)
+def get_cycle_tenant(db: DatabaseDep, visitor: VisitorDep, period: str, code: str) -> dict[str, Any]:
     """A tenant in a month: decision, invoices, deliveries with events and attempts."""
-    tenant = cycle_tenants.cycle_tenant(db, Period.parse(period), code)
+    tenant = visitor.sees(cycle_tenants.cycle_tenant(db, Period.parse(period), code))
     trace = tenant.trace or []
     return {
         "tenant": tenant.code,
@@ -61,7 +72,8 @@ def get_cycle_tenant(db: DatabaseDep, period: str, code: str) -> dict[str, Any]:
     }
 
 
-@router.get("/cycles/{period}/invoices")
-def get_cycle_invoices(db: DatabaseDep, period: str) -> list[dict[str, Any]]:
+@router.get("/cycles/{period}/invoices", response_model=list[dict[str, Any]], dependencies=[EXPENSIVE])
+@needs(Duty.READ_AMOUNTS)
+def get_cycle_invoices(db: DatabaseDep, period: str) -> Response:
     """One row per invoice, as ``cycle invoices --json`` prints them."""
-    return report.cycle_invoices(db, Period.parse(period))
+    return JSONResponse(report.cycle_invoices(db, Period.parse(period)))

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse, Response
 
 from invoicing.domain.period import Period
 from invoicing.domain.task_address import TaskAddress
@@ -13,6 +14,8 @@ from invoicing.services.views import deliveries, report
 from invoicing.services.views.deliveries import DeliveryShown
 from invoicing.web.announcement import announce
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.door.visitor import VisitorDep
 
 router = APIRouter()
@@ -47,29 +50,34 @@ class Cancellation(BaseModel):
     reason: str = Field(max_length=500)
 
 
-@router.get("/deliveries")
+@router.get("/deliveries", response_model=list[dict[str, Any]], dependencies=[EXPENSIVE])
+@needs(Duty.READ_AMOUNTS)
 def get_deliveries(
     db: DatabaseDep,
+    visitor: VisitorDep,
     period: str | None = None,
     state: str | None = None,
     limit: Annotated[int | None, Query(ge=1, le=_LARGEST_ID)] = None,
     after: Annotated[int, Query(ge=0, le=_LARGEST_ID)] = 0,
-) -> list[dict[str, Any]]:
+) -> Response:
     """One row per delivery, oldest first, as ``deliveries list --json`` prints them.
 
     ``after`` is the id of the last one on the page before; a page with fewer than ``limit`` is the last.
     """
     month = None if period is None else Period.parse(period)
-    return report.list_deliveries(db, period=month, state=state, after=after, limit=limit)
+    found = report.list_deliveries(db, period=month, state=state, after=after, limit=limit)
+    return JSONResponse(report.rows_as_seen(found, with_personal=visitor.may(Duty.READ_PERSONAL)))
 
 
 @router.get("/deliveries/{delivery_id}")
-def get_delivery(db: DatabaseDep, delivery_id: int) -> dict[str, Any]:
+@needs(Duty.READ_AMOUNTS)
+def get_delivery(db: DatabaseDep, visitor: VisitorDep, delivery_id: int) -> dict[str, Any]:
     """A delivery with its events and attempts, and the task instance that had it last."""
-    return delivery_json(deliveries.show_delivery(db, delivery_id))
+    return delivery_json(visitor.sees(deliveries.show_delivery(db, delivery_id)))
 
 
 @router.post("/deliveries/resend")
+@needs(Duty.ACT_ON_DELIVERIES)
 def post_resend(request: Request, db: DatabaseDep, visitor: VisitorDep, order: ResendOrder) -> dict[str, Any]:
     """Send the same invoices again. ``airflow_told``: whether `send_new_invoices` was told."""
     ids = [min(each, _LARGEST_ID) for each in order.deliveries]
@@ -78,6 +86,7 @@ def post_resend(request: Request, db: DatabaseDep, visitor: VisitorDep, order: R
 
 
 @router.post("/deliveries/cancel")
+@needs(Duty.ACT_ON_DELIVERIES)
 def post_cancel(db: DatabaseDep, visitor: VisitorDep, order: Cancellation) -> dict[str, Any]:
     """Withdraw deliveries that have not left."""
     ids = list(dict.fromkeys(min(each, _LARGEST_ID) for each in order.deliveries))
@@ -86,6 +95,7 @@ def post_cancel(db: DatabaseDep, visitor: VisitorDep, order: Cancellation) -> di
 
 
 @router.post("/deliveries/{delivery_id}/resolve")
+@needs(Duty.ACT_ON_DELIVERIES)
 def post_resolve(
     request: Request, db: DatabaseDep, visitor: VisitorDep, delivery_id: int, order: Resolution
 ) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from invoicing.web.door.duties import Duty, needs
 from invoicing.words.failures import FAILURES
 
 router = APIRouter()
@@ -16,6 +17,7 @@ class ProblemWords(BaseModel):
 
 
 @router.get("/problems")
+@needs(Duty.READ_AMOUNTS)
 def get_problems() -> dict[str, ProblemWords]:
     """Every code that a refusal may carry, with its words."""
     return {code: ProblemWords(es=es, en=en) for code, (es, en) in FAILURES.items()}

@@ -9,10 +9,13 @@ from pydantic import BaseModel, Field
 from invoicing.domain.errors import InputError
 from invoicing.services.agency import settings
 from invoicing.services.agency.settings import SettingsVersion
+from invoicing.services.agency.templates import current_template
 from invoicing.web.api.subject import SubjectReport, check_subject
-from invoicing.web.database import DatabaseDep
+from invoicing.web.database import DatabaseDep, PoolDep
+from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.door.visitor import VisitorDep
-from invoicing.web.html.settings_form import find_problems
+from invoicing.web.html.settings_form import examine
 from invoicing.words.failures import Fault
 
 router = APIRouter()
@@ -35,33 +38,50 @@ class SubjectDraft(BaseModel):
 
 
 @router.get("/settings")
+@needs(Duty.READ_AMOUNTS)
 def get_settings(db: DatabaseDep) -> SettingsAnswer:
     """The settings in force."""
     return _answer(settings.current_settings(db))
 
 
-@router.patch("/settings")
+@router.patch("/settings", dependencies=[EXPENSIVE])
+@needs(Duty.CHANGE_SETTINGS)
 def patch_settings(
-    db: DatabaseDep,
+    pool: PoolDep,
     visitor: VisitorDep,
     changes: Annotated[dict[str, Any], Body()],
     seen_version: Annotated[int | None, Query(description="The version that was read")] = None,
 ) -> SettingsAnswer:
     """Make a new version with the changes; no change makes none."""
-    before = settings.current_settings(db)
-    problems = find_problems(db, before.settings, changes)
-    if problems:
+    with pool.connection() as db:
+        before = settings.current_settings(db)
+    found = examine(pool.connection, before.settings, changes)
+    if found.problems:
         raise InputError(
             "fields_wrong",
-            problems=[Fault("field_wrong", field=field, problem=fault) for field, fault in problems.items()],
+            problems=[
+                Fault("field_wrong", field=field, problem=fault) for field, fault in found.problems.items()
+            ],
         )
-    return _answer(settings.change_settings(db, changes, actor=visitor.actor, seen_version=seen_version))
+    with pool.connection() as db:
+        return _answer(
+            settings.change_settings(
+                db,
+                changes,
+                actor=visitor.actor,
+                seen_version=seen_version,
+                proven_with=found.proven_with,
+            )
+        )
 
 
-@router.post("/settings/subject-check")
-def post_subject(db: DatabaseDep, draft: SubjectDraft) -> SubjectReport:
+@router.post("/settings/subject-check", dependencies=[EXPENSIVE])
+@needs(Duty.CHANGE_SETTINGS)
+def post_subject(pool: PoolDep, draft: SubjectDraft) -> SubjectReport:
     """The problems of a subject line, and how it would read. Changes nothing."""
-    return check_subject(db, draft.subject, draft.template)
+    with pool.connection() as db:
+        template = current_template(db, draft.template).template
+    return check_subject(draft.subject, template)
 
 
 def _answer(version: SettingsVersion) -> SettingsAnswer:

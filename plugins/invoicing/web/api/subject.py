@@ -4,14 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel
 
-from invoicing.db.connection import Database
 from invoicing.rendering.assignment import Limits
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.mail import MailRenderer
 from invoicing.rendering.sample import sample_mail
 from invoicing.rendering.templates import INVOICE_CSS, INVOICE_HTML, MAIL_HTML, MAIL_TEXT, Template
 from invoicing.rendering.validation import validate_subject
-from invoicing.services.agency.templates import current_template
 from invoicing.words.failures import tell_both
 
 _LIMITS = Limits(seconds=3, memory_bytes=128 * 1024 * 1024, output_bytes=64 * 1024)
@@ -36,12 +34,8 @@ class SubjectReport(BaseModel):
     previews: dict[str, str]
 
 
-def check_subject(db: Database, subject: str, template_name: str) -> SubjectReport:
-    """Check a line, and print it for a sample tenant in both languages.
-
-    Raises:
-        InputError: There is no such template.
-    """
+def check_subject(subject: str, template: Template) -> SubjectReport:
+    """Check a line, and print it for a sample tenant in both languages."""
     subject = subject.strip()
     if not subject:
         return SubjectReport(problems=[], previews={})
@@ -52,7 +46,6 @@ def check_subject(db: Database, subject: str, template_name: str) -> SubjectRepo
         )
     if any(ord(character) < 32 or ord(character) == 127 for character in subject):
         return _refused("debe ser una sola línea de texto", "it must be one line of text")
-    template = current_template(db, template_name).template
     with ThreadPoolExecutor(max_workers=2) as at_once:
         # Each is a child process of its own: they start side by side.
         found = at_once.submit(validate_subject, subject, template, _LIMITS)

@@ -1,19 +1,31 @@
 """The JSON API of templates."""
 
 import datetime
+from dataclasses import replace
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from invoicing.db.connection import Database
+from invoicing.domain.errors import InputError, WorkFailedError
+from invoicing.domain.period import Period
+from invoicing.mail.message import UnsafeMessageError
+from invoicing.mail.transmission import Verdict
+from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.templates import PARTS
 from invoicing.services.agency import template_editing, templates
 from invoicing.services.agency.templates import TemplateVersion
+from invoicing.services.views import preview
 from invoicing.services.views.templates import list_templates, versions_of
-from invoicing.web.database import DatabaseDep
+from invoicing.services.views.trials import show_trials
+from invoicing.web.database import DatabaseDep, PoolDep
+from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.i18n import Translator
 from invoicing.web.html.template_problems import in_words
+from invoicing.web.trial import send_trial
 
 router = APIRouter()
 
@@ -70,6 +82,38 @@ class Restoration(BaseModel):
     seen_version: int = Field(description="The version in force that was read")
 
 
+class TrialOrder(BaseModel):
+    """A test message to be sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: str = Field(max_length=400, description="One's own address, or one of the setting test_domains")
+    parts: Parts | None = Field(None, description="A text that is not saved yet; else the version in force")
+    tenant: str = Field("", max_length=100, description="Whose invoices; empty: sample data")
+    period: str = Field("", max_length=10)
+    language: Literal["", "es", "en"] = Field("", description="Of the message; empty: the tenant's")
+
+
+class TrialAnswer(BaseModel):
+    """What became of a test message: ``accepted``, or ``in_doubt``; what was refused is an error."""
+
+    verdict: Verdict
+    code: int | None
+    reply: str
+
+
+class TrialRow(BaseModel):
+    """A test message as it was written down; ``unknown`` also where the server ended before it learnt."""
+
+    asked_at: datetime.datetime
+    actor: str
+    to: str
+    version: int
+    outcome: Literal["accepted", "refused", "not_sent", "unknown"]
+    code: int | None
+    reply: str | None
+
+
 class TemplateAnswer(BaseModel):
     """A version of a template."""
 
@@ -96,6 +140,7 @@ class CheckAnswer(BaseModel):
 
 
 @router.get("/templates")
+@needs(Duty.READ_AMOUNTS)
 def get_templates(db: DatabaseDep) -> list[dict[str, Any]]:
     """Every template, its version in force, and whether the settings use it."""
     return [
@@ -113,32 +158,38 @@ def get_templates(db: DatabaseDep) -> list[dict[str, Any]]:
 
 
 @router.post("/templates", status_code=201)
+@needs(Duty.CHANGE_SETTINGS)
 def post_template(db: DatabaseDep, visitor: VisitorDep, new: NewTemplate) -> TemplateAnswer:
     """Make a template out of another one."""
     return _answer(template_editing.create_template(db, new.name, new.source, actor=visitor.actor))
 
 
 @router.get("/templates/{name}")
+@needs(Duty.READ_AMOUNTS)
 def get_template(db: DatabaseDep, name: str) -> TemplateAnswer:
     """The version in force."""
     return _answer(templates.show_template(db, name))
 
 
-@router.put("/templates/{name}")
-def put_template(db: DatabaseDep, visitor: VisitorDep, name: str, new: NewVersion) -> TemplateAnswer:
+@router.put("/templates/{name}", dependencies=[EXPENSIVE])
+@needs(Duty.CHANGE_SETTINGS)
+def put_template(pool: PoolDep, visitor: VisitorDep, name: str, new: NewVersion) -> TemplateAnswer:
     """Save a new version; no change makes none."""
     return _answer(
         template_editing.save_template(
-            db, name, new.parts.by_name(), seen_version=new.seen_version, actor=visitor.actor
+            pool.connection, name, new.parts.by_name(), seen_version=new.seen_version, actor=visitor.actor
         )
     )
 
 
-@router.post("/templates/{name}/check")
-def post_check(db: DatabaseDep, name: str, draft: Draft) -> CheckAnswer:
+@router.post("/templates/{name}/check", dependencies=[EXPENSIVE])
+@needs(Duty.CHANGE_SETTINGS)
+def post_check(pool: PoolDep, name: str, draft: Draft) -> CheckAnswer:
     """What is wrong with a text, by part and line. Changes nothing; takes about a second."""
     t = Translator(draft.language)
-    found = template_editing.check_parts(draft.parts.by_name(), templates.show_template(db, name))
+    with pool.connection() as db:
+        current = templates.show_template(db, name)
+    found = template_editing.check_parts(draft.parts.by_name(), current)
     return CheckAnswer(
         problems=[
             ProblemAnswer(
@@ -149,7 +200,53 @@ def post_check(db: DatabaseDep, name: str, draft: Draft) -> CheckAnswer:
     )
 
 
+@router.post("/templates/{name}/test", dependencies=[EXPENSIVE])
+def post_test(
+    request: Request, pool: PoolDep, visitor: VisitorDep, name: str, order: TrialOrder
+) -> TrialAnswer:
+    """Send a test message. It is written down before it leaves; 429 where the tests of the hour are used up."""
+    with pool.connection() as db:
+        current = templates.show_template(db, name)
+    draft = (
+        current.template if order.parts is None else replace(current.template, parts=order.parts.by_name())
+    )
+    month = Period.parse(order.period) if order.period else None
+
+    def gather(db: Database) -> preview.Documents:
+        return preview.gather(db, order.tenant, month, order.language)
+
+    try:
+        outcome = send_trial(request, pool.connection, visitor, draft, current.id, gather, order.to.strip())
+    except (RenderFailedError, UnsafeMessageError) as error:
+        raise InputError("trial_not_sent", reason=error) from None
+    said = f"{outcome.code or ''} {outcome.reply}".strip()
+    if outcome.verdict in (Verdict.REFUSED_PERMANENTLY, Verdict.REFUSED_TEMPORARILY):
+        raise InputError("trial_not_sent", reason=said)
+    if outcome.verdict is Verdict.NOT_SENT:
+        raise WorkFailedError("trial_not_sent", reason=said)
+    return TrialAnswer(verdict=outcome.verdict, code=outcome.code, reply=outcome.reply)
+
+
+@router.get("/templates/{name}/tests")
+def get_tests(db: DatabaseDep, visitor: VisitorDep, name: str) -> list[TrialRow]:
+    """The latest test messages, newest first."""
+    templates.show_template(db, name)
+    return [
+        TrialRow(
+            asked_at=each.asked_at,
+            actor=each.actor,
+            to=each.to_address,
+            version=each.version,
+            outcome=each.outcome,
+            code=each.code,
+            reply=each.reply,
+        )
+        for each in show_trials(db, name, user_id=visitor.id).latest
+    ]
+
+
 @router.get("/templates/{name}/versions")
+@needs(Duty.READ_AMOUNTS)
 def get_versions(db: DatabaseDep, name: str) -> list[dict[str, Any]]:
     """Who saved which version and when, newest first; ``cycles``: of the latest that used it."""
     templates.show_template(db, name)
@@ -165,19 +262,21 @@ def get_versions(db: DatabaseDep, name: str) -> list[dict[str, Any]]:
 
 
 @router.get("/templates/{name}/versions/{version}")
+@needs(Duty.READ_AMOUNTS)
 def get_version(db: DatabaseDep, name: str, version: int) -> TemplateAnswer:
     """An earlier version."""
     return _answer(templates.show_version(db, name, version))
 
 
-@router.post("/templates/{name}/versions/{version}/restore")
+@router.post("/templates/{name}/versions/{version}/restore", dependencies=[EXPENSIVE])
+@needs(Duty.CHANGE_SETTINGS)
 def post_restore(
-    db: DatabaseDep, visitor: VisitorDep, name: str, version: int, order: Restoration
+    pool: PoolDep, visitor: VisitorDep, name: str, version: int, order: Restoration
 ) -> TemplateAnswer:
     """Save an earlier version's text as the newest."""
     return _answer(
         template_editing.restore_version(
-            db, name, version, seen_version=order.seen_version, actor=visitor.actor
+            pool.connection, name, version, seen_version=order.seen_version, actor=visitor.actor
         )
     )
 

@@ -12,6 +12,7 @@ from invoicing.services.agency.tenant_filter import TenantFilter
 from invoicing.services.views.tenants import TenantFound, TenantShown, find_tenants, show_tenant
 from invoicing.web.api.amounts import as_json
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
 
 router = APIRouter()
@@ -26,8 +27,8 @@ class TenantPatch(BaseModel):
 
     auto_send: bool | None = None
     only_multiple: bool | None = None
-    emails: list[str] | None = None
-    cc_emails: list[str] | None = None
+    emails: list[str] | None = Field(None, max_length=_MOST_ROWS)
+    cc_emails: list[str] | None = Field(None, max_length=_MOST_ROWS)
     language: Literal["es", "en"] | None = None
     seen_at: datetime.datetime | None = Field(
         None, description="The tenant's updated_at as it was read; a change made since is not overwritten"
@@ -35,8 +36,10 @@ class TenantPatch(BaseModel):
 
 
 @router.get("/tenants")
+@needs(Duty.READ_AMOUNTS)
 def get_tenants(
     db: DatabaseDep,
+    visitor: VisitorDep,
     q: str = "",
     auto_send: bool | None = None,
     only_multiple: bool | None = None,
@@ -46,15 +49,18 @@ def get_tenants(
     offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
 ) -> dict[str, Any]:
     """Tenants that fit, and how many they are in all."""
+    if q:
+        visitor.require(Duty.READ_PERSONAL)  # names, documents and addresses are searched
     which = TenantFilter(q.replace("\0", " ")[:200], auto_send, only_multiple, problem)
     found, total = find_tenants(db, which, sort=sort, limit=limit, offset=offset)
-    return {"total": total, "tenants": [_tenant(each) for each in found]}
+    return {"total": total, "tenants": [_tenant(each) for each in visitor.sees(found)]}
 
 
 @router.get("/tenants/{code}")
-def get_tenant(db: DatabaseDep, code: str) -> dict[str, Any]:
+@needs(Duty.READ_AMOUNTS)
+def get_tenant(db: DatabaseDep, visitor: VisitorDep, code: str) -> dict[str, Any]:
     """A tenant with its leases, invoices, decisions, deliveries and changes."""
-    shown = show_tenant(db, _text(code))
+    shown = visitor.sees(show_tenant(db, _text(code)))
     return _tenant(shown) | {
         "withholding_agent": shown.withholding_agent,
         "leases": [as_json(each) for each in shown.leases],
@@ -66,11 +72,12 @@ def get_tenant(db: DatabaseDep, code: str) -> dict[str, Any]:
 
 
 @router.patch("/tenants/{code}")
+@needs(Duty.CHANGE_TENANTS)
 def patch_tenant(db: DatabaseDep, visitor: VisitorDep, code: str, patch: TenantPatch) -> dict[str, Any]:
     """Change a tenant's switches, addresses or language."""
     changes = patch.model_dump(exclude={"seen_at"}, exclude_none=True)
     tenants.change_tenant(db, _text(code), changes, actor=visitor.actor, seen_at=patch.seen_at)
-    return get_tenant(db, code)
+    return get_tenant(db, visitor, code)
 
 
 def _tenant(tenant: TenantFound | TenantShown) -> dict[str, Any]:

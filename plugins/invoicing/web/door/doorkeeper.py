@@ -10,12 +10,22 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from invoicing.web.door.body_limit import announces_too_much, limited
+from invoicing.domain.errors import LimitReachedError
+from invoicing.web.door.body_limit import (
+    BodyTooLargeError,
+    BodyTooSlowError,
+    announces_too_much,
+    read_body,
+    replayed,
+)
+from invoicing.web.door.duties import duties_here, objection
 from invoicing.web.door.form_tokens import SAFE_METHODS
 from invoicing.web.door.headers import STATIC, own_path
+from invoicing.web.door.turns import Turns
 from invoicing.web.door.visitor import Gate, NotLoggedInError, RefusedError, Visitor
 from invoicing.words.failures import Failure, Fault
 
@@ -28,7 +38,7 @@ Refusal: TypeAlias = tuple[int, Failure]
 
 
 class Doorkeeper:
-    """Lets in who may read, lets change who may change, and refuses what another site's page asks for.
+    """Lets everybody have what their duties allow, and refuses what another site's page asks for.
 
     Args:
         app: What is guarded.
@@ -41,7 +51,10 @@ class Doorkeeper:
         self._app = app
         self._gate = gate
         self._refuse = refuse
-        self._own_host = urlsplit(own_origin).netloc.lower()
+        self._own_origin = _origin_of(own_origin)
+        # Apart: a body that comes slowly keeps nobody from anything but sending another one.
+        self._uploads = Turns()
+        self._turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Decide on one request."""
@@ -58,7 +71,20 @@ class Doorkeeper:
         if answer is not None:
             await answer(scope, receive, send)
             return
-        await self._serve(request, limited(receive), send)
+        try:
+            if request.method not in SAFE_METHODS:
+                async with self._uploads.turn(request.state.visitor.id):
+                    receive = replayed(await read_body(receive), receive)
+            async with self._turns.turn(request.state.visitor.id):
+                await self._serve(request, receive, send)
+        except ClientDisconnect:
+            return
+        except BodyTooLargeError:
+            await self._turn_away(request, receive, send, (413, Fault("body_too_large")))
+        except BodyTooSlowError:
+            await self._turn_away(request, receive, send, (408, Fault("body_too_slow")))
+        except LimitReachedError as error:
+            await self._turn_away(request, receive, send, (429, error))
 
     async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
         """Pass on; what nobody foresaw is logged and answered like everything else."""
@@ -75,8 +101,11 @@ class Doorkeeper:
             log.exception("%s %s", request.method, request.url.path)
             if started:
                 raise
-            answer = await run_in_threadpool(self._refuse, request, 500, Fault("internal_error"))
-            await answer(request.scope, receive, send)
+            await self._turn_away(request, receive, send, (500, Fault("internal_error")))
+
+    async def _turn_away(self, request: Request, receive: Receive, send: Send, refusal: Refusal) -> None:
+        answer = await run_in_threadpool(self._refuse, request, *refusal)
+        await answer(request.scope, receive, send)
 
     async def _objection(self, request: Request) -> Response | None:
         refusal: Refusal | None
@@ -88,25 +117,48 @@ class Doorkeeper:
             refusal = 403, Fault("may_not_read", needed=error.needed)
         else:
             request.state.visitor = visitor
-            refusal = None if request.method in SAFE_METHODS else self._objection_to_change(request, visitor)
+            refusal = self._objection_to(request, visitor)
         return None if refusal is None else await run_in_threadpool(self._refuse, request, *refusal)
 
-    def _objection_to_change(self, request: Request, visitor: Visitor) -> Refusal | None:
-        if self._is_foreign(request):
+    def _objection_to(self, request: Request, visitor: Visitor) -> Refusal | None:
+        is_change = request.method not in SAFE_METHODS
+        if is_change and self._is_foreign(request):
             return 403, Fault("foreign_request")
-        if not visitor.may_change:
-            return 403, Fault("may_not_change")
-        if announces_too_much(request.headers.get("content-length", "0")):
+        needed = duties_here(request.scope)
+        missing = None if needed is None else objection(needed, visitor.duties)
+        if missing is not None:
+            return 403, missing
+        if is_change and announces_too_much(request.headers.get("content-length", "0")):
             return 413, Fault("body_too_large")
         return None
 
     def _is_foreign(self, request: Request) -> bool:
-        """Whether a page of another site made the browser ask. What is no browser says nothing about it."""
+        """Whether a page of another site made the browser ask. What is no browser says nothing about it.
+
+        ``http://`` and ``https://`` of one host are two sites: who can answer for the first on the way may not ask
+        for anything of the second. The request's scheme is what the server says, from a trusted proxy's headers too.
+        """
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return True
         origin = request.headers.get("origin")
         if origin is None:
             return False
-        return urlsplit(origin).netloc.lower() not in {
-            host for host in (request.headers.get("host", "").lower(), self._own_host) if host
-        }
+        asking = _origin_of(origin)
+        here = _origin_of(f"{request.scope.get('scheme', 'http')}://{request.headers.get('host', '')}")
+        return asking is None or asking not in (here, self._own_origin)
+
+
+Origin: TypeAlias = tuple[str, str, int]
+"""Scheme, host and port (RFC 6454)."""
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def _origin_of(url: str) -> Origin | None:
+    """The origin of a URL of the web; None of anything else."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname and port else None

@@ -1,11 +1,15 @@
 """Who is asking, and what they may do."""
 
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Depends, Request
 
+from invoicing.domain.discretion import as_seen
+from invoicing.web.door.duties import CHANGING, Duty, MissingDutyError
 from invoicing.words.failures import Failure
+
+_T = TypeVar("_T")
 
 
 class NotLoggedInError(Exception):
@@ -31,15 +35,36 @@ class Visitor:
     Args:
         id: The auth manager's id of the user.
         name: As the user is shown.
-        may_change: Settings, tenants and templates too.
+        duties: What they may be trusted with.
         sent_token: The request brought its credentials by itself (``Authorization: Bearer``). A browser
             never adds those to a request that another site makes: no form token is asked for.
+        email: The user's own address, where the auth manager knows one; test messages may go there.
     """
 
     id: str
     name: str
-    may_change: bool
+    duties: frozenset[Duty]
     sent_token: bool = False
+    email: str = ""
+
+    def may(self, duty: Duty) -> bool:
+        """Whether ``duty`` is theirs."""
+        return duty in self.duties
+
+    def require(self, duty: Duty) -> None:
+        """Raise `MissingDutyError` where ``duty`` is not theirs: for what depends on more than the route."""
+        if duty not in self.duties:
+            raise MissingDutyError(duty)
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether nothing is theirs to change."""
+        return not self.duties & CHANGING
+
+    def sees(self, shown: _T) -> _T:
+        """``shown`` as this visitor may see it (`invoicing.domain.discretion`)."""
+        seen: _T = as_seen(shown, with_personal=self.may(Duty.READ_PERSONAL))
+        return seen
 
     @property
     def actor(self) -> str:

@@ -9,9 +9,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from invoicing.domain.discretion import without_places
 from invoicing.words import Language, Text, choose
 from invoicing.words.failures import Failure, tell
-from invoicing.words.ledger import REASONS, STATES, VERDICTS
+from invoicing.words.ledger import REASONS, STATES, TRIALS, VERDICTS
 
 COOKIE = "invoicing_language"
 
@@ -38,13 +39,23 @@ class Translator:
         """What one attempt came to, in words; None where it is not known: the worker died."""
         return self(*VERDICTS.get(verdict or "", (verdict or "Desconocido", verdict or "Unknown")))
 
+    def trial(self, outcome: str) -> str:
+        """What became of a test message, in words."""
+        return self(*TRIALS[outcome])
+
     def failure(self, failure: Failure) -> str:
-        """What is wrong, in words."""
-        return tell(failure, self.language)
+        """What is wrong, in words, without the server's places."""
+        return tell_visitor(failure, self.language)
 
     def state(self, state: str) -> str:
         """A state of a delivery, cycle, run or invoice, in words."""
         return self(*STATES.get(state, (state, state)))
+
+
+def tell_visitor(failure: Failure, language: Language) -> str:
+    """What is wrong, for somebody who looks at pages: where the server keeps things is for logs and command line."""
+    is_of_a_store = bool({"uri", "root"} & failure.values.keys())
+    return without_places(tell(failure, language), of_the_web_too=is_of_a_store)
 
 
 def chosen_language(request: Request) -> Language:

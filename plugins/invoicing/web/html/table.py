@@ -7,6 +7,9 @@ from urllib.parse import urlencode
 
 from fastapi import Request
 
+from invoicing.web.door.duties import Duty
+from invoicing.web.door.visitor import current_visitor
+
 SIZES = (25, 50, 100)
 
 
@@ -34,8 +37,13 @@ class TableQuery:
         Args:
             sorts: Columns that can be sorted by; the first one is the default. ``-name`` sorts descending.
             filters: Parameters and their possible values.
+
+        Raises:
+            MissingDutyError: Words are searched in names and addresses, which the visitor may not read.
         """
         asked = request.query_params
+        if asked.get("q"):
+            current_visitor(request).require(Duty.READ_PERSONAL)
         sort = asked.get("sort", "")
         column = sort.removeprefix("-")
         page, size = _number(asked.get("page"), 1), _number(asked.get("size"), SIZES[0])

@@ -18,7 +18,9 @@ from invoicing.domain.period import Period
 from invoicing.domain.task_address import TaskAddress
 from invoicing.rendering import formats
 from invoicing.services.agency import clock
+from invoicing.web.door.duties import Duty
 from invoicing.web.door.form_tokens import FormTokens
+from invoicing.web.door.headers import is_secure
 from invoicing.web.door.visitor import Visitor
 from invoicing.web.html.airflow_places import run_place, task_place
 from invoicing.web.html.i18n import COOKIE, Translator, chosen_language
@@ -60,8 +62,9 @@ class Pages:
         """The page ``name`` in the visitor's language.
 
         Every template has: ``t`` (`Translator`), ``language``, ``visitor`` (None where nobody is logged in),
-        ``may_change``, ``root`` and ``airflow`` (addresses of this app and of Airflow, without a slash at the
-        end), ``path`` (below ``root``), ``query`` (of the address), ``csrf_token``.
+        ``may`` (whether a duty, by its name, is the visitor's), ``root`` and ``airflow`` (addresses of this app and
+        of Airflow, without a slash at the end), ``path`` (below ``root``), ``query`` (of the address),
+        ``csrf_token``. What is in ``context`` is shown as the visitor may see it.
         """
         language = chosen_language(request)
         visitor: Visitor | None = getattr(request.state, "visitor", None)
@@ -72,20 +75,26 @@ class Pages:
                 "t": Translator(language),
                 "language": language,
                 "visitor": visitor,
-                "may_change": visitor is not None and visitor.may_change,
+                "may": lambda duty: visitor is not None and visitor.may(Duty(duty)),
                 "root": root,
                 "airflow": root.removesuffix("/invoicing"),
                 "path": request.url.path.removeprefix(root),
                 "query": request.query_params,
                 "language_address": lambda other: f"?{request.url.include_query_params(lang=other).query}",
                 "csrf_token": tokens.issue(visitor) if visitor else "",
-                **context,
+                **(visitor.sees(context) if visitor else context),
             }
         )
         answer = HTMLResponse(html, status_code=status)
         if request.query_params.get("lang") == language:
             answer.set_cookie(
-                COOKIE, language, max_age=_YEAR_SECONDS, path=root or "/", samesite="lax", httponly=True
+                COOKIE,
+                language,
+                max_age=_YEAR_SECONDS,
+                path=root or "/",
+                samesite="lax",
+                httponly=True,
+                secure=is_secure(request.scope),
             )
         return answer
 

@@ -90,4 +90,5 @@ _CASES: Mapping[str, Callable[[Inputs, bool], Case]] = {
     "tenant_only_multiple": _tenant_multiple,
     "no_email": _addresses,
     "invalid_email": _validity,
+    "tenant_held": _switch,
 }

@@ -15,10 +15,12 @@ from invoicing.services.agency.settings import change_settings, current_settings
 from invoicing.services.agency.templates import template_names
 from invoicing.services.views.health import is_unheard
 from invoicing.services.views.settings_history import differences, settings_changes
-from invoicing.web.database import DatabaseDep
+from invoicing.web.database import DatabaseDep, PoolDep
+from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
-from invoicing.web.html.settings_form import find_problems
+from invoicing.web.html.settings_form import examine
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
 from invoicing.words.failures import tell_both
@@ -40,18 +42,21 @@ _SUBJECT_VARIABLES = (
 
 
 @router.get("")
+@needs(Duty.READ_AMOUNTS)
 def show(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """The form with the settings in force."""
     current = current_settings(db)
     return _form(request, db, pages, current.settings.model_dump(), seen=current.id)
 
 
-@router.post("")
+@router.post("", dependencies=[EXPENSIVE])
+@needs(Duty.CHANGE_SETTINGS)
 def save(
-    request: Request, db: DatabaseDep, pages: PagesDep, visitor: VisitorDep, submitted: SubmittedDep
+    request: Request, pool: PoolDep, pages: PagesDep, visitor: VisitorDep, submitted: SubmittedDep
 ) -> Response:
     """Save a new version, or show the form again with what was typed and what is wrong with it."""
-    before = current_settings(db)
+    with pool.connection() as db:
+        before = current_settings(db)
     typed = _typed(submitted)
     seen = submitted.number("seen_version")
     logo_problem: dict[str, Text] = {}
@@ -61,22 +66,28 @@ def save(
         logo_problem["agency_logo"] = tell_both(error)
         typed["agency_logo"] = submitted["agency_logo"]
     if seen != before.id:
-        return _form(request, db, pages, typed, seen=before.id, status=409, overtaken_since=seen)
-    found = find_problems(db, before.settings, typed)
-    problems = {field: tell_both(fault) for field, fault in found.items()} | logo_problem
-    if problems:
-        return _form(request, db, pages, typed, seen=seen, status=422, problems=problems)
-    try:
-        after = change_settings(db, typed, actor=visitor.actor, seen_version=seen)
-    except StaleEditError:
-        now = current_settings(db)
-        return _form(request, db, pages, typed, seen=now.id, status=409, overtaken_since=seen)
-    except InputError as error:
-        return _form(request, db, pages, typed, seen=seen, status=422, problems={"": tell_both(error)})
+        with pool.connection() as db:
+            return _form(request, db, pages, typed, seen=before.id, status=409, overtaken_since=seen)
+    found = examine(pool.connection, before.settings, typed)
+    problems = {field: tell_both(fault) for field, fault in found.problems.items()} | logo_problem
+    with pool.connection() as db:
+        if problems:
+            return _form(request, db, pages, typed, seen=seen, status=422, problems=problems)
+        try:
+            after = change_settings(
+                db, typed, actor=visitor.actor, seen_version=seen, proven_with=found.proven_with
+            )
+        except StaleEditError:
+            now = current_settings(db)
+            return _form(request, db, pages, typed, seen=now.id, status=409, overtaken_since=seen)
+        except InputError as error:
+            problems = {"": tell_both(error)}
+            return _form(request, db, pages, typed, seen=seen, status=422, problems=problems)
     return see_other(request, f"/automation?saved={'same' if after.id == before.id else after.id}")
 
 
 @router.get("/history")
+@needs(Duty.READ_AMOUNTS)
 def history(request: Request, db: DatabaseDep, pages: PagesDep, newest: int | None = None) -> Response:
     """Who changed what, and when."""
     # One more tells whether there are older ones.
@@ -95,6 +106,7 @@ def history(request: Request, db: DatabaseDep, pages: PagesDep, newest: int | No
 
 
 @router.get("/versions/{version_id}")
+@needs(Duty.READ_AMOUNTS)
 def show_version(request: Request, db: DatabaseDep, pages: PagesDep, version_id: int) -> Response:
     """One version, whole, and how it differs from the one before and from the one in force."""
     version = settings_version(db, min(version_id, 2**62))
@@ -132,7 +144,8 @@ def _form(
         request,
         "automation.html",
         status,
-        values=values,
+        # A field that was not sent, as by a program, is shown as it is.
+        values={**current.settings.model_dump(), **values},
         seen=seen,
         current=current,
         problems=problems or {},

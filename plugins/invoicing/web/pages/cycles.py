@@ -25,7 +25,10 @@ from invoicing.services.views.cycle_tenants import (
 from invoicing.services.views.cycles import MOST_OUT_OF_STEP, cycle_overview, list_months, show_progress
 from invoicing.services.views.health import is_unheard
 from invoicing.services.views.runs import RunShown
-from invoicing.web.database import DatabaseDep
+from invoicing.web.database import DatabaseDep, PoolDep
+from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
+from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.chart import months_chart
 from invoicing.web.html.i18n import TranslatorDep
 from invoicing.web.html.spreadsheet import csv_response
@@ -40,6 +43,7 @@ _FILTERS: Mapping[str, tuple[str, ...]] = {"outcome": OUTCOMES, "state": STATES}
 
 
 @router.get("")
+@needs(Duty.READ_AMOUNTS)
 def show_months(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """The months as a chart and as a table."""
     asked = request.query_params.get("page", "1")
@@ -59,6 +63,7 @@ def show_months(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
 
 
 @router.get("/singles")
+@needs(Duty.READ_AMOUNTS)
 def show_singles(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """Invoices made outside the monthly job, and what was sent again."""
     run = _run(db, request.query_params.get("run", ""))
@@ -101,6 +106,7 @@ def show_singles(request: Request, db: DatabaseDep, pages: PagesDep) -> Response
 
 
 @router.get("/{period}")
+@needs(Duty.READ_AMOUNTS)
 def show(request: Request, db: DatabaseDep, pages: PagesDep, period: str) -> Response:
     """A month: the figures, what needs a person, the runs, the tenants."""
     month = Period.parse(period)
@@ -125,17 +131,22 @@ def show(request: Request, db: DatabaseDep, pages: PagesDep, period: str) -> Res
 
 
 @router.get("/{period}/overview")
+@needs(Duty.READ_AMOUNTS)
 def show_overview(request: Request, db: DatabaseDep, pages: PagesDep, period: str) -> Response:
     """The figures alone, for a page that is open while a run goes on."""
     return pages.respond(request, "cycle_overview.html", **_overview(db, Period.parse(period)))
 
 
-@router.get("/{period}/tenants.csv")
-def export_tenants(request: Request, db: DatabaseDep, t: TranslatorDep, period: str) -> Response:
+@router.get("/{period}/tenants.csv", dependencies=[EXPENSIVE])
+@needs(Duty.READ_PERSONAL)
+def export_tenants(
+    request: Request, pool: PoolDep, t: TranslatorDep, visitor: VisitorDep, period: str
+) -> Response:
     """The month's tenants that fit, as a table for spreadsheet programs."""
     month = Period.parse(period)
     query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
-    found = list(all_cycle_tenants(db, month, _tenants_of(query)))
+    with pool.connection() as db:
+        found = visitor.sees(list(all_cycle_tenants(db, month, _tenants_of(query))))
     head = [
         t(*text)
         for text in (
@@ -179,6 +190,7 @@ def export_tenants(request: Request, db: DatabaseDep, t: TranslatorDep, period: 
 
 
 @router.get("/{period}/tenants/{code}")
+@needs(Duty.READ_AMOUNTS)
 def show_cycle_tenant(request: Request, db: DatabaseDep, pages: PagesDep, period: str, code: str) -> Response:
     """A tenant in a month: the decision rule by rule, and every delivery with all that happened to it."""
     month = Period.parse(period)

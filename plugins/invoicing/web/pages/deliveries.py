@@ -13,7 +13,9 @@ from invoicing.services.delivery import resolution
 from invoicing.services.views.deliveries import show_delivery
 from invoicing.services.views.messages import BuiltMessage, build_message
 from invoicing.web.announcement import announce
-from invoicing.web.database import DatabaseDep
+from invoicing.web.database import DatabaseDep, PoolDep
+from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE, IN_FRAME
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import SubmittedDep, see_other
 from invoicing.web.html.frames import html_frame, problem_frame, text_frame
@@ -51,12 +53,14 @@ class RefusedAction:
 
 
 @router.get("/{delivery_id}")
+@needs(Duty.READ_AMOUNTS)
 def show(request: Request, db: DatabaseDep, pages: PagesDep, delivery_id: int) -> Response:
     """A delivery with all that happened to it."""
     return _page(request, db, pages, delivery_id)
 
 
 @router.post("/{delivery_id}/resend")
+@needs(Duty.ACT_ON_DELIVERIES)
 def resend(
     request: Request,
     db: DatabaseDep,
@@ -79,12 +83,13 @@ def resend(
     except NotFoundError:
         raise
     except InputError as error:
-        return refused(error.in_words(t.language))
+        return refused(t.failure(error))
     told = announce(request)
     return _back(request, db, made[0], back, "resent" if told else "resent-untold")
 
 
 @router.post("/{delivery_id}/cancel")
+@needs(Duty.ACT_ON_DELIVERIES)
 def cancel(
     request: Request,
     db: DatabaseDep,
@@ -107,11 +112,12 @@ def cancel(
     except NotFoundError:
         raise
     except InputError as error:
-        return refused(error.in_words(t.language))
+        return refused(t.failure(error))
     return _back(request, db, delivery_id, back, "cancelled")
 
 
 @router.post("/{delivery_id}/resolve")
+@needs(Duty.ACT_ON_DELIVERIES)
 def resolve(
     request: Request,
     db: DatabaseDep,
@@ -137,34 +143,37 @@ def resolve(
     except NotFoundError:
         raise
     except InputError as error:
-        return refused(error.in_words(t.language))
+        return refused(t.failure(error))
     told = verdict != "retry" or announce(request)
     return _back(request, db, delivery_id, back, "resolved" if told else "resolved-untold")
 
 
 @router.get("/{delivery_id}/message")
+@needs(Duty.READ_PERSONAL)
 def show_message(request: Request, db: DatabaseDep, pages: PagesDep, delivery_id: int) -> Response:
     """The page around the message; the message itself is in a frame."""
     return pages.respond(request, "delivery_message.html", delivery=show_delivery(db, delivery_id))
 
 
-@router.get("/{delivery_id}/message.html")
+@router.get("/{delivery_id}/message.html", dependencies=[IN_FRAME, EXPENSIVE])
+@needs(Duty.READ_PERSONAL)
 def frame_message(
-    request: Request, db: DatabaseDep, pages: PagesDep, t: TranslatorDep, delivery_id: int
+    request: Request, pool: PoolDep, pages: PagesDep, t: TranslatorDep, delivery_id: int
 ) -> Response:
     """The message's HTML, built again."""
-    built = _build(request, db, delivery_id)
+    built = _build(request, pool, delivery_id)
     if isinstance(built, InvoicingError):
         return problem_frame(pages, request, _not_built(t, built))
     return html_frame(built.html)
 
 
-@router.get("/{delivery_id}/message.txt")
+@router.get("/{delivery_id}/message.txt", dependencies=[IN_FRAME, EXPENSIVE])
+@needs(Duty.READ_PERSONAL)
 def frame_message_text(
-    request: Request, db: DatabaseDep, pages: PagesDep, t: TranslatorDep, delivery_id: int
+    request: Request, pool: PoolDep, pages: PagesDep, t: TranslatorDep, delivery_id: int
 ) -> Response:
     """The message's headers, its plain text and the names of what is attached."""
-    built = _build(request, db, delivery_id)
+    built = _build(request, pool, delivery_id)
     if isinstance(built, InvoicingError):
         return problem_frame(pages, request, _not_built(t, built))
     lead = {
@@ -183,10 +192,11 @@ def frame_message_text(
     return text_frame(pages, request, f"{head}\n\n{built.text}\n{attached}", lead)
 
 
-@router.get("/{delivery_id}/message.eml")
-def download_message(request: Request, db: DatabaseDep, delivery_id: int) -> Response:
+@router.get("/{delivery_id}/message.eml", dependencies=[EXPENSIVE])
+@needs(Duty.READ_PERSONAL)
+def download_message(request: Request, pool: PoolDep, delivery_id: int) -> Response:
     """The whole message, to be opened in a mail reader."""
-    built = _build(request, db, delivery_id)
+    built = _build(request, pool, delivery_id)
     if isinstance(built, InvoicingError):
         raise built
     return Response(
@@ -230,10 +240,12 @@ def _back(request: Request, db: DatabaseDep, delivery_id: int, back: str, done: 
     return see_other(request, f"/deliveries/{delivery_id}?done={done}")
 
 
-def _build(request: Request, db: DatabaseDep, delivery_id: int) -> BuiltMessage | InvoicingError:
+def _build(request: Request, pool: PoolDep, delivery_id: int) -> BuiltMessage | InvoicingError:
     outside = request.app.state.outside
     try:
-        return build_message(db, outside.open_archive(), delivery_id, sender=outside.relay_sender())
+        return build_message(
+            pool.connection, outside.open_archive(), delivery_id, sender=outside.relay_sender()
+        )
     except NotFoundError:
         raise
     except InvoicingError as error:
@@ -242,4 +254,4 @@ def _build(request: Request, db: DatabaseDep, delivery_id: int) -> BuiltMessage 
 
 def _not_built(t: TranslatorDep, error: InvoicingError) -> str:
     lead = t("Todavía no se puede armar el mensaje", "The message cannot be built yet")
-    return f"{lead}: {error.in_words(t.language)}"
+    return f"{lead}: {t.failure(error)}"

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from invoicing.services.views.deliveries import find_other_deliveries
 from invoicing.services.views.runs import run_of
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.html.forms import lead_to
 from invoicing.web.html.templating import PagesDep
 
@@ -15,6 +16,7 @@ router = APIRouter(prefix="/runs")
 
 
 @router.get("/{dag_id}/{dag_run_id}")
+@needs(Duty.READ_AMOUNTS)
 def show(request: Request, db: DatabaseDep, pages: PagesDep, dag_id: str, dag_run_id: str) -> Response:
     """The run's cycle, or what it sent outside of the months; a page that says so where there is neither."""
     run = run_of(db, dag_id, dag_run_id)
@@ -26,6 +28,7 @@ def show(request: Request, db: DatabaseDep, pages: PagesDep, dag_id: str, dag_ru
 
 
 @router.get("/{dag_id}/{dag_run_id}/tasks/{task_id}/{map_index}")
+@needs(Duty.READ_AMOUNTS)
 def show_task(
     request: Request,
     db: DatabaseDep,

@@ -13,8 +13,12 @@ from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency import template_editing, templates
 from invoicing.services.agency.template_editing import TemplateRefusedError
 from invoicing.services.agency.templates import TemplateVersion
+from invoicing.services.delivery import trial
 from invoicing.services.views.templates import PartDiff, compare_parts, versions_of
-from invoicing.web.database import DatabaseDep
+from invoicing.services.views.trials import show_trials
+from invoicing.web.database import DatabaseDep, PoolDep
+from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import SubmittedDep, see_other
 from invoicing.web.html.template_problems import Complaint, field_of, in_words
@@ -56,11 +60,13 @@ class TestResult:
     Args:
         kind: ``ok``, ``error``, or ``address`` where that is what is wrong.
         status: Of the page that says so.
+        retry_after_seconds: Where it was one too many.
     """
 
     kind: str
     text: Text
     status: int
+    retry_after_seconds: int | None = None
 
 
 @dataclass(slots=True)
@@ -70,6 +76,7 @@ class Editor:
     request: Request
     db: DatabaseDep
     pages: PagesDep
+    visitor: VisitorDep
     current: TemplateVersion
     choice: Choice
 
@@ -114,6 +121,9 @@ class Editor:
             to=to,
             in_use=settings.template == name,
             versions=versions_of(self.db, name)[:5],
+            trials=show_trials(self.db, name, user_id=self.visitor.id),
+            most_trials=trial.MOST_AN_HOUR,
+            allowed=trial.allowed_recipients(self.visitor.email, settings),
             saved=self.request.query_params.get("saved", ""),
             created="created" in self.request.query_params,
             longest=template_editing.MOST_CHARACTERS,
@@ -121,32 +131,44 @@ class Editor:
 
 
 @router.get("/{name}")
-def show(request: Request, db: DatabaseDep, pages: PagesDep, name: str) -> Response:
+@needs(Duty.READ_AMOUNTS)
+def show(request: Request, db: DatabaseDep, pages: PagesDep, visitor: VisitorDep, name: str) -> Response:
     """The editor, with the version in force."""
     current = templates.show_template(db, name)
-    return Editor(request, db, pages, current, Choice.of(request.query_params)).page(current.template.parts)
+    editor = Editor(request, db, pages, visitor, current, Choice.of(request.query_params))
+    return editor.page(current.template.parts)
 
 
-@router.post("/{name}")
+@router.post("/{name}", dependencies=[EXPENSIVE])
+@needs(Duty.CHANGE_SETTINGS)
 def save(
     request: Request,
-    db: DatabaseDep,
+    pool: PoolDep,
     pages: PagesDep,
     visitor: VisitorDep,
     submitted: SubmittedDep,
     name: str,
 ) -> Response:
     """Save a new version, or show the editor again with what was typed and what is wrong with it."""
-    current = templates.show_template(db, name)
+    with pool.connection() as db:
+        current = templates.show_template(db, name)
     typed = typed_parts(submitted, current)
     seen = submitted.number("seen_version") or 0
-    editor = Editor(request, db, pages, current, Choice.of(submitted))
+    choice = Choice.of(submitted)
     try:
-        saved = template_editing.save_template(db, name, typed, seen_version=seen, actor=visitor.actor)
+        saved = template_editing.save_template(
+            pool.connection, name, typed, seen_version=seen, actor=visitor.actor
+        )
     except TemplateRefusedError as error:
-        return editor.page(typed, 422, seen=seen, complaints=in_words(error.problems))
+        with pool.connection() as db:
+            return Editor(request, db, pages, visitor, current, choice).page(
+                typed, 422, seen=seen, complaints=in_words(error.problems)
+            )
     except StaleEditError:
-        editor.current = templates.show_template(db, name)
-        return editor.page(typed, 409, seen=editor.current.template.version, overtaken_since=seen)
+        with pool.connection() as db:
+            newer = templates.show_template(db, name)
+            return Editor(request, db, pages, visitor, newer, choice).page(
+                typed, 409, seen=newer.template.version, overtaken_since=seen
+            )
     what = "same" if saved.id == current.id else saved.template.version
     return see_other(request, f"/templates/{name}?saved={what}")

@@ -16,14 +16,17 @@ from invoicing.services.agency import templates
 from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.delivery import documents
 from invoicing.services.views import preview
-from invoicing.web.database import DatabaseDep
+from invoicing.web.database import DatabaseDep, PoolDep
+from invoicing.web.door.duties import Duty, needs, objection
+from invoicing.web.door.turns import EXPENSIVE, IN_FRAME
+from invoicing.web.door.visitor import current_visitor
 from invoicing.web.html.forms import Submitted, SubmittedDep
 from invoicing.web.html.frames import html_frame, pdf_response, pictures_frame, problem_frame, text_frame
 from invoicing.web.html.i18n import Translator, TranslatorDep
 from invoicing.web.html.template_problems import field_of
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
-from invoicing.words.failures import tell_both
+from invoicing.words.failures import Failure, tell_both
 
 router = APIRouter(prefix="/templates")
 
@@ -56,9 +59,11 @@ class Choice:
         )
 
 
-@router.get("/{name}/preview")
+@router.get("/{name}/preview", dependencies=[IN_FRAME, EXPENSIVE])
+@needs(Duty.READ_AMOUNTS)
 def preview_saved(
     request: Request,
+    pool: PoolDep,
     pages: PagesDep,
     t: TranslatorDep,
     name: str,
@@ -66,18 +71,20 @@ def preview_saved(
     version: int | None = None,
 ) -> Response:
     """What a saved version makes of a tenant's documents; changes nothing."""
-    with request.app.state.pool.connection() as db:
+    with pool.connection() as db:
         kept = (
             templates.show_template(db, name)
             if version is None
             else templates.show_version(db, name, version)
         )
-    return _preview(request, pages, t, kept.template, Choice.of(request.query_params), view)
+    return _preview(request, pool, pages, t, kept.template, Choice.of(request.query_params), view)
 
 
-@router.post("/{name}/preview")
+@router.post("/{name}/preview", dependencies=[IN_FRAME, EXPENSIVE])
+@needs(Duty.CHANGE_SETTINGS)
 def preview_typed(
     request: Request,
+    pool: PoolDep,
     pages: PagesDep,
     t: TranslatorDep,
     submitted: SubmittedDep,
@@ -85,10 +92,10 @@ def preview_typed(
     view: Annotated[str, Query()] = "mail",
 ) -> Response:
     """What a text that is not saved yet makes of a tenant's documents; changes nothing."""
-    with request.app.state.pool.connection() as db:
+    with pool.connection() as db:
         current = templates.show_template(db, name)
     draft = draft_of(current, typed_parts(submitted, current))
-    return _preview(request, pages, t, draft, Choice.of(submitted), view)
+    return _preview(request, pool, pages, t, draft, Choice.of(submitted), view)
 
 
 def typed_parts(submitted: Submitted, current: TemplateVersion) -> dict[str, str]:
@@ -105,11 +112,20 @@ def draft_of(current: TemplateVersion, parts: Mapping[str, str]) -> Template:
 
 
 def _preview(
-    request: Request, pages: PagesDep, t: Translator, template: Template, choice: Choice, view: str
+    request: Request,
+    pool: PoolDep,
+    pages: PagesDep,
+    t: Translator,
+    template: Template,
+    choice: Choice,
+    view: str,
 ) -> Response:
     problem: Text
+    missing = _missing_duty(request, choice)
+    if missing is not None:
+        return problem_frame(pages, request, t.failure(missing), 403)
     try:
-        with request.app.state.pool.connection() as db:
+        with pool.connection() as db:
             shown = choice.gather(db)
         return _view(request, pages, t, template, shown, view)
     except NotFoundError:
@@ -121,11 +137,15 @@ def _preview(
         )
     except InputError:
         problem = ("Escriba el período como AAAA-MM.", "Type the period as YYYY-MM.")
-    except preview.PreviewsBusyError as error:
-        problem = tell_both(error)
     except RenderFailedError as error:
         problem = tell_both(error.failure)
     return problem_frame(pages, request, t.text(problem))
+
+
+def _missing_duty(request: Request, choice: Choice) -> Failure | None:
+    """Why the visitor may not see these documents: a real tenant's are personal data, the sample's are not."""
+    is_real = bool(choice.tenant)
+    return objection({Duty.READ_PERSONAL}, current_visitor(request).duties) if is_real else None
 
 
 def _view(

@@ -3,85 +3,95 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from invoicing.domain.errors import InputError
+from invoicing.domain.errors import InputError, LimitReachedError
 from invoicing.mail.message import UnsafeMessageError
 from invoicing.mail.transmission import Outcome, RelayUnavailableError, Verdict
 from invoicing.rendering.errors import RenderFailedError
-from invoicing.rendering.templates import Template
-from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency import templates
-from invoicing.services.delivery import documents, trial
-from invoicing.services.views import preview
+from invoicing.services.agency.templates import TemplateVersion
+from invoicing.services.delivery.trial import TrialAddressError
+from invoicing.web.database import PoolDep
+from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.door.visitor import VisitorDep
-from invoicing.web.html.forms import SubmittedDep
+from invoicing.web.html.forms import Submitted, SubmittedDep
 from invoicing.web.html.templating import PagesDep
 from invoicing.web.pages.template_editor import Editor, TestResult
 from invoicing.web.pages.template_preview import Choice, draft_of, typed_parts
+from invoicing.web.trial import send_trial
 from invoicing.words import Text
-from invoicing.words.failures import tell_both
+from invoicing.words.failures import Failure, tell_both
 
 router = APIRouter(prefix="/templates")
 
+_TRANSIENT = 503
 
-@router.post("/{name}/test")
+
+@router.post("/{name}/test", dependencies=[EXPENSIVE])
+@needs(Duty.CHANGE_SETTINGS)
 def send_test(
-    request: Request, pages: PagesDep, visitor: VisitorDep, submitted: SubmittedDep, name: str
+    request: Request,
+    pool: PoolDep,
+    pages: PagesDep,
+    visitor: VisitorDep,
+    submitted: SubmittedDep,
+    name: str,
 ) -> Response:
     """Send the message with its invoices, as typed, to one address; the ledger is not touched."""
-    choice = Choice.of(submitted)
-    to = submitted["to"].strip()[:400]
-    with request.app.state.pool.connection() as db:
+    if Choice.of(submitted).tenant:
+        visitor.require(Duty.READ_PERSONAL)
+    with pool.connection() as db:
         current = templates.show_template(db, name)
-    typed = typed_parts(submitted, current)
-    # No connection is held while the message is rendered and sent.
-    outcome, result = _try(request, draft_of(current, typed), choice, to)
-    with request.app.state.pool.connection() as db:
-        if outcome is not None:
-            trial.record_test(db, name, to, outcome, actor=visitor.actor)
-        return Editor(request, db, pages, current, choice).page(
-            typed, result.status, seen=submitted.number("seen_version") or 0, test=result, to=to
+    result = _try(request, pool, visitor, submitted, current)
+    with pool.connection() as db:
+        answer = Editor(request, db, pages, visitor, current, Choice.of(submitted)).page(
+            typed_parts(submitted, current),
+            result.status,
+            seen=submitted.number("seen_version") or 0,
+            test=result,
+            to=_address(submitted),
         )
+    if result.retry_after_seconds is not None:
+        answer.headers["Retry-After"] = str(result.retry_after_seconds)
+    return answer
 
 
-def _try(request: Request, draft: Template, choice: Choice, to: str) -> tuple[Outcome | None, TestResult]:
+def _try(
+    request: Request, pool: PoolDep, visitor: VisitorDep, submitted: Submitted, current: TemplateVersion
+) -> TestResult:
+    draft = draft_of(current, typed_parts(submitted, current))
+    to = _address(submitted)
     try:
-        trial.check_recipient(to)
-    except InputError as error:
-        es, en = "Escriba una sola dirección de correo válida.", f"Type one valid e-mail address. {error}"
-        return None, TestResult("address", (es, en), 422)
-    try:
-        outcome = _send(request, draft, choice, to)
-    except RenderFailedError as error:
-        return None, TestResult("error", _not_sent(tell_both(error.failure)), 422)
+        outcome = send_trial(
+            request, pool.connection, visitor, draft, current.id, Choice.of(submitted).gather, to
+        )
     except RelayUnavailableError as error:
-        return None, TestResult("error", _not_sent(tell_both(error)), 503)
-    except (InputError, UnsafeMessageError) as error:
-        return None, TestResult("error", _not_sent(tell_both(error)), 422)
+        return _refused(error, _TRANSIENT)
+    except LimitReachedError as error:
+        return _refused(error, 429, retry_after_seconds=int(str(error.values["seconds"])))
+    except TrialAddressError as error:
+        return TestResult("address", tell_both(error), 422)
+    except (InputError, UnsafeMessageError, RenderFailedError) as error:
+        return _refused(error.failure if isinstance(error, RenderFailedError) else error, 422)
+    return _told(outcome, to)
+
+
+def _told(outcome: Outcome, to: str) -> TestResult:
     reply = f"{outcome.code or ''} {outcome.reply}".strip()
     if outcome.verdict is Verdict.ACCEPTED:
-        return outcome, TestResult(
-            "ok", (f"Prueba enviada a {to}: {reply}", f"Test sent to {to}: {reply}"), 200
-        )
-    return outcome, TestResult("error", _not_sent((reply, reply)), 503)
+        return TestResult("ok", (f"Prueba enviada a {to}: {reply}", f"Test sent to {to}: {reply}"), 200)
+    if outcome.verdict is Verdict.IN_DOUBT:
+        unknown = "No se sabe si la prueba llegó", "Nobody knows whether the test arrived"
+        return TestResult("error", (f"{unknown[0]}: {reply}", f"{unknown[1]}: {reply}"), _TRANSIENT)
+    return TestResult("error", _not_sent((reply, reply)), _TRANSIENT)
 
 
-def _send(request: Request, draft: Template, choice: Choice, to: str) -> Outcome:
-    with request.app.state.pool.connection() as db:
-        settings = settings_service.current_settings(db).settings
-        shown = choice.gather(db)
-    content = preview.render_mail(draft, shown)
-    pdfs = preview.render_invoices(draft, shown.invoices)
-    names = [documents.filename(each.number) for each in shown.invoices]
-    outside = request.app.state.outside
-    with outside.open_relay() as relay:
-        return trial.send_test(
-            relay,
-            content,
-            dict(zip(names, pdfs, strict=True)),
-            to=to,
-            settings=settings,
-            sender=outside.relay_sender(),
-        )
+def _refused(why: Failure, status: int, *, retry_after_seconds: int | None = None) -> TestResult:
+    return TestResult("error", _not_sent(tell_both(why)), status, retry_after_seconds)
+
+
+def _address(submitted: Submitted) -> str:
+    return submitted["to"].strip()[:400]
 
 
 def _not_sent(why: Text) -> Text:

@@ -11,7 +11,9 @@ from invoicing.services.agency import template_editing, templates
 from invoicing.services.agency.template_editing import TemplateNameError, TemplateRefusedError
 from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.views.templates import compare_parts, list_templates, versions_of
-from invoicing.web.database import DatabaseDep
+from invoicing.web.database import DatabaseDep, PoolDep
+from invoicing.web.door.duties import Duty, needs
+from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import SubmittedDep, see_other
 from invoicing.web.html.template_problems import Complaint, in_words
@@ -28,12 +30,14 @@ _OWN_NAME: Text = (
 
 
 @router.get("")
+@needs(Duty.READ_AMOUNTS)
 def show_list(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """Every template, and the form that makes another."""
     return _list(request, db, pages)
 
 
 @router.post("")
+@needs(Duty.CHANGE_SETTINGS)
 def create(
     request: Request, db: DatabaseDep, pages: PagesDep, visitor: VisitorDep, submitted: SubmittedDep
 ) -> Response:
@@ -47,6 +51,7 @@ def create(
 
 
 @router.get("/{name}/versions")
+@needs(Duty.READ_AMOUNTS)
 def show_versions(request: Request, db: DatabaseDep, pages: PagesDep, name: str) -> Response:
     """Who saved which version, and when."""
     current = templates.show_template(db, name)
@@ -60,6 +65,7 @@ def show_versions(request: Request, db: DatabaseDep, pages: PagesDep, name: str)
 
 
 @router.get("/{name}/versions/{version}")
+@needs(Duty.READ_AMOUNTS)
 def show_version(request: Request, db: DatabaseDep, pages: PagesDep, name: str, version: int) -> Response:
     """One version: how it differs from the one before and from the one in force, and its text."""
     current = templates.show_template(db, name)
@@ -67,10 +73,11 @@ def show_version(request: Request, db: DatabaseDep, pages: PagesDep, name: str, 
     return _version_page(request, db, pages, current, kept)
 
 
-@router.post("/{name}/versions/{version}/restore")
+@router.post("/{name}/versions/{version}/restore", dependencies=[EXPENSIVE])
+@needs(Duty.CHANGE_SETTINGS)
 def restore(
     request: Request,
-    db: DatabaseDep,
+    pool: PoolDep,
     pages: PagesDep,
     visitor: VisitorDep,
     submitted: SubmittedDep,
@@ -78,21 +85,22 @@ def restore(
     version: int,
 ) -> Response:
     """Save an earlier version's text as the newest."""
-    current = templates.show_template(db, name)
-    kept = templates.show_version(db, name, version)
+    seen = submitted.number("seen_version") or 0
+    complaints: Sequence[Complaint] = ()
     try:
         saved = template_editing.restore_version(
-            db,
-            name,
-            version,
-            seen_version=submitted.number("seen_version") or 0,
-            actor=visitor.actor,
+            pool.connection, name, version, seen_version=seen, actor=visitor.actor
         )
     except StaleEditError:
-        return _version_page(request, db, pages, templates.show_template(db, name), kept, 409)
+        status = 409
     except TemplateRefusedError as error:
-        return _version_page(request, db, pages, current, kept, 422, in_words(error.problems))
-    return see_other(request, f"/templates/{name}?saved={saved.template.version}")
+        status, complaints = 422, in_words(error.problems)
+    else:
+        return see_other(request, f"/templates/{name}?saved={saved.template.version}")
+    with pool.connection() as db:
+        current = templates.show_template(db, name)
+        kept = templates.show_version(db, name, version)
+        return _version_page(request, db, pages, current, kept, status, complaints)
 
 
 def _list(

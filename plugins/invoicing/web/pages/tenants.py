@@ -16,6 +16,7 @@ from invoicing.services.agency.tenant_filter import PROBLEMS, TenantFilter
 from invoicing.services.agency.tenants import AddressRefusedError, Switch, TooManyAddressesError
 from invoicing.services.views.tenants import SORTS, TenantShown, find_tenants, show_tenant, tenant_counts
 from invoicing.web.database import DatabaseDep
+from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
 from invoicing.web.html.table import TablePage, TableQuery
@@ -42,6 +43,7 @@ _NAMES_SHOWN = 50
 
 
 @router.get("")
+@needs(Duty.READ_AMOUNTS)
 def show_list(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """The tenants that fit, a page of them."""
     query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
@@ -65,6 +67,7 @@ def show_list(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
 
 
 @router.post("/switch")
+@needs(Duty.CHANGE_TENANTS)
 def switch_many(
     request: Request, db: DatabaseDep, pages: PagesDep, visitor: VisitorDep, submitted: SubmittedDep
 ) -> Response:
@@ -72,6 +75,8 @@ def switch_many(
     order = _BulkOrder.of(submitted)
     if order is None:
         raise InputError("switch_incomplete")
+    if order.which.search:
+        visitor.require(Duty.READ_PERSONAL)  # names, documents and addresses are searched
     overtaken = False
     if submitted["fingerprint"]:
         try:
@@ -105,13 +110,15 @@ def switch_many(
 
 
 @router.get("/{code}")
-def show(request: Request, db: DatabaseDep, pages: PagesDep, code: str) -> Response:
+@needs(Duty.READ_AMOUNTS)
+def show(request: Request, db: DatabaseDep, pages: PagesDep, visitor: VisitorDep, code: str) -> Response:
     """One tenant."""
-    tenant = _tenant(db, code)
+    tenant = visitor.sees(_tenant(db, code))
     return _page(request, pages, tenant, {key: getattr(tenant, key) for key in LABELS})
 
 
 @router.post("/{code}")
+@needs(Duty.CHANGE_TENANTS, Duty.READ_PERSONAL)
 def save(
     request: Request,
     db: DatabaseDep,

@@ -1,0 +1,183 @@
+"""Holding: a person keeps a tenant's messages of a period back, or a whole month's, and lets them go again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from invoicing.db import audit
+from invoicing.db.connection import Database
+from invoicing.db.statements import beside
+from invoicing.domain.eligibility import HELD
+from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.domain.period import Period
+from invoicing.services.billing import runs
+
+_SQL = beside(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a hold came in time for.
+
+    Args:
+        deliveries: Ids of those set aside; none where the run has not made any yet.
+        under_way: Ids of those that were being transmitted: too late for them.
+    """
+
+    deliveries: Sequence[int]
+    under_way: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What is unsent once nobody holds it.
+
+    Args:
+        deliveries: Ids of those still set aside, or, of a whole month, of those that are sent now.
+    """
+
+    deliveries: Sequence[int]
+
+
+def hold(db: Database, code: str, period: Period, *, reason: str, actor: str) -> Held:
+    """Keep what is still to be sent to a tenant for ``period``, and what runs will decide, back until `release`.
+
+    Args:
+        reason: Why, for the audit and for whoever asks.
+        actor: Who.
+
+    Raises:
+        NotFoundError: There is no such tenant.
+        InputError: It has no invoice of the period, nor a lease for one; it is held already; or the reason is empty.
+            Nothing was changed.
+    """
+    reason = _given(reason)
+    with db.transaction():
+        cycle_id = runs.lock_month(db, period)
+        tenant_id = _tenant(db, code, period, needs_invoices=True)
+        which = {"tenant_id": tenant_id, "period": str(period), "actor": actor, "reason": reason}
+        before = db.execute(_SQL["current_hold"], which).fetchone()
+        if before is not None:
+            raise InputError("hold_exists", tenant=code, period=period, actor=before["actor"])
+        db.execute(_SQL["add_hold"], which)
+        held = _set_aside(db, which)
+        if cycle_id is not None:
+            _decide_held(db, cycle_id, tenant_id)
+        _audit(db, actor, "tenant_held", f"tenant {code} {period}", reason, held.deliveries)
+    return held
+
+
+def release(db: Database, code: str, period: Period, *, reason: str, actor: str) -> Released:
+    """End a hold. What it set aside stays so until it is sent: by `send_now`, or by a later run of the month.
+
+    Raises:
+        NotFoundError: There is no such tenant.
+        InputError: It is not held in that period, or the reason is empty. Nothing was changed.
+    """
+    reason = _given(reason)
+    with db.transaction():
+        runs.lock_month(db, period)
+        tenant_id = _tenant(db, code, period, needs_invoices=False)
+        which = {"tenant_id": tenant_id, "period": str(period)}
+        if not _release(db, which, actor, reason):
+            raise InputError("hold_missing", tenant=code, period=period)
+        ids = [row["id"] for row in db.execute(_SQL["held_deliveries"], which)]
+        _audit(db, actor, "tenant_released", f"tenant {code} {period}", reason, ids)
+    return Released(ids)
+
+
+def stop_month(db: Database, period: Period, *, reason: str, actor: str) -> Held:
+    """Keep all of a month back: nothing more of it leaves until `resume_month`.
+
+    Raises:
+        NotFoundError: The month was not opened yet.
+        InputError: It is stopped already, or the reason is empty. Nothing was changed.
+    """
+    reason = _given(reason)
+    with db.transaction():
+        if runs.lock_month(db, period) is None:
+            raise NotFoundError("cycle_not_opened", period=period)
+        which = {"tenant_id": None, "period": str(period), "actor": actor, "reason": reason}
+        before = db.execute(_SQL["current_hold"], which).fetchone()
+        if before is not None:
+            raise InputError("month_stopped_already", period=period, actor=before["actor"])
+        db.execute(_SQL["add_hold"], which)
+        held = _set_aside(db, which)
+        _audit(db, actor, "month_stopped", f"month {period}", reason, held.deliveries)
+    return held
+
+
+def resume_month(db: Database, period: Period, *, reason: str, actor: str) -> Released:
+    """Let a stopped month go on: what the stop set aside is asked for again, to be sent by `send_new_invoices`.
+
+    Raises:
+        InputError: The month is not stopped, or the reason is empty. Nothing was changed.
+    """
+    reason = _given(reason)
+    with db.transaction():
+        runs.lock_month(db, period)
+        which = {"tenant_id": None, "period": str(period)}
+        if not _release(db, which, actor, reason):
+            raise InputError("month_not_stopped", period=period)
+        resumed = db.execute(_SQL["resume"], {**which, "actor": actor, "reason": reason})
+        ids = [row["id"] for row in resumed]
+        _audit(db, actor, "month_resumed", f"month {period}", reason, ids)
+    return Released(ids)
+
+
+def _tenant(db: Database, code: str, period: Period, *, needs_invoices: bool) -> int:
+    which = {
+        "code": code.replace("\0", ""),
+        "period": str(period),
+        "first_day": period.first_day,
+        "last_day": period.last_day,
+    }
+    row = db.execute(_SQL["find_tenant"], which).fetchone()
+    if row is None:
+        raise NotFoundError("tenant_unknown", tenant=code)
+    if needs_invoices and not row["has_invoices"]:
+        raise InputError("hold_without_invoices", tenant=code, period=period)
+    return int(row["id"])
+
+
+def _set_aside(db: Database, which: Mapping[str, Any]) -> Held:
+    db.execute(_SQL["end_claims"], which)
+    held = sorted(row["id"] for row in db.execute(_SQL["set_aside"], which))
+    under_way = [row["id"] for row in db.execute(_SQL["under_way"], which)]
+    return Held(held, under_way)
+
+
+def _decide_held(db: Database, cycle_id: int, tenant_id: int) -> None:
+    """The decision to send, of which nothing has left, is a decision to hold from here on."""
+    which = {"cycle_id": cycle_id, "tenant_id": tenant_id}
+    row = db.execute(_SQL["decided_to_send"], which).fetchone()
+    if row is None:
+        return
+    answers = [answer for answer in row["trace"] if answer["rule"] != HELD]
+    trace = [*answers, {"rule": HELD, "inputs": {"held": True}, "objects": True}]
+    db.execute(_SQL["supersede_decision"], {"id": row["id"]})
+    counted = {"run_id": row["run_id"], "invoice_count": row["invoice_count"]}
+    db.execute(_SQL["decide_held"], {**which, **counted, "reason": HELD, "trace": Jsonb(trace)})
+
+
+def _release(db: Database, which: Mapping[str, Any], actor: str, reason: str) -> bool:
+    row = db.execute(_SQL["current_hold"], which).fetchone()
+    if row is not None:
+        db.execute(_SQL["release_hold"], {"id": row["id"], "actor": actor, "reason": reason})
+    return row is not None
+
+
+def _audit(
+    db: Database, actor: str, action: str, subject: str, reason: str, deliveries: Sequence[int]
+) -> None:
+    details = {"reason": reason, "deliveries": list(deliveries)}
+    audit.record(db, actor=actor, action=action, subject=subject, details=details)
+
+
+def _given(reason: str) -> str:
+    reason = reason.strip()
+    if not reason:
+        raise InputError("reason_missing", field="reason")
+    return reason

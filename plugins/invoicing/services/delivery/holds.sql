@@ -1,0 +1,64 @@
+-- name: find_tenant
+-- Whether there is, or will be, anything to hold: an invoice of the period, or a lease that is active in it.
+SELECT t.id, t.name,
+       EXISTS (SELECT FROM invoicing.invoice AS i
+               WHERE i.tenant_id = t.id AND i.period = %(period)s AND i.state = 'issued')
+       OR EXISTS (SELECT FROM invoicing.lease AS l WHERE l.tenant_id = t.id AND l.start_date <= %(last_day)s
+                  AND (l.end_date IS NULL OR l.end_date >= %(first_day)s)) AS has_invoices
+FROM invoicing.tenant AS t WHERE t.code = %(code)s;
+
+-- name: current_hold
+SELECT id, actor, reason, held_at FROM invoicing.sending_hold
+WHERE period = %(period)s AND tenant_id IS NOT DISTINCT FROM %(tenant_id)s AND released_at IS NULL
+FOR UPDATE;
+
+-- name: add_hold
+INSERT INTO invoicing.sending_hold (tenant_id, period, reason, actor)
+VALUES (%(tenant_id)s, %(period)s, %(reason)s, %(actor)s);
+
+-- name: release_hold
+UPDATE invoicing.sending_hold SET released_at = now(), released_by = %(actor)s, release_reason = %(reason)s
+WHERE id = %(id)s;
+
+-- name: end_claims
+-- A claim alone has sent nothing: its worker's mark finds it gone.
+UPDATE invoicing.delivery SET state = 'pending', claim_until = NULL, actor = %(actor)s, reason = %(reason)s
+WHERE period = %(period)s AND (%(tenant_id)s::bigint IS NULL OR tenant_id = %(tenant_id)s) AND state = 'claimed';
+
+-- name: set_aside
+UPDATE invoicing.delivery SET state = 'held', actor = %(actor)s, reason = %(reason)s
+WHERE period = %(period)s AND (%(tenant_id)s::bigint IS NULL OR tenant_id = %(tenant_id)s)
+  AND state IN ('pending', 'failed') AND NOT given_up AND NOT invoicing.may_have_left(id)
+RETURNING id;
+
+-- name: under_way
+SELECT id FROM invoicing.delivery
+WHERE period = %(period)s AND (%(tenant_id)s::bigint IS NULL OR tenant_id = %(tenant_id)s) AND state = 'transmitting'
+ORDER BY id;
+
+-- name: decided_to_send
+-- The tenant's standing decision, where nothing of it may have left.
+SELECT d.id, d.run_id, d.cycle_id, d.invoice_count, d.trace FROM invoicing.decision AS d
+WHERE d.cycle_id = %(cycle_id)s AND d.tenant_id = %(tenant_id)s AND d.superseded_at IS NULL AND d.reason IS NULL
+  AND NOT EXISTS (
+      SELECT FROM invoicing.delivery AS v
+      WHERE v.cycle_id = d.cycle_id AND v.tenant_id = d.tenant_id AND v.purpose = 'initial'
+        AND v.state NOT IN ('held', 'cancelled'));
+
+-- name: supersede_decision
+UPDATE invoicing.decision SET superseded_at = now() WHERE id = %(id)s;
+
+-- name: decide_held
+INSERT INTO invoicing.decision (run_id, cycle_id, tenant_id, invoice_count, reason, trace)
+VALUES (%(run_id)s, %(cycle_id)s, %(tenant_id)s, %(invoice_count)s, %(reason)s, %(trace)s);
+
+-- name: held_deliveries
+SELECT d.id FROM invoicing.delivery AS d
+WHERE d.period = %(period)s AND (%(tenant_id)s::bigint IS NULL OR d.tenant_id = %(tenant_id)s) AND d.state = 'held'
+ORDER BY d.id;
+
+-- name: resume
+-- The month goes on: what the stop had set aside is sent, save what is held by the tenant's name.
+UPDATE invoicing.delivery AS d SET state = 'pending', on_request = true, actor = %(actor)s, reason = %(reason)s
+WHERE d.period = %(period)s AND d.state = 'held' AND NOT invoicing.is_held(d.tenant_id, d.period)
+RETURNING d.id;

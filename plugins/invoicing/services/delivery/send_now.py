@@ -1,0 +1,120 @@
+"""Send now, just these: a person has some tenants of a month decided on anew, and sent what they are due."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from invoicing.db import audit
+from invoicing.db.connection import Database
+from invoicing.db.statements import beside, fetch_all
+from invoicing.domain.eligibility import decide
+from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.domain.period import Period
+from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.templates import current_template
+from invoicing.services.billing import runs
+from invoicing.services.billing.decide import counted_tenants
+from invoicing.services.delivery import select
+
+_SQL = beside(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class SentNow:
+    """What was decided on one tenant, and what follows.
+
+    Args:
+        tenant: Its code.
+        reason: Why there is no mail; None to send.
+        deliveries: Ids of those that are sent now; none where nothing was unsent.
+    """
+
+    tenant: str
+    reason: str | None
+    deliveries: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryProgress:
+    """How far a delivery came."""
+
+    id: int
+    state: str
+    last_reply: str | None
+    reason: str | None
+
+
+def send_now(db: Database, period: Period, codes: Sequence[str], *, actor: str) -> list[SentNow]:
+    """Decide anew on some tenants of a month, by the settings and switches of today, and ask for what they are due.
+
+    The rest of the month is not touched. What is asked for is sent by the next run of `send_new_invoices`, which the
+    caller tells. Safe to repeat: a message that was accepted is never made again.
+
+    Returns:
+        One a tenant, in the order of ``codes``.
+
+    Raises:
+        NotFoundError: There is no such month, or no such tenant.
+        InputError: A tenant has no invoice in it; a run of the month is still deciding, or about to send to one of
+            them. Nothing was changed.
+    """
+    codes = list(dict.fromkeys(codes))
+    snapshot = settings_service.current_settings(db)
+    template = current_template(db, snapshot.settings.template)
+    with db.transaction():
+        cycle_id = runs.lock_month(db, period)
+        if cycle_id is None:
+            raise NotFoundError("cycle_not_opened", period=period)
+        ids = _find_tenants(db, cycle_id, period, codes)
+        latest = _check_runs(db, cycle_id, period, list(ids.values()))
+        run = replace(runs.load_run(db, latest), settings=snapshot, template=template)
+        counted = counted_tenants(db, run, list(ids.values()))
+        decided = [
+            (each, decide(each.as_tenant(), each.invoices, snapshot.settings.policy)) for each in counted
+        ]
+        select.bring_in_line(db, run, decided, actor=actor)
+        to_send = [tenant.tenant_id for tenant, decision in decided if decision.send]
+        requested: dict[int, list[int]] = {}
+        asked = {"cycle_id": cycle_id, "tenant_ids": to_send, "actor": actor}
+        for row in db.execute(_SQL["request"], asked):
+            requested.setdefault(row["tenant_id"], []).append(row["id"])
+        by_code = {
+            tenant.code: SentNow(tenant.code, decision.reason, sorted(requested.get(tenant.tenant_id, [])))
+            for tenant, decision in decided
+        }
+        audit.record(
+            db,
+            actor=actor,
+            action="tenants_sent_now",
+            subject=f"month {period}",
+            details={code: each.reason or list(each.deliveries) for code, each in by_code.items()},
+        )
+    return [by_code[code] for code in codes]
+
+
+def progress(db: Database, ids: Sequence[int]) -> list[DeliveryProgress]:
+    """How far deliveries came, by id."""
+    return fetch_all(db, DeliveryProgress, _SQL["states"], {"ids": list(ids)})
+
+
+def _find_tenants(db: Database, cycle_id: int, period: Period, codes: Sequence[str]) -> dict[str, int]:
+    which = {"cycle_id": cycle_id, "codes": [code.replace("\0", "") for code in codes]}
+    rows = {row["code"]: row for row in db.execute(_SQL["find_tenants"], which)}
+    for code in codes:
+        if code not in rows:
+            raise NotFoundError("tenant_unknown", tenant=code)
+        if not rows[code]["has_invoices"]:
+            raise InputError("tenant_not_in_cycle", tenant=code, period=period)
+    return {code: rows[code]["id"] for code in codes}
+
+
+def _check_runs(db: Database, cycle_id: int, period: Period, tenant_ids: Sequence[int]) -> int:
+    """The newest run's id; raises `InputError` where a run is in the way."""
+    found = db.execute(_SQL["runs_of_cycle"], {"cycle_id": cycle_id}).fetchall()
+    for run in found:
+        if run["is_running"] and not run["has_decided"]:
+            raise InputError("send_now_run_deciding", period=period, run=run["dag_run_id"])
+    which = {"cycle_id": cycle_id, "tenant_ids": list(tenant_ids)}
+    busy = db.execute(_SQL["under_way"], which).fetchone()
+    if busy is not None:
+        raise InputError("send_now_under_way", tenant=busy["code"], delivery=busy["id"], state=busy["state"])
+    return int(found[0]["id"])
