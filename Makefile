@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo up down test unit e2e faults check lock bench pictures
+.PHONY: help setup setup-test demo up down test unit e2e faults check lock sbom bench pictures
 
 PY := .venv/bin/python
 # Tests are told where the package is by pyproject.toml; tools that import it are told here.
@@ -49,10 +49,18 @@ check: setup-test ## Lint, types, import rules, lock drift
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PY) bin/check_lock.py
+	$(PY) bin/check_images.py
 
-lock: setup-test ## Resolve requirements*.txt anew into constraints.txt
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
-		requirements-dev.txt -o constraints.txt
+COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --generate-hashes
+
+lock: ## Resolve requirements*.txt anew into constraints.txt, each file with its hash
+	@bin/setup lock
+	$(COMPILE) requirements-dev.txt -o constraints.txt
+	$(COMPILE) requirements-image.txt -c constraints.txt -o constraints-image.txt
+	grep -o '^uv==[^ ]*' requirements-uv.txt | $(COMPILE) - -o requirements-uv.txt
+
+sbom: setup-test ## List what the image has installed, with licences: var/sbom.json (CycloneDX) and var/licences.json
+	@bin/sbom
 
 bench: export PYTHONPATH := $(CURDIR)/plugins:$(CURDIR)/tests
 # The archive comes with Airflow, which makes itself a home: not in the user's.

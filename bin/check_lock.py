@@ -1,8 +1,9 @@
-"""Check that constraints.txt satisfies requirements*.txt, and that this environment is what it locks.
+"""Check that constraints.txt satisfies requirements*.txt, has a hash of each file, and is what is installed here.
 
 Needs no network. What it finds is fixed with ``make lock`` and ``make setup-test``.
 """
 
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,19 +18,39 @@ from packaging.utils import canonicalize_name
 Locked: TypeAlias = dict[str, list[Requirement]]
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ("constraints.txt", "constraints-image.txt", "requirements-uv.txt")
+
+
+def logical_lines(name: str) -> Iterator[str]:
+    """Lines of a requirements file: those that a backslash continues are one, comments are left out."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+        content = line.partition(" #")[0].strip()
+        if content and not content.startswith("#"):
+            yield content
 
 
 def read(name: str) -> Iterator[Requirement]:
     """Requirements of a file, of this platform or not."""
-    for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
-        text = line.partition(" #")[0].strip()
-        if text and not text.startswith(("#", "-")):
-            yield Requirement(text)
+    for line in logical_lines(name):
+        if not line.startswith("-"):
+            yield Requirement(line.partition(" --hash=")[0])
+
+
+def unverified(name: str) -> Iterator[str]:
+    """What of a lock could be another file than the one that was locked, or names where it comes from."""
+    for line in logical_lines(name):
+        if line.startswith("-"):
+            yield f"{name}: an option has no place in it: {line}"
+        elif "://" in line:
+            yield f"{name}: an address has no place in it: {line.split(' --hash=')[0]}"
+        elif not re.search(r" --hash=sha256:[0-9a-f]{64}( |$)", line):
+            yield f"{name}: {line} has no hash"
 
 
 def drift(locked: Locked) -> Iterator[str]:
     """What is wanted and not locked so."""
-    for file in ("requirements.txt", "requirements-dev.txt"):
+    for file in ("requirements.txt", "requirements-image.txt", "requirements-dev.txt"):
         for wanted in read(file):
             pins = locked.get(canonicalize_name(wanted.name), [])
             if not pins:
@@ -38,6 +59,13 @@ def drift(locked: Locked) -> Iterator[str]:
                 number = next(iter(pin.specifier)).version
                 if not wanted.specifier.contains(number, prereleases=True):
                     yield f"{file}: {wanted} is wanted, constraints.txt has {pin}"
+
+
+def strays(locked: Locked) -> Iterator[str]:
+    """What the image is to have otherwise than what tests run with."""
+    for pin in read("constraints-image.txt"):
+        if pin.specifier not in [known.specifier for known in locked.get(canonicalize_name(pin.name), [])]:
+            yield f"constraints-image.txt: {pin} is not in constraints.txt"
 
 
 def difference(locked: Locked) -> Iterator[str]:
@@ -59,7 +87,12 @@ def main() -> int:
     locked: Locked = defaultdict(list)
     for pin in read("constraints.txt"):
         locked[canonicalize_name(pin.name)].append(pin)
-    found = [*drift(locked), *difference(locked)]
+    found = [
+        *drift(locked),
+        *strays(locked),
+        *difference(locked),
+        *chain.from_iterable(map(unverified, LOCKS)),
+    ]
     for problem in found:
         print(problem, file=sys.stderr)
     print(f"lock: {'drifted' if found else 'in order'}")

@@ -18,6 +18,7 @@ from invoicing.db.connection import dsn_from_airflow_connection
 from invoicing.domain.errors import InputError
 from invoicing.stack import credentials as secrets_of_stack
 from invoicing.stack.airflow import COMPONENTS, MIGRATION, Airflow, stop_components
+from invoicing.stack.inbox import Limits
 from invoicing.stack.layout import (
     DEFAULT_PORT,
     OWNER_CONNECTION,
@@ -29,6 +30,7 @@ from invoicing.stack.layout import (
 )
 from invoicing.stack.parts import Part, StackError, write_private
 from invoicing.stack.postgres import BUSINESS, Postgres, stop_server
+from invoicing.stack.secret_files import variables_from_files
 from invoicing.words.failures import Fault
 
 Report = Callable[[str], None]
@@ -132,9 +134,10 @@ def describe() -> dict[str, Any]:
 def environment() -> dict[str, str]:
     """What a process needs to work with the stack: connections, archive, Airflow's address and login.
 
-    What the caller's environment sets stays as it is there.
+    What the caller's environment sets, itself or by the name of a file, stays as it is there.
 
     Raises:
+        InputError: A file that the environment names is of no use.
         StackError: The stack was never started, and the environment does not stand in for it.
     """
     ours = {
@@ -142,6 +145,7 @@ def environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name.startswith(("INVOICING_", "AIRFLOW_CONN_INVOICING")) and name != OWNER_CONNECTION
     }
+    ours |= variables_from_files(ours)
     layout = Layout.from_environment()
     known = _read_stack_file(layout)
     if not known:
@@ -262,6 +266,7 @@ def _connections(layout: Layout, known: dict[str, Any], postgres: Postgres) -> d
 def _start_inbox(layout: Layout, known: dict[str, Any], clock: "_Clock") -> int | None:
     """Run the inbox unless mail goes elsewhere; its port."""
     part = _inbox(layout)
+    limits = Limits.from_environment(os.environ)
     if os.environ.get(_MAIL_CONNECTION):
         part.end(5.0)
         return None
@@ -275,6 +280,7 @@ def _start_inbox(layout: Layout, known: dict[str, Any], clock: "_Clock") -> int 
             "INVOICING_STATE": str(layout.state),
             "PATH": os.defpath,
             "PYTHONPATH": str(REPOSITORY / "plugins"),
+            **limits.as_environment(),
         }
         part.spawn(
             [sys.executable, "-P", "-m", "invoicing.stack.inbox", str(layout.mailbox), str(port)], environ

@@ -1348,6 +1348,10 @@ FAILURES: Mapping[str, Text] = {
         "INVOICING_PORT={text!r} no es un puerto: dé un número de 1 a 65535",
         "INVOICING_PORT={text!r} is not a port: give a number from 1 to 65535",
     ),
+    "inbox_limit_malformed": (
+        "{variable}={text!r} no es un límite del buzón: dé un número entero de 1 en adelante",
+        "{variable}={text!r} is not a limit of the inbox: give a whole number, 1 or more",
+    ),
     "disk_too_small": (
         (
             "solo hay {free} MB libres para {state}, y se necesitan unos {needed} MB: "
@@ -1456,6 +1460,14 @@ FAILURES: Mapping[str, Text] = {
         "an earlier PostgreSQL of {data} does not end",
     ),
     # command line
+    "secret_file_unusable": (
+        "{variable}: el archivo {path} no sirve: {reason}",
+        "{variable}: the file {path} is of no use: {reason}",
+    ),
+    "not_connections": (
+        "no es un objeto JSON con las conexiones por nombre",
+        "it is not a JSON object of connections by name",
+    ),
     "variable_missing": (
         "{variable} no está definido y no se han iniciado los servicios incluidos: bin/invoicing up",
         "{variable} is not set and no embedded stack was started: bin/invoicing up",
