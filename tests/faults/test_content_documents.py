@@ -17,6 +17,8 @@ from invoicing.rendering.templates import INVOICE_CSS, INVOICE_HTML
 from invoicing.rendering.validation import validate
 from support.rendering import SOUND, template_of
 
+pytestmark = pytest.mark.faults
+
 # What a template can make of it; `css` is the invoice's style sheet.
 TEMPLATES = {
     "a link that runs": ('<a href="javascript:app.alert(1)">x</a>', "", "pdf_link_refused"),
@@ -82,7 +84,8 @@ def test_a_form_that_html_and_style_make_together_is_told_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "href", ["https://pagos.example/", "mailto:a@agencia.example", "http://agencia.example", "tel:+576015550100"]
+    "href",
+    ["https://pagos.example/", "mailto:a@agencia.example", "http://agencia.example", "tel:+576015550100"],
 )
 def test_a_link_that_leads_where_it_says_stays(href: str) -> None:
     html = f'<h1 id="a">x</h1><a href="{href}">x</a><a href="#a">y</a>'
@@ -158,7 +161,9 @@ JAVASCRIPT = action("JavaScript", JS=String("app.alert(1)"))
 CHANGES: dict[str, Callable[[pikepdf.Pdf], object]] = {
     "a script when it opens": in_catalogue(OpenAction=JAVASCRIPT),
     "a script when it closes": in_catalogue(AA=Dictionary(WC=JAVASCRIPT)),
-    "scripts by name": in_catalogue(Names=Dictionary(JavaScript=Dictionary(Names=Array([String("a"), JAVASCRIPT])))),
+    "scripts by name": in_catalogue(
+        Names=Dictionary(JavaScript=Dictionary(Names=Array([String("a"), JAVASCRIPT])))
+    ),
     "a form": in_catalogue(AcroForm=Dictionary(Fields=Array())),
     "a form of XML": in_catalogue(AcroForm=Dictionary(Fields=Array(), XFA=String("x"))),
     "a collection of files": in_catalogue(Collection=Dictionary()),
@@ -178,7 +183,9 @@ CHANGES: dict[str, Callable[[pikepdf.Pdf], object]] = {
     "a screen": with_annotation("Screen"),
     "an attached file": with_annotation("FileAttachment"),
     "a field": with_annotation("Widget"),
-    "a link by a name": lambda pdf: pdf.pages[0].obj.Annots[0].__setitem__("/PA", action("URI", URI=String("https://x"))),
+    "a link by a name": lambda pdf: (
+        pdf.pages[0].obj.Annots[0].__setitem__("/PA", action("URI", URI=String("https://x")))
+    ),
 }
 
 
