@@ -64,6 +64,9 @@ def save(
         return _form(request, db, pages, typed, seen=before.id, status=409, overtaken_since=seen)
     found = find_problems(db, before.settings, typed)
     problems = {field: tell_both(fault) for field, fault in found.items()} | logo_problem
+    if "agency_logo" in problems:
+        # Nobody's browser has to draw what our own printer could not.
+        typed["agency_logo"] = before.settings.agency_logo
     if problems:
         return _form(request, db, pages, typed, seen=seen, status=422, problems=problems)
     try:
