@@ -12,6 +12,7 @@ import pytest
 from invoicing.db.connection import Database
 from invoicing.services.agency.settings import change_settings, current_settings
 from invoicing.services.views.settings_history import settings_changes
+from invoicing.web.door.duties import Duty, needs
 from invoicing.words.settings import LABELS
 from support.visiting import App, Browser, open_app
 
@@ -320,6 +321,7 @@ def test_both_languages(app: App):
 
 def test_a_fault_of_ours_is_a_page_that_says_so(app: App, caplog: pytest.LogCaptureFixture):
     @app.app.get("/broken")
+    @needs(Duty.READ_AMOUNTS)
     def broken() -> None:
         raise RuntimeError("a fault")
 
