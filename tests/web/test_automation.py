@@ -13,6 +13,7 @@ from invoicing.db.connection import Database
 from invoicing.services.agency.logo import LogoError, logo_uri
 from invoicing.services.agency.settings import change_settings, current_settings
 from invoicing.services.views.settings_history import settings_changes
+from invoicing.web.door.duties import Duty, needs
 from invoicing.words.settings import LABELS
 from support.logos import HOSTILE, svg
 from support.visiting import App, Browser, open_app
@@ -353,6 +354,7 @@ def test_both_languages(app: App):
 
 def test_a_fault_of_ours_is_a_page_that_says_so(app: App, caplog: pytest.LogCaptureFixture):
     @app.app.get("/broken")
+    @needs(Duty.READ_AMOUNTS)
     def broken() -> None:
         raise RuntimeError("a fault")
 
