@@ -4,6 +4,8 @@ import json
 import os
 import random
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -11,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from invoicing.rendering import pictures
 from invoicing.rendering.assignment import HEADER, LARGEST_MAIL_BYTES, LARGEST_REPLY_BYTES, Limits
+from invoicing.rendering.drawing import fitting
 from invoicing.rendering.errors import LONGEST_VALUE, DocumentTooLargeError, RenderFailedError, cut
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.rendering.mail import render_mail
-from invoicing.rendering.pictures import LARGEST_ANSWER_BYTES, draw_pages
+from invoicing.rendering.pictures import draw_pages
 from invoicing.rendering.sample import sample_invoice, sample_mail
 from invoicing.rendering.sandbox import _reason, _receive_some
 from invoicing.rendering.templates import MAIL_HTML, MAIL_TEXT, PARTS, Template, load_shipped
@@ -110,18 +114,28 @@ def test_a_pdf_larger_than_anything_that_is_mailed_is_refused(tmp_path: Path):
     assert str(refused.value.failure) == "it is larger than 8 MB"
 
 
-def test_pictures_of_noise_are_fewer_instead_of_larger(tmp_path: Path):
-    (tmp_path / "noise.png").write_bytes(noise(900, 1200))
-    pages = '<img src="noise.png" alt="" style="width:190mm;height:270mm">' * 8
-    template = template_of(pages, folder=tmp_path)
-    with InvoiceRenderer(template, Limits(seconds=60)) as renderer:
+def test_pictures_of_noise_are_fewer_instead_of_larger():
+    drawn = iter([bytes(3 * 2**20)] * 9)
+
+    assert len(fitting(drawn)) == 2
+    # What does not fit is the last that is drawn.
+    assert len(list(drawn)) == 6
+
+
+def test_a_child_that_draws_more_than_fits_is_ended(monkeypatch: pytest.MonkeyPatch):
+    """Its limit is the kernel's: were its own code not what it is, it could not raise it again."""
+    act = (
+        "import resource, sys; from invoicing.rendering import drawing; drawing.fitting = list;"
+        "drawing._draw = lambda page, width: bytes(9 * 2**20); drawing.main(1, 1, 100)"
+    )
+    with InvoiceRenderer(template_of("<p>x</p>"), LIMITS) as renderer:
         pdf = renderer.render(sample_invoice())
+    python = [sys.executable, "-c", act]
+    run = subprocess.run
+    monkeypatch.setattr(pictures.subprocess, "run", lambda command, **given: run(python, **given))
 
-    drawn = draw_pages(pdf, "noise", most=6, width=1600)
-
-    assert drawn.pages >= 8
-    assert 0 < len(drawn.pictures) < drawn.pages
-    assert sum(map(len, drawn.pictures)) < LARGEST_ANSWER_BYTES
+    with pytest.raises(RenderFailedError, match="its pages cannot be drawn"):
+        draw_pages(pdf, "large")
 
 
 def test_no_more_is_read_of_an_answer_than_there_may_be():
