@@ -1,4 +1,4 @@
-"""What has been tried (``tests/data/hostile``), and what tells whether it came through: a secret, and a server that counts."""
+"""What has been tried (``tests/data/hostile``); a secret and a server that counts tell whether it came through."""
 
 import re
 import socket
@@ -74,7 +74,7 @@ class Listener:
             f"HTTP/1.1 302 Found\r\nLocation: {file.as_uri()}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         ).encode()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=200)
-        self.host = "127.0.0.1:{}".format(self._socket.getsockname()[1])
+        self.host = f"127.0.0.1:{self._socket.getsockname()[1]}"
         self.calls: list[bytes] = []
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Self
 
 _TIMEOUT_SECONDS = 20
+NO_ANSWER = -1
+"""For a status: the server took the request and did not answer it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,7 @@ class Answer:
     """What came back.
 
     Args:
-        status: 0 where the connection was closed without an answer.
+        status: 0 where the connection was closed without an answer; `NO_ANSWER`.
         headers: As they came; names in small letters.
     """
 
@@ -79,6 +81,9 @@ class Wire:
                 tuple((name.lower(), value) for name, value in response.getheaders()),
                 response.read(),
             )
+        except TimeoutError:
+            self._close()
+            return Answer(NO_ANSWER)
         except (ConnectionError, http.client.HTTPException):
             self._close()
             return Answer(0)

@@ -5,6 +5,7 @@ its codes, and behind ``#`` the code), ``title`` (of the status), ``status``, ``
 one a field, where it is known which field is wrong: ``field``, ``message``, ``code``.
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -29,13 +30,15 @@ from invoicing.words.failures import Failure, Fault, tell
 log = logging.getLogger(__name__)
 
 API = "/api/"
+_LONGEST_PLACE = 200
 PROBLEMS = "/api/v1/problems"
 
 
 def wants_json(request: Request) -> bool:
     """Whether a program is asking."""
     root: str = request.scope.get("root_path", "")
-    return request.url.path.removeprefix(root).startswith(API)
+    # A line break in the address moves the slash from one to the other.
+    return request.url.path.removeprefix(root.removesuffix("/")).startswith(API)
 
 
 def refuse(
@@ -56,10 +59,19 @@ def refuse(
         }
         if errors:
             details["errors"] = list(errors)
-        return JSONResponse(details, status, media_type=PROBLEM_DETAILS)
+        return _ProblemDetails(details, status)
     pages: Pages = request.app.state.pages
     message = tell(failure, chosen_language(request))
     return pages.respond(request, "error.html", status, figure=status, message=message)
+
+
+class _ProblemDetails(JSONResponse):
+    """In ASCII: what is quoted from a request may be half a character, which UTF-8 has no way to write."""
+
+    media_type = PROBLEM_DETAILS
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -131,7 +143,8 @@ def _value_not_kept(request: Request, error: psycopg.DataError) -> Response:
 
 def _place(location: Sequence[str | int]) -> str:
     """A field's place: the first part of ``location`` says whether it was the body, the path or the query."""
-    return ".".join(map(str, location[1:] or location))
+    place = ".".join(map(str, location[1:] or location))
+    return place if len(place) <= _LONGEST_PLACE else place[: _LONGEST_PLACE - 1] + "…"
 
 
 def _wrong_fields(failure: Failure) -> list[dict[str, Any]]:

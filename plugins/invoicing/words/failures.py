@@ -532,6 +532,10 @@ FAILURES: Mapping[str, Text] = {
         "escriba el motivo: queda con lo que usted decide",
         "give a reason: it is kept with what you decide",
     ),
+    "reason_too_long": (
+        "el motivo es demasiado largo: máximo {most} caracteres",
+        "the reason is too long: at most {most} characters",
+    ),
     "single_invoice_unknown": (
         "no existe la factura individual {reference!r}: no se cambió nada",
         "there is no single invoice {reference!r}: nothing was changed",
@@ -1264,6 +1268,14 @@ FAILURES: Mapping[str, Text] = {
         "The form is no longer valid: go back, reload the page and repeat. Nothing was changed.",
     ),
     "body_too_large": ("Lo enviado es demasiado grande.", "What was sent is too large."),
+    "form_not_utf8": (
+        "El formulario está en «{charset}»: aquí se lee solo UTF-8.",
+        "The form is in “{charset}”: only UTF-8 is read here.",
+    ),
+    "form_fields_too_many": (
+        "El formulario tiene demasiados campos: máximo {most}.",
+        "The form has too many fields: at most {most}.",
+    ),
     "page_not_found": ("Esta página no existe.", "There is no such page."),
     "method_not_allowed": ("Esta página no acepta eso.", "This page does not take that."),
     "request_refused": ("La petición no se atendió: {detail}", "{detail}"),

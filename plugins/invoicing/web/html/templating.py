@@ -82,7 +82,8 @@ class Pages:
                 **context,
             }
         )
-        answer = HTMLResponse(html, status_code=status)
+        # What is quoted from a template may be half a character, which UTF-8 has no way to write.
+        answer = HTMLResponse(html.encode(errors="replace"), status_code=status)
         if request.query_params.get("lang") == language:
             answer.set_cookie(
                 COOKIE, language, max_age=_YEAR_SECONDS, path=root or "/", samesite="lax", httponly=True
