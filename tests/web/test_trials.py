@@ -21,6 +21,7 @@ from invoicing.services.agency.templates import current_template
 from invoicing.services.delivery import trial
 from invoicing.services.delivery.trial import MOST_AN_HOUR, Sender, Trial, allowed_recipients, check_recipient
 from invoicing.services.views.trials import show_trials
+from invoicing.web.door.duties import READING, Duty
 from invoicing.web.door.visitor import Visitor
 from support.month import Inbox, open_inbox
 from support.project import free_port
@@ -28,8 +29,8 @@ from support.visiting import App, CookieGate, open_app
 from support.waiting import wait_until
 
 HERE = "/templates/default"
-ANA = Visitor("ana", "ana", may_change=True, email="ana@agencia.example")
-LUIS = Visitor("luis", "luis", may_change=False)
+ANA = Visitor("ana", "ana", frozenset(Duty), email="ana@agencia.example")
+LUIS = Visitor("luis", "luis", READING)
 SETTINGS = {
     "from_email": "facturas@agencia.example",
     "agency_name": "Agencia",

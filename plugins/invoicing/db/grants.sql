@@ -92,7 +92,7 @@ GRANT SELECT ON invoicing.schema_migration TO {runtime};
 -- What generated columns and statements call; guards are called by their triggers, and need no grant.
 GRANT EXECUTE ON FUNCTION invoicing.plain(text), invoicing.joined(text[]), invoicing.has_doubtful_address(text[]),
     invoicing.may_have_left(bigint), invoicing.is_held(bigint, text) TO {runtime};
-GRANT EXECUTE ON FUNCTION invoicing.analyze_month(), invoicing.hold_tenants() TO {runtime};
+GRANT EXECUTE ON FUNCTION invoicing.analyze_month(text), invoicing.hold_tenants() TO {runtime};
 
 -- name: owned_tables
 -- Tables of the schema whose owner the login is, or may become: those it could empty, alter and drop.

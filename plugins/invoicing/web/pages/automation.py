@@ -139,6 +139,8 @@ def _form(
     overtaken_since: int | None = None,
 ) -> Response:
     current = current_settings(db)
+    # A field that was not sent, by whatever is no page of ours, is as it is.
+    values = {**current.settings.model_dump(), **values}
     overtaken: list[Any] = []
     if overtaken_since is not None:
         earlier = settings_version(db, overtaken_since).settings.model_dump()
