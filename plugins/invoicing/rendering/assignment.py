@@ -16,6 +16,12 @@ LARGEST_REPLY_BYTES = {
     "mail": 4 * LARGEST_MAIL_BYTES,
     # Most relays take 10 to 25 MB, base64 included; an invoice of ours has 40 kB.
     "invoice": 8 * 1024 * 1024,
+    # The message's HTML as it may leave, with what was in the way.
+    "cleaned mail": 4 * LARGEST_MAIL_BYTES,
+    # What a PDF has that it may not, in words.
+    "inspected invoice": 1024 * 1024,
+    # A bitmap.
+    "logo": 8 * 1024 * 1024,
 }
 """Of one document, by product. What is larger is refused by the child, and not read by the parent."""
 

@@ -3,11 +3,14 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from invoicing.domain.period import Period
+from invoicing.services.delivery import holds, send_now
 from invoicing.services.views import cycle_tenants, cycles, report
+from invoicing.web.announcement import announce
 from invoicing.web.api.amounts import as_json
 from invoicing.web.api.deliveries import delivery_json
 from invoicing.web.database import DatabaseDep
@@ -77,3 +80,60 @@ def get_cycle_tenant(db: DatabaseDep, visitor: VisitorDep, period: str, code: st
 def get_cycle_invoices(db: DatabaseDep, period: str) -> Response:
     """One row per invoice, as ``cycle invoices --json`` prints them."""
     return JSONResponse(report.cycle_invoices(db, Period.parse(period)))
+
+
+class SendOrder(BaseModel):
+    """Tenants of a month to be decided on anew, and sent what they are due."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tenants: list[str] = Field(min_length=1, max_length=1000)
+
+
+class Reason(BaseModel):
+    """Why; kept for the audit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(max_length=500)
+
+
+@router.post("/cycles/{period}/send")
+@needs(Duty.ACT_ON_DELIVERIES)
+def post_send(
+    request: Request, db: DatabaseDep, visitor: VisitorDep, period: str, order: SendOrder
+) -> dict[str, Any]:
+    """Decide anew on these tenants alone, and send what they are due. ``airflow_told``: whether Airflow was told."""
+    decided = send_now.send_now(db, Period.parse(period), order.tenants, actor=visitor.actor)
+    return {
+        "tenants": [
+            {
+                "tenant": each.tenant,
+                "decision": "skip" if each.reason else "send",
+                "reason": each.reason,
+                "deliveries": list(each.deliveries),
+            }
+            for each in decided
+        ],
+        "airflow_told": any(each.deliveries for each in decided) and announce(request),
+    }
+
+
+@router.post("/cycles/{period}/stop")
+@needs(Duty.ACT_ON_DELIVERIES)
+def post_stop(db: DatabaseDep, visitor: VisitorDep, period: str, order: Reason) -> dict[str, Any]:
+    """Nothing more of the month leaves until it is resumed; ``under_way``: too late for these."""
+    return asdict(holds.stop_month(db, Period.parse(period), reason=order.reason, actor=visitor.actor))
+
+
+@router.post("/cycles/{period}/resume")
+@needs(Duty.ACT_ON_DELIVERIES)
+def post_resume(
+    request: Request, db: DatabaseDep, visitor: VisitorDep, period: str, order: Reason
+) -> dict[str, Any]:
+    """A stopped month goes on: its deliveries are sent now."""
+    resumed = holds.resume_month(db, Period.parse(period), reason=order.reason, actor=visitor.actor)
+    return {
+        "deliveries": list(resumed.deliveries),
+        "airflow_told": bool(resumed.deliveries) and announce(request),
+    }

@@ -1,14 +1,17 @@
 """The JSON API of tenants."""
 
 import datetime
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from invoicing.domain.errors import NotFoundError
+from invoicing.domain.period import Period
 from invoicing.services.agency import tenants
 from invoicing.services.agency.tenant_filter import TenantFilter
+from invoicing.services.delivery import holds
 from invoicing.services.views.tenants import TenantFound, TenantShown, find_tenants, show_tenant
 from invoicing.web.api.amounts import as_json
 from invoicing.web.database import DatabaseDep
@@ -102,3 +105,28 @@ def _text(code: str) -> str:
     if "\0" in code:
         raise NotFoundError("tenant_code_with_nul")
     return code
+
+
+class HoldOrder(BaseModel):
+    """A tenant's month to be held, or released."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    period: str = Field(max_length=7)
+    reason: str = Field(max_length=500)
+
+
+@router.post("/tenants/{code}/hold")
+@needs(Duty.ACT_ON_DELIVERIES)
+def post_hold(db: DatabaseDep, visitor: VisitorDep, code: str, order: HoldOrder) -> dict[str, Any]:
+    """No mail to this tenant for this month until it is released; ``under_way``: too late for these."""
+    held = holds.hold(db, code, Period.parse(order.period), reason=order.reason, actor=visitor.actor)
+    return asdict(held)
+
+
+@router.post("/tenants/{code}/release")
+@needs(Duty.ACT_ON_DELIVERIES)
+def post_release(db: DatabaseDep, visitor: VisitorDep, code: str, order: HoldOrder) -> dict[str, Any]:
+    """End a hold; ``deliveries``: still set aside, until they are sent."""
+    released = holds.release(db, code, Period.parse(order.period), reason=order.reason, actor=visitor.actor)
+    return asdict(released)

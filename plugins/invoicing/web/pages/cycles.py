@@ -25,6 +25,7 @@ from invoicing.services.views.cycle_tenants import (
 from invoicing.services.views.cycles import MOST_OUT_OF_STEP, cycle_overview, list_months, show_progress
 from invoicing.services.views.health import is_unheard
 from invoicing.services.views.runs import RunShown
+from invoicing.services.views.unsent import hold_of, unsent_of_tenant
 from invoicing.web.database import DatabaseDep, PoolDep
 from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.turns import EXPENSIVE
@@ -109,7 +110,13 @@ def show_singles(request: Request, db: DatabaseDep, pages: PagesDep) -> Response
 @needs(Duty.READ_AMOUNTS)
 def show(request: Request, db: DatabaseDep, pages: PagesDep, period: str) -> Response:
     """A month: the figures, what needs a person, the runs, the tenants."""
-    month = Period.parse(period)
+    return month_page(request, db, pages, Period.parse(period))
+
+
+def month_page(
+    request: Request, db: DatabaseDep, pages: PagesDep, month: Period, status: int = 200, **context: Any
+) -> Response:
+    """The page of `show`; ``context`` has what became of an action that was asked for on it."""
     query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
     rows, total = find_cycle_tenants(
         db,
@@ -123,10 +130,12 @@ def show(request: Request, db: DatabaseDep, pages: PagesDep, period: str) -> Res
     return pages.respond(
         request,
         "cycle.html",
+        status,
         table=TablePage(query, rows, total),
         explain=explain,
         states=STATES,
         **_overview(db, month),
+        **{"acted": request.query_params.get("done", ""), "problem": None, **context},
     )
 
 
@@ -214,6 +223,8 @@ def tenant_page(
         status,
         period=str(month),
         tenant=tenant,
+        hold=hold_of(db, month, tenant.tenant_id),
+        unsent=unsent_of_tenant(db, tenant.tenant_id, month),
         steps=steps(tenant.trace or ()),
         explain=explain,
         **{"acted": request.query_params.get("done", ""), "problem": None, **context},
@@ -224,6 +235,7 @@ def _overview(db: DatabaseDep, month: Period) -> dict[str, Any]:
     return {
         "period": str(month),
         "overview": cycle_overview(db, month),
+        "hold": hold_of(db, month),
         "progress": show_progress(db, month),
         "most_out_of_step": MOST_OUT_OF_STEP,
         "duration": _duration,

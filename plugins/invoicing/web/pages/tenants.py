@@ -1,7 +1,7 @@
 """Tenants: who gets mail, at which addresses, and what became of it."""
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from invoicing.services.agency.addresses import split_addresses
 from invoicing.services.agency.tenant_filter import PROBLEMS, TenantFilter
 from invoicing.services.agency.tenants import AddressRefusedError, Switch, TooManyAddressesError
 from invoicing.services.views.tenants import SORTS, TenantShown, find_tenants, show_tenant, tenant_counts
+from invoicing.services.views.unsent import UnsentMonth, unsent_of_tenant
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
@@ -114,7 +115,8 @@ def switch_many(
 def show(request: Request, db: DatabaseDep, pages: PagesDep, visitor: VisitorDep, code: str) -> Response:
     """One tenant."""
     tenant = visitor.sees(_tenant(db, code))
-    return _page(request, pages, tenant, {key: getattr(tenant, key) for key in LABELS})
+    values = {key: getattr(tenant, key) for key in LABELS}
+    return _page(request, pages, tenant, values, unsent=unsent_of_tenant(db, tenant.id))
 
 
 @router.post("/{code}")
@@ -199,6 +201,7 @@ def _page(
     *,
     status: int = 200,
     problems: Mapping[str, Text] | None = None,
+    unsent: Sequence[UnsentMonth] = (),
 ) -> Response:
     return pages.respond(
         request,
@@ -210,6 +213,7 @@ def _page(
         is_overtaken=status == 409,
         labels=LABELS,
         saved=request.query_params.get("saved", ""),
+        unsent=unsent,
     )
 
 
