@@ -235,6 +235,24 @@ def test_a_guard_refuses_the_owner_too(month: str, act: str) -> None:
     assert rows_of(month) == before
 
 
+def test_no_table_of_what_happened_can_be_emptied(month: str) -> None:
+    """By nobody: what may be is imported, found or taken anew, and is named here."""
+    with connect(as_owner(month)) as owner:
+        guarded = owner.execute(
+            "SELECT tgrelid::regclass::text AS name FROM pg_trigger WHERE tgtype & 32 = 32 AND tgenabled = 'O'"
+        ).fetchall()
+        tables = owner.execute(
+            "SELECT oid::regclass::text AS name FROM pg_class WHERE relnamespace = 'invoicing'::regnamespace"
+            " AND relkind = 'r'"
+        ).fetchall()
+
+    names = {row["name"].removeprefix("invoicing.") for row in tables}
+    assert names - {row["name"].removeprefix("invoicing.") for row in guarded} == {
+        "charge", "drifted_invoice", "invoice_count", "lease", "operator_notice", "schema_migration", "tax_rate",
+        "tenant", "transmission_slot", "unissued_invoice",
+    }  # fmt: skip
+
+
 def test_a_line_may_come_late_in_the_transaction_of_its_invoice_and_not_after_it_is_checked(
     db: Database,
 ) -> None:

@@ -1,6 +1,7 @@
 """The renderer is a cage: what code that broke out of a template's sandbox can do, tried from inside."""
 
 import base64
+import ctypes
 import json
 import os
 import subprocess
@@ -98,10 +99,26 @@ def refused(answer: dict[str, Any]) -> set[str]:
     return {act for act, outcome in answer["acts"].items() if outcome != "done"}
 
 
+@cache
 def possible_layers(home: str) -> tuple[str, ...]:
-    """The layers that this machine gives; a test of one that it does not is skipped, and says so."""
-    layers: list[str] = in_cell(home, LAYERS)["report"]["layers"]
-    return tuple(layers)
+    """The layers that this machine gives, asked without the renderer; tests of others are skipped, and say so."""
+    namespaces = ["unshare", "--net", "true"] if home in HOMES[:2] else ["unshare", "--user", "--net", "true"]
+    if home != "root" and IS_ROOT:
+        namespaces = in_open_house(namespaces, home)
+    has_namespaces = subprocess.run(namespaces, capture_output=True, check=False).returncode == 0
+    given = {CALLS}  # the tests' own set-up has libseccomp
+    if landlock_version() >= 6:
+        given.add(FILES)
+    if has_namespaces:
+        given.add(NETWORK)
+    if has_namespaces or home in HOMES[:2]:
+        given.add(USER)
+    return tuple(layer for layer in LAYERS if layer in given)
+
+
+def landlock_version() -> int:
+    create_ruleset, version = 444, 1
+    return int(ctypes.CDLL(None).syscall(create_ruleset, None, ctypes.c_size_t(0), version))
 
 
 @pytest.fixture(params=HOMES)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,13 +63,16 @@ class AirflowServer:
 
 
 @contextmanager
-def run_airflow(manager: str, dsn: str, home: Path) -> Iterator[AirflowServer]:
+def run_airflow(
+    manager: str, dsn: str, home: Path, more: Mapping[str, str] | None = None
+) -> Iterator[AirflowServer]:
     """Start Airflow's API server with ``manager`` and end it.
 
     Args:
         manager: A key of `MANAGERS`.
         dsn: The business database, as the connection ``invoicing_db``.
         home: An empty folder, for the metadata database too.
+        more: Environment variables in addition, or in place of those here.
     """
     port = free_port()
     home.mkdir(parents=True)
@@ -90,11 +93,12 @@ def run_airflow(manager: str, dsn: str, home: Path) -> Iterator[AirflowServer]:
         "AIRFLOW__API__SECRET_KEY": "a secret key for the tests alone",
         "AIRFLOW__API_AUTH__JWT_SECRET": "a secret for the tests' tokens, and for nothing else at all: 64 bytes",
         "AIRFLOW_CONN_INVOICING_DB": airflow_connection(dsn),
-        # Nobody listens there: these tests send nothing.
+        # Nobody listens there: most tests send nothing.
         "AIRFLOW_CONN_INVOICING_SMTP": json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": 1}),
         "INVOICING_STATE": str(home / "state"),
         "PYTHONPATH": PYTHON_PATH,
         "PYTHONWARNINGS": "ignore",
+        **(more or {}),
     }
     log = home / "server.log"
     with log.open("wb") as output:

@@ -25,7 +25,7 @@ CLOSING_SQL = ROOT / "plugins" / "invoicing" / "services" / "delivery" / "closin
 OTHERS = {"Fault", "BrokenConversationError"}
 # English says what a library said, or how; Spanish says what it means, from the parts of it, or without.
 LANGUAGES_DIFFER = {
-    "address_stops_mail", "address_syntax", "css_ignored", "field_refused", "may_not_read",
+    "address_stops_mail", "address_syntax", "css_ignored", "field_refused",
     "recipient_invalid", "resend_invalid_address", "row_value_not_a_choice", "setting_refused",
     "template_attribute_forbidden", "template_attribute_undefined", "template_element_undefined",
     "template_filter_unknown", "template_process_died", "template_tag_open", "template_tag_unknown",

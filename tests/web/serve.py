@@ -2,7 +2,8 @@
 
     PYTHONPATH=plugins:tests .venv/bin/python tests/web/serve.py DSN [PORT]
 
-Everybody is let in: ``/as/ana`` (may change) and ``/as/luis`` (may look) set the cookie that says who one is.
+Everybody is let in: ``/as/ana`` (may change), ``/as/luis`` (may look) and ``/as/nora`` (may look at amounts) set the
+cookie that says who one is.
 Templates and styles are read anew with each request; code is not.
 """
 

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from invoicing.db.connection import Database
+from invoicing.services.agency.logo import LogoError, logo_uri
 from invoicing.services.agency.settings import change_settings, current_settings
 from invoicing.services.views.settings_history import settings_changes
+from invoicing.web.door.duties import Duty, needs
 from invoicing.words.settings import LABELS
+from support.logos import HOSTILE, svg
 from support.visiting import App, Browser, open_app
 
 PNG = base64.b64decode(
@@ -308,6 +311,37 @@ def test_the_api_changes_settings_as_the_form_does(editor: Browser, db: Database
     assert current_settings(db).settings.due_days == 10
 
 
+@pytest.mark.parametrize("name", ["svg that unfolds", "png and an archive", "svg with a script"])
+def test_no_way_in_takes_what_is_no_logo(editor: Browser, db: Database, name: str):
+    make, code = HOSTILE[name]
+    given = logo_uri(make())
+
+    by_json = editor.ask("PATCH", "/settings", {"agency_logo": given})
+    hidden = editor.submit("/automation", form(editor, agency_logo=given))
+    with pytest.raises(LogoError) as by_command:
+        change_settings(db, {"agency_logo": given}, actor="test")
+
+    assert by_json.status_code == 422
+    assert [each["field"] for each in by_json.json()["errors"]] == ["agency_logo"]
+    assert hidden.status_code == 422
+    assert given not in hidden.text
+    assert by_command.value.code == code
+    assert current_settings(db).settings.agency_logo == ""
+
+
+def test_a_drawing_is_kept_as_a_bitmap_by_every_way_in(editor: Browser, db: Database):
+    drawing = logo_uri(svg())
+    editor.submit("/automation", form(editor), files={"logo_file": ("a.svg", svg(), "image/svg+xml")})
+    kept = current_settings(db)
+
+    by_json = editor.ask("PATCH", "/settings", {"agency_logo": drawing})
+    by_command = change_settings(db, {"agency_logo": drawing}, actor="test")
+
+    assert kept.settings.agency_logo.startswith("data:image/png;base64,")
+    # The same drawing gives the same bitmap: no new version.
+    assert by_json.json()["version"] == by_command.id == kept.id
+
+
 def test_both_languages(app: App):
     spanish, english = app.as_editor("es-CO,es;q=0.9"), app.as_editor("en-US,en;q=0.9")
 
@@ -320,6 +354,7 @@ def test_both_languages(app: App):
 
 def test_a_fault_of_ours_is_a_page_that_says_so(app: App, caplog: pytest.LogCaptureFixture):
     @app.app.get("/broken")
+    @needs(Duty.READ_AMOUNTS)
     def broken() -> None:
         raise RuntimeError("a fault")
 

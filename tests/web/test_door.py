@@ -365,6 +365,20 @@ def test_an_operator_changes_settings_by_the_form_and_by_the_api(
     assert again.json()["actor"].startswith("olga")
 
 
+def test_a_test_message_goes_to_ones_own_address_where_the_auth_manager_knows_it(
+    operator: httpx.Client, airflow: AirflowServer
+):
+    answer = operator.post(
+        "/api/v1/templates/default/test",
+        json={"to": "olga@example.com"},
+        headers={"x-csrf-token": _token(operator)},
+    )
+
+    # Nobody listens where the relay should be: with FAB it comes as far as that.
+    expected = {"fab": (503, "trial_not_sent"), "simple": (422, "trial_nowhere_allowed")}
+    assert (answer.status_code, answer.json()["code"]) == expected[airflow.manager]
+
+
 def test_the_answers_carry_a_strict_policy(operator: httpx.Client, stranger: httpx.Client):
     for answer in (operator.get("/tenants"), stranger.get("/tenants"), stranger.get("/static/app.css")):
         policy = answer.headers["content-security-policy"]

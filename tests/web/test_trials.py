@@ -21,14 +21,16 @@ from invoicing.services.agency.templates import current_template
 from invoicing.services.delivery import trial
 from invoicing.services.delivery.trial import MOST_AN_HOUR, Sender, Trial, allowed_recipients, check_recipient
 from invoicing.services.views.trials import show_trials
+from invoicing.web.door.duties import READING, Duty
 from invoicing.web.door.visitor import Visitor
 from support.month import Inbox, open_inbox
 from support.project import free_port
 from support.visiting import App, CookieGate, open_app
+from support.waiting import wait_until
 
 HERE = "/templates/default"
-ANA = Visitor("ana", "ana", may_change=True, email="ana@agencia.example")
-LUIS = Visitor("luis", "luis", may_change=False)
+ANA = Visitor("ana", "ana", frozenset(Duty), email="ana@agencia.example")
+LUIS = Visitor("luis", "luis", READING)
 SETTINGS = {
     "from_email": "facturas@agencia.example",
     "agency_name": "Agencia",
@@ -198,24 +200,33 @@ def test_a_person_has_six_tests_an_hour_and_others_have_theirs(posted: tuple[Inb
 def test_two_at_once_do_not_both_take_the_last_test_of_the_hour(dsn: str, db: Database):
     current_template(db, "default")
     use_up(db, count=MOST_AN_HOUR - 1)
-    outcomes: list[str] = []
-    with open_inbox() as (inbox, connect_relay):
+    by = Sender("ana", "ana", "")
+    told: list[str] = []
 
-        def one() -> None:
+    def second() -> None:
+        with connect(dsn) as own, own.transaction():
             try:
-                with connect(dsn) as own:
-                    outcomes.append(ask(dsn, own, connect_relay).verdict)
+                trial.check_room(own, by)
             except LimitReachedError as error:
-                outcomes.append(error.code)
+                told.append(error.code)
 
-        threads = [threading.Thread(target=one) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    thread = threading.Thread(target=second)
+    with connect(dsn) as first, first.transaction():
+        trial.check_room(first, by)
+        thread.start()
+        wait_until(lambda: waiting_for_a_lock(db), "the second waits for the first", timeout_seconds=10)
+        use_up(first, count=1)
+    thread.join()
 
-    assert sorted(outcomes) == ["accepted", "trials_used_up", "trials_used_up", "trials_used_up"]
-    assert len(inbox.messages) == 1
+    assert told == ["trials_used_up"]
+
+
+def waiting_for_a_lock(db: Database) -> bool:
+    row = db.execute(
+        "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    ).fetchone()
+    assert row is not None
+    return bool(row["n"])
 
 
 def test_no_relay_is_an_outcome_too(posted: tuple[Inbox, App], dsn: str, db: Database, tmp_path: Path):

@@ -74,6 +74,13 @@ GRANT SELECT,
     UPDATE (marked_at, ended_at, verdict, phase, code, reply, payload_sha256)
     ON invoicing.delivery_attempt TO {runtime};
 GRANT SELECT ON invoicing.delivery_event TO {runtime};
+-- A hold is released, once.
+GRANT SELECT, INSERT (tenant_id, period, reason, actor), UPDATE (released_at, released_by, release_reason)
+    ON invoicing.sending_hold TO {runtime};
+-- A test message gets its outcome, once.
+GRANT SELECT, INSERT (user_id, actor, to_address, template_version_id, parts_sha256, message_id),
+    UPDATE (outcome, code, reply, ended_at)
+    ON invoicing.trial_message TO {runtime};
 GRANT SELECT, INSERT, UPDATE (taken_at, ended_at), DELETE ON invoicing.transmission_slot TO {runtime};
 
 -- What the operator is told.
@@ -84,8 +91,8 @@ GRANT SELECT ON invoicing.schema_migration TO {runtime};
 
 -- What generated columns and statements call; guards are called by their triggers, and need no grant.
 GRANT EXECUTE ON FUNCTION invoicing.plain(text), invoicing.joined(text[]), invoicing.has_doubtful_address(text[]),
-    invoicing.may_have_left(bigint) TO {runtime};
-GRANT EXECUTE ON FUNCTION invoicing.analyze_month(), invoicing.hold_tenants() TO {runtime};
+    invoicing.may_have_left(bigint), invoicing.is_held(bigint, text) TO {runtime};
+GRANT EXECUTE ON FUNCTION invoicing.analyze_month(text), invoicing.hold_tenants() TO {runtime};
 
 -- name: owned_tables
 -- Tables of the schema whose owner the login is, or may become: those it could empty, alter and drop.

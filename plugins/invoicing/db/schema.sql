@@ -438,7 +438,8 @@ CREATE TABLE invoicing.sending_hold (
 COMMENT ON TABLE invoicing.sending_hold IS 'No mail to a tenant, or to anybody, for a period, by a person''s word, until it is released. A release is final.';
 CREATE UNIQUE INDEX sending_hold_one_at_a_time ON invoicing.sending_hold (period, coalesce(tenant_id, 0))
     WHERE released_at IS NULL;
-CREATE FUNCTION invoicing.guard_sending_hold() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION invoicing.guard_sending_hold() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND OLD.released_at IS NULL AND NEW.released_at IS NOT NULL
         AND (NEW.id, NEW.tenant_id, NEW.period, NEW.reason, NEW.actor, NEW.held_at)
@@ -450,6 +451,7 @@ BEGIN
 END $$;
 CREATE TRIGGER sending_hold_is_guarded BEFORE UPDATE OR DELETE ON invoicing.sending_hold
     FOR EACH ROW EXECUTE FUNCTION invoicing.guard_sending_hold();
+CREATE TRIGGER sending_hold_is_not_emptied BEFORE TRUNCATE ON invoicing.sending_hold EXECUTE FUNCTION invoicing.refuse_change();
 
 CREATE FUNCTION invoicing.is_held(tenant bigint, month text) RETURNS boolean STABLE LANGUAGE sql AS $$
     SELECT EXISTS (
@@ -769,7 +771,8 @@ COMMENT ON TABLE invoicing.trial_message IS
 CREATE INDEX trial_message_of_user ON invoicing.trial_message (user_id, asked_at);
 CREATE INDEX trial_message_of_template ON invoicing.trial_message (template_version_id, id);
 
-CREATE FUNCTION invoicing.keep_trial_message() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION invoicing.keep_trial_message() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'DELETE' OR OLD.outcome IS NOT NULL OR NEW.outcome IS NULL
         OR (to_jsonb(NEW) - '{outcome,code,reply,ended_at}'::text[])
@@ -811,14 +814,17 @@ CREATE TRIGGER delivery_event_is_not_emptied BEFORE TRUNCATE ON invoicing.delive
 
 -- Two things that only an owner may do, and no more of them than the application needs: the privilege MAINTAIN would
 -- let it cluster, reindex and lock everything.
-CREATE FUNCTION invoicing.analyze_month() RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION invoicing.analyze_month(stage text) RETURNS void LANGUAGE plpgsql
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- A table that another transaction is analyzing is left out: a simulation's is held until it is undone.
-    ANALYZE (SKIP_LOCKED) invoicing.invoice, invoicing.invoice_line, invoicing.invoice_count, invoicing.decision,
-        invoicing.delivery, invoicing.delivery_invoice;
+    CASE stage
+        WHEN 'generated' THEN ANALYZE (SKIP_LOCKED) invoicing.invoice, invoicing.invoice_line;
+        WHEN 'counted' THEN ANALYZE (SKIP_LOCKED) invoicing.invoice_count;
+        WHEN 'decided' THEN ANALYZE (SKIP_LOCKED) invoicing.decision, invoicing.delivery, invoicing.delivery_invoice;
+    END CASE;
 END $$;
-COMMENT ON FUNCTION invoicing.analyze_month() IS 'Fresh statistics of the tables to which a month adds many rows.';
+COMMENT ON FUNCTION invoicing.analyze_month(text) IS 'Fresh statistics of the tables to which a stage of a month adds many rows.';
 CREATE FUNCTION invoicing.hold_tenants() RETURNS void LANGUAGE plpgsql
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -5,6 +5,7 @@ import pickle
 import resource
 import struct
 import sys
+from collections.abc import Iterable
 
 # Importing it takes a tenth of a second; the parent never does.
 import pypdfium2
@@ -27,18 +28,24 @@ def main(first: int, most: int, width: int) -> None:
     enter(pickle.load(sys.stdin.buffer))  # noqa: S301 (written by the parent that started this process)
     document = pypdfium2.PdfDocument(sys.stdin.buffer.read())
     pages = len(document)
-    pictures: list[bytes] = []
-    for number in range(first - 1, min(first - 1 + most, pages)):
-        picture = _draw(document[number], width)
-        # Pages of noise are as large as their pixels: rather fewer of them.
-        if sum(map(len, pictures)) + len(picture) > LARGEST_ANSWER_BYTES - _ROOM_FOR_HEADERS:
-            break
-        pictures.append(picture)
+    numbers = range(first - 1, min(first - 1 + most, pages))
+    pictures = fitting(_draw(document[number], width) for number in numbers)
     out = sys.stdout.buffer
     out.write(HEADER.pack(pages, len(pictures)))
     for picture in pictures:
         out.write(struct.pack("!Q", len(picture)) + picture)
     out.flush()
+
+
+def fitting(pictures: Iterable[bytes]) -> list[bytes]:
+    """The first pictures, as many as fit into an answer. Pages of noise are as large as their pixels."""
+    taken, room = [], LARGEST_ANSWER_BYTES - _ROOM_FOR_HEADERS
+    for picture in pictures:
+        room -= len(picture)
+        if room < 0:
+            break
+        taken.append(picture)
+    return taken
 
 
 def _draw(page: pypdfium2.PdfPage, width: int) -> bytes:

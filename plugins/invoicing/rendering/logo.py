@@ -46,9 +46,12 @@ def bitmap_size(content: bytes) -> tuple[int, int]:
     """Width and height of a PNG or JPEG in pixels, by its header: nothing of the picture is decoded.
 
     Raises:
-        OSError: It is neither.
+        OSError: It is neither, or beyond all measure.
     """
     from PIL import Image  # a tenth of a second that nobody without a logo waits for
 
-    with Image.open(io.BytesIO(content), formats=["PNG", "JPEG"]) as picture:
-        return picture.size
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG", "JPEG"]) as picture:
+            return picture.size
+    except Image.DecompressionBombError as error:
+        raise OSError(str(error)) from None

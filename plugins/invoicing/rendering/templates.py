@@ -108,9 +108,16 @@ def mail_variables(document: MailDocument) -> dict[str, Any]:
 
 
 # Control characters have no business on paper, and the bidirectional overrides (U+202A–202E, U+2066–2069) let a
-# name rewrite the order of the text around it. Tabs and line ends stay.
+# name rewrite the order of the text around it. Half a surrogate pair is no character: nothing can be written that has
+# one. Tabs and line ends stay.
 _UNPRINTABLE = MappingProxyType(
-    dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+    dict.fromkeys(
+        (
+            *(*range(9), 11, 12, *range(14, 32), 127),
+            *(*range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+            *range(0xD800, 0xE000),
+        )
+    )
 )
 
 

@@ -5,6 +5,7 @@ its codes, and behind ``#`` the code), ``title`` (of the status), ``status``, ``
 one a field, where it is known which field is wrong: ``field``, ``message``, ``code``.
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 TOO_MANY = 429
 API = "/api/"
+_LONGEST_PLACE = 200
 PROBLEMS = "/api/v1/problems"
 
 MOST_LISTED = 100
@@ -46,7 +48,8 @@ MOST_LISTED = 100
 def wants_json(request: Request) -> bool:
     """Whether a program is asking."""
     root: str = request.scope.get("root_path", "")
-    return request.url.path.removeprefix(root).startswith(API)
+    # A line break in the address moves the slash from one to the other.
+    return request.url.path.removeprefix(root.removesuffix("/")).startswith(API)
 
 
 def refuse(
@@ -76,12 +79,21 @@ def _refusal(
         }
         if errors:
             details["errors"] = list(errors)
-        return JSONResponse(details, status, media_type=PROBLEM_DETAILS)
+        return _ProblemDetails(details, status)
     pages: Pages = request.app.state.pages
     message = tell_visitor(failure, chosen_language(request))
     if getattr(request.state, "is_frame", False):
         return problem_frame(pages, request, message, status)
     return pages.respond(request, "error.html", status, figure=status, message=message)
+
+
+class _ProblemDetails(JSONResponse):
+    """In ASCII: what is quoted from a request may be half a character, which UTF-8 has no way to write."""
+
+    media_type = PROBLEM_DETAILS
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -155,7 +167,8 @@ def _value_not_kept(request: Request, error: psycopg.DataError) -> Response:
 
 def _place(location: Sequence[str | int]) -> str:
     """A field's place: the first part of ``location`` says whether it was the body, the path or the query."""
-    return ".".join(map(str, location[1:] or location))
+    place = ".".join(map(str, location[1:] or location))
+    return place if len(place) <= _LONGEST_PLACE else place[: _LONGEST_PLACE - 1] + "…"
 
 
 def _wrong_fields(failure: Failure) -> list[dict[str, Any]]:

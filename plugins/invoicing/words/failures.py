@@ -628,6 +628,10 @@ FAILURES: Mapping[str, Text] = {
         "escriba el motivo: queda con lo que usted decide",
         "give a reason: it is kept with what you decide",
     ),
+    "reason_too_long": (
+        "el motivo es demasiado largo: máximo {most} caracteres",
+        "the reason is too long: at most {most} characters",
+    ),
     "single_invoice_unknown": (
         "no existe la factura individual {reference!r}: no se cambió nada",
         "there is no single invoice {reference!r}: nothing was changed",
@@ -1566,6 +1570,14 @@ FAILURES: Mapping[str, Text] = {
     "own_requests_busy": (
         "Todavía se atiende lo que usted pidió antes: intente de nuevo en {seconds} s.",
         "What you asked for before is still being made: try again in {seconds} s.",
+    ),
+    "form_not_utf8": (
+        "El formulario está en «{charset}»: aquí se lee solo UTF-8.",
+        "The form is in “{charset}”: only UTF-8 is read here.",
+    ),
+    "form_fields_too_many": (
+        "El formulario tiene demasiados campos: máximo {most}.",
+        "The form has too many fields: at most {most}.",
     ),
     "page_not_found": ("Esta página no existe.", "There is no such page."),
     "method_not_allowed": ("Esta página no acepta eso.", "This page does not take that."),

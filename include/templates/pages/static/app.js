@@ -42,11 +42,13 @@
     }
   });
 
-  // For the pages' own scripts: a request to our JSON API with the form token.
+  // For the pages' own scripts: a request to our JSON API with the form token. Where all places are taken it is made
+  // again when the answer says, unless what was typed in the meantime has made it void.
+  const patience = 3;
   window.invoicing = {
     root: root.dataset.root,
-    ask: (path, body, options = {}) =>
-      fetch(root.dataset.root + path, {
+    ask: async (path, body, options = {}, tries = patience) => {
+      const answer = await fetch(root.dataset.root + path, {
         method: body === undefined ? "GET" : "POST",
         credentials: "same-origin",
         headers: {
@@ -56,6 +58,10 @@
         },
         body: body === undefined ? undefined : JSON.stringify(body),
         ...options,
-      }),
+      });
+      if (answer.status !== 429 || tries <= 1) return answer;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer.headers.get("Retry-After") ?? 1)));
+      return window.invoicing.ask(path, body, options, tries - 1);
+    },
   };
 })();

@@ -144,14 +144,17 @@ CREATE TRIGGER delivery_event_is_not_emptied BEFORE TRUNCATE ON invoicing.delive
 
 -- Two things that only an owner may do, and no more of them than the application needs: the privilege MAINTAIN would
 -- let it cluster, reindex and lock everything.
-CREATE FUNCTION invoicing.analyze_month() RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION invoicing.analyze_month(stage text) RETURNS void LANGUAGE plpgsql
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- A table that another transaction is analyzing is left out: a simulation's is held until it is undone.
-    ANALYZE (SKIP_LOCKED) invoicing.invoice, invoicing.invoice_line, invoicing.invoice_count, invoicing.decision,
-        invoicing.delivery, invoicing.delivery_invoice;
+    CASE stage
+        WHEN 'generated' THEN ANALYZE (SKIP_LOCKED) invoicing.invoice, invoicing.invoice_line;
+        WHEN 'counted' THEN ANALYZE (SKIP_LOCKED) invoicing.invoice_count;
+        WHEN 'decided' THEN ANALYZE (SKIP_LOCKED) invoicing.decision, invoicing.delivery, invoicing.delivery_invoice;
+    END CASE;
 END $$;
-COMMENT ON FUNCTION invoicing.analyze_month() IS 'Fresh statistics of the tables to which a month adds many rows.';
+COMMENT ON FUNCTION invoicing.analyze_month(text) IS 'Fresh statistics of the tables to which a stage of a month adds many rows.';
 CREATE FUNCTION invoicing.hold_tenants() RETURNS void LANGUAGE plpgsql
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

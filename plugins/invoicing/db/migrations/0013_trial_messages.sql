@@ -24,7 +24,8 @@ COMMENT ON TABLE invoicing.trial_message IS
 CREATE INDEX trial_message_of_user ON invoicing.trial_message (user_id, asked_at);
 CREATE INDEX trial_message_of_template ON invoicing.trial_message (template_version_id, id);
 
-CREATE FUNCTION invoicing.keep_trial_message() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION invoicing.keep_trial_message() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'DELETE' OR OLD.outcome IS NOT NULL OR NEW.outcome IS NULL
         OR (to_jsonb(NEW) - '{outcome,code,reply,ended_at}'::text[])

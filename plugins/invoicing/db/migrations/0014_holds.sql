@@ -1,4 +1,5 @@
--- A person holds a tenant for a period: nothing leaves to it until released. What was refused can be held as well.
+-- A person holds a tenant for a period, or a whole month: nothing leaves until released. What was refused can be held
+-- as well.
 CREATE TABLE invoicing.sending_hold (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- Null: the whole month.
@@ -16,7 +17,8 @@ CREATE TABLE invoicing.sending_hold (
 COMMENT ON TABLE invoicing.sending_hold IS 'No mail to a tenant, or to anybody, for a period, by a person''s word, until it is released. A release is final.';
 CREATE UNIQUE INDEX sending_hold_one_at_a_time ON invoicing.sending_hold (period, coalesce(tenant_id, 0))
     WHERE released_at IS NULL;
-CREATE FUNCTION invoicing.guard_sending_hold() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION invoicing.guard_sending_hold() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND OLD.released_at IS NULL AND NEW.released_at IS NOT NULL
         AND (NEW.id, NEW.tenant_id, NEW.period, NEW.reason, NEW.actor, NEW.held_at)
@@ -28,6 +30,7 @@ BEGIN
 END $$;
 CREATE TRIGGER sending_hold_is_guarded BEFORE UPDATE OR DELETE ON invoicing.sending_hold
     FOR EACH ROW EXECUTE FUNCTION invoicing.guard_sending_hold();
+CREATE TRIGGER sending_hold_is_not_emptied BEFORE TRUNCATE ON invoicing.sending_hold EXECUTE FUNCTION invoicing.refuse_change();
 
 CREATE FUNCTION invoicing.is_held(tenant bigint, month text) RETURNS boolean STABLE LANGUAGE sql AS $$
     SELECT EXISTS (
@@ -36,7 +39,8 @@ CREATE FUNCTION invoicing.is_held(tenant bigint, month text) RETURNS boolean STA
 $$;
 COMMENT ON FUNCTION invoicing.is_held(bigint, text) IS 'Whether a person holds the tenant, or the whole month.';
 
-CREATE OR REPLACE FUNCTION invoicing.guard_delivery() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION invoicing.guard_delivery() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
         RAISE EXCEPTION 'delivery % is kept: cancel it instead', OLD.id

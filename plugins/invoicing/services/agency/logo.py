@@ -25,6 +25,7 @@ LARGEST_AREA = 4_000_000
 
 _BEGINNINGS: dict[LogoKind, bytes] = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff"}
 _URI = re.compile(r"data:image/(png|jpeg|svg\+xml);base64,([A-Za-z0-9+/=]+)")
+_WITHIN = ("#", "data:image/")
 
 
 class LogoError(InputError):
@@ -121,34 +122,54 @@ def _uri(kind: LogoKind, content: bytes) -> str:
 
 def _check_svg(content: bytes) -> None:
     """Nothing that grows (entities), acts (scripts) or comes from elsewhere."""
-    refused: list[str] = []
-
-    def start(name: str, attributes: dict[str, str]) -> None:
-        local = name.rpartition(":")[2].lower()
-        if local in ("script", "foreignobject"):
-            refused.append(f"<{local}>")
-        for key, value in attributes.items():
-            if key.lower().startswith("on"):
-                refused.append(key)
-            if key.rpartition(":")[2].lower() == "href" and not value.startswith(("#", "data:image/")):
-                refused.append(f"{key}={value[:40]}")
-
-    def doctype(*_: Any) -> None:
-        refused.append("<!DOCTYPE>")
-        # Entities are declared inside: what is not read cannot grow.
-        raise _DoctypeError
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.StartDoctypeDeclHandler = doctype
+    reader = _SvgReader()
     try:
-        parser.Parse(content, True)
+        reader.parser.Parse(content, True)
     except _DoctypeError:
         pass
     except expat.ExpatError as error:
         raise LogoError("logo_svg_malformed", reason=error) from None
-    if refused:
-        raise LogoError("logo_svg_refused", found=", ".join(refused[:3]))
+    if reader.refused:
+        raise LogoError("logo_svg_refused", found=", ".join(reader.refused[:3]))
+
+
+class _SvgReader:
+    """Collects what a drawing must not have."""
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self._element
+        self.parser.CharacterDataHandler = self._text
+        self.parser.StartDoctypeDeclHandler = self._doctype
+
+    def _element(self, name: str, attributes: dict[str, str]) -> None:
+        local = name.rpartition(":")[2].lower()
+        if local in ("script", "foreignobject"):
+            self.refused.append(f"<{local}>")
+        for key, value in attributes.items():
+            if key.lower().startswith("on"):
+                self.refused.append(key)
+            is_address = key.rpartition(":")[2].lower() == "href"
+            if (is_address and not value.startswith(_WITHIN)) or _loads(value):
+                self.refused.append(f"{key}={value[:40]}")
+
+    def _text(self, content: str) -> None:
+        if _loads(content):
+            self.refused.append(content.strip()[:40])
+
+    def _doctype(self, *_: Any) -> None:
+        self.refused.append("<!DOCTYPE>")
+        # Entities are declared inside: what is not read cannot grow.
+        raise _DoctypeError
+
+
+def _loads(style: str) -> bool:
+    """Whether a style names something that is elsewhere; what is hidden better is not fetched when it is drawn."""
+    lowered = style.lower()
+    addresses = (rest.lstrip(" '\"") for rest in lowered.split("url(")[1:])
+    return "@import" in lowered or any(not address.startswith(_WITHIN) for address in addresses)
 
 
 class _DoctypeError(Exception):

@@ -50,4 +50,4 @@ UPDATE invoicing.cycle_run SET decided_at = now(), counts = counts || %(counts)s
 
 -- name: analyze
 -- A month's rows came at once: without fresh statistics the next statement is planned for an empty table.
-SELECT invoicing.analyze_month();
+SELECT invoicing.analyze_month(%(stage)s);

@@ -20,6 +20,9 @@ _SQL = beside(__file__)
 Ruling = Literal["sent", "failed", "retry"]
 """What a person says became of a delivery."""
 
+LONGEST_REASON = 500
+"""Characters: it is kept for good, in the ledger and in the audit."""
+
 _STATE_OF: dict[str, DeliveryState] = {
     "sent": DeliveryState.SENT,
     "failed": DeliveryState.FAILED,
@@ -37,7 +40,7 @@ def resolve(db: Database, delivery_id: int, ruling: str, *, reason: str, actor: 
         actor: Who.
 
     Raises:
-        InputError: The delivery is not in doubt (any more), the ruling is unknown, or the reason empty.
+        InputError: The delivery is not in doubt (any more), the ruling is unknown, or the reason empty or too long.
     """
     reason = _given(reason)
     if ruling not in _STATE_OF:
@@ -183,4 +186,6 @@ def _given(reason: str) -> str:
     reason = reason.strip()
     if not reason:
         raise InputError("reason_missing", field="reason")
+    if len(reason) > LONGEST_REASON:
+        raise InputError("reason_too_long", field="reason", most=LONGEST_REASON)
     return reason

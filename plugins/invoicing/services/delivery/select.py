@@ -111,7 +111,7 @@ def bring_in_line(
             skipped.setdefault(decision.reason, []).append(tenant.tenant_id)
     for reason, tenant_ids in skipped.items():
         # What a person holds is set aside; from the others it is withdrawn.
-        statement = _SQL["hold_undelivered" if reason == HELD else "cancel_undelivered"]
+        statement = _SQL["hold_undelivered"] if reason == HELD else _SQL["cancel_undelivered"]
         _run_statement(db, statement, run, actor, tenant_ids=tenant_ids, reason=reason)
     to_send = [tenant for tenant, decision in decided if decision.send]
     _reopen_failed(db, run, to_send, actor)

@@ -201,6 +201,7 @@ def post_check(pool: PoolDep, name: str, draft: Draft) -> CheckAnswer:
 
 
 @router.post("/templates/{name}/test", dependencies=[EXPENSIVE])
+@needs(Duty.CHANGE_SETTINGS)
 def post_test(
     request: Request, pool: PoolDep, visitor: VisitorDep, name: str, order: TrialOrder
 ) -> TrialAnswer:
@@ -228,6 +229,7 @@ def post_test(
 
 
 @router.get("/templates/{name}/tests")
+@needs(Duty.CHANGE_SETTINGS)
 def get_tests(db: DatabaseDep, visitor: VisitorDep, name: str) -> list[TrialRow]:
     """The latest test messages, newest first."""
     templates.show_template(db, name)

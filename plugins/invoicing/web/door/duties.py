@@ -80,7 +80,16 @@ def objection(needed: Collection[Duty], duties: Collection[Duty]) -> Failure | N
 
 def missing_duty(duty: Duty) -> Failure:
     """Which duty is missing, and what grants it."""
-    return Fault(
-        "may_not_change" if duty in CHANGING else "may_not_read",
-        needed=Fault(f"needs_{duty}", dag=MONTHLY_DAG),
+    needed = _MISSING[duty]
+    return (
+        Fault("may_not_change", needed=needed) if duty in CHANGING else Fault("may_not_read", needed=needed)
     )
+
+
+_MISSING = {
+    Duty.READ_AMOUNTS: Fault("needs_read_amounts", dag=MONTHLY_DAG),
+    Duty.READ_PERSONAL: Fault("needs_read_personal", dag=MONTHLY_DAG),
+    Duty.CHANGE_TENANTS: Fault("needs_change_tenants", dag=MONTHLY_DAG),
+    Duty.CHANGE_SETTINGS: Fault("needs_change_settings"),
+    Duty.ACT_ON_DELIVERIES: Fault("needs_act_on_deliveries", dag=MONTHLY_DAG),
+}

@@ -8,6 +8,7 @@ import time
 
 from fastapi import Request
 
+from invoicing.web.door.form_reading import is_form, read_form
 from invoicing.web.door.visitor import Visitor, current_visitor
 
 TOKEN_FIELD = "csrf_token"  # noqa: S105 (a field's name)
@@ -62,10 +63,8 @@ async def require_form_token(request: Request) -> None:
     if request.method in SAFE_METHODS or visitor.sent_token:
         return
     token: object = request.headers.get(TOKEN_HEADER)
-    if token is None and request.headers.get("content-type", "").startswith(
-        ("application/x-www-form-urlencoded", "multipart/form-data")
-    ):
-        token = (await request.form()).get(TOKEN_FIELD)
+    if token is None and is_form(request):
+        token = (await read_form(request)).get(TOKEN_FIELD)
     tokens: FormTokens = request.app.state.form_tokens
     if not isinstance(token, str) or not tokens.accepts(token, visitor):
         raise FormTokenError

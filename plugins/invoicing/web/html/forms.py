@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Depends, Request
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.responses import RedirectResponse
+
+from invoicing.web.door.form_reading import read_form
 
 
 class Submitted:
@@ -41,7 +43,7 @@ class Submitted:
 
 
 async def _submitted(request: Request) -> Submitted:
-    form: FormData = await request.form()
+    form = await read_form(request)
     fields: dict[str, list[str]] = {}
     files: dict[str, bytes] = {}
     for name, value in form.multi_items():

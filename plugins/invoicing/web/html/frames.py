@@ -17,7 +17,7 @@ POLICY = (
 
 def html_frame(html: str) -> Response:
     """A message's HTML as it is."""
-    return HTMLResponse(html, headers={"Content-Security-Policy": POLICY})
+    return HTMLResponse(html.encode(errors="replace"), headers={"Content-Security-Policy": POLICY})
 
 
 def text_frame(pages: Pages, request: Request, text: str, lead: str = "") -> Response:

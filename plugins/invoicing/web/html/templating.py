@@ -85,7 +85,8 @@ class Pages:
                 **(visitor.sees(context) if visitor else context),
             }
         )
-        answer = HTMLResponse(html, status_code=status)
+        # What is quoted from a template may be half a character, which UTF-8 has no way to write.
+        answer = HTMLResponse(html.encode(errors="replace"), status_code=status)
         if request.query_params.get("lang") == language:
             answer.set_cookie(
                 COOKIE,

@@ -70,6 +70,9 @@ def save(
             return _form(request, db, pages, typed, seen=before.id, status=409, overtaken_since=seen)
     found = examine(pool.connection, before.settings, typed)
     problems = {field: tell_both(fault) for field, fault in found.problems.items()} | logo_problem
+    if "agency_logo" in problems:
+        # Nobody's browser has to draw what our own printer could not.
+        typed["agency_logo"] = before.settings.agency_logo
     with pool.connection() as db:
         if problems:
             return _form(request, db, pages, typed, seen=seen, status=422, problems=problems)
@@ -136,6 +139,8 @@ def _form(
     overtaken_since: int | None = None,
 ) -> Response:
     current = current_settings(db)
+    # A field that was not sent, by whatever is no page of ours, is as it is.
+    values = {**current.settings.model_dump(), **values}
     overtaken: list[Any] = []
     if overtaken_since is not None:
         earlier = settings_version(db, overtaken_since).settings.model_dump()

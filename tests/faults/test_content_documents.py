@@ -17,6 +17,8 @@ from invoicing.rendering.templates import INVOICE_CSS, INVOICE_HTML
 from invoicing.rendering.validation import validate
 from support.rendering import SOUND, template_of
 
+pytestmark = pytest.mark.faults
+
 # What a template can make of it; `css` is the invoice's style sheet.
 TEMPLATES = {
     "a link that runs": ('<a href="javascript:app.alert(1)">x</a>', "", "pdf_link_refused"),

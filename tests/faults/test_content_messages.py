@@ -19,6 +19,8 @@ from invoicing.words.failures import Failure
 from support.project import TESTS
 from support.rendering import SOUND
 
+pytestmark = pytest.mark.faults
+
 MESSAGES: list[dict[str, str]] = yaml.safe_load(
     (TESTS / "data" / "hostile" / "messages.yaml").read_text(encoding="utf-8")
 )
@@ -119,8 +121,8 @@ def test_what_no_sample_shows_is_not_said_and_not_let_through(message: dict[str,
         '<a href="mailto:cartera@agencia.example?subject=Pago">x</a><a href="#fin">y</a><p id="fin">z</p>',
         '<img src="data:image/png;base64,iVBORw0KGgo=" width="10" alt="Logo">',
         "<!-- a note --><p>x</p>",
-        '<html xmlns="http://www.w3.org/1999/xhtml"><head><title>x</title><meta http-equiv="Content-Type"'
-        ' content="text/html; charset=UTF-8"></head><body bgcolor="#ffffff">x<br/></body></html>',
+        '<html xmlns="http://www.w3.org/1999/xhtml"><head><title>x</title></head><body bgcolor="#fff">x<br/></body>',
+        '<head><meta http-equiv="Content-Type" content="text/html; charset=UTF-8"></head><p>x</p>',
         "<style>/* wide */ @media (min-width: 600px) { p { color: red } } a:hover { color: blue }</style><p>x</p>",
         "<p>שלום عربي 日本語 🙂&zwnj;&nbsp;&shy;&lt;script&gt;</p>",
         "<pre>\n a\n  b</pre><ul><li>x<li>y</ul>",

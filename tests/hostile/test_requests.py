@@ -1,0 +1,202 @@
+"""Parameters, bodies and headers that nobody of good manners sends, byte for byte, to every route of a real Airflow."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from invoicing.web.app import create_app
+from invoicing.web.outside import Outside
+from invoicing.words.failures import FAILURES
+from support.attacked import Site
+from support.hostile import SECRET, Entry, corpus
+from support.pulse import Pulse
+from support.routes import routes_of
+from support.wire import NO_ANSWER, Answer, Wire
+
+pytestmark = pytest.mark.alone
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and an address, with the names of its parameters in braces."""
+
+    method: str
+    path: str
+
+    @property
+    def parameters(self) -> list[str]:
+        return re.findall(r"\{(\w+)\}", self.path)
+
+    @property
+    def is_read(self) -> bool:
+        return self.method == "GET"
+
+    @property
+    def is_api(self) -> bool:
+        return self.path.startswith("/api/")
+
+    def address(self, values: Mapping[str, str]) -> str:
+        """The address with ``values`` for its parameters, as they are."""
+        return re.sub(r"\{(\w+)\}", lambda found: values[found[1]], self.path)
+
+
+def all_routes() -> list[Route]:
+    nobody: Any = None
+    app = create_app(Outside(nobody, "x", "", str, nobody, nobody, nobody))
+    found = (Route(method, route.path) for route in routes_of(app) for method in route.methods)
+    return sorted((route for route in found if route.method != "HEAD"), key=str)
+
+
+ROUTES = all_routes()
+READS = [route for route in ROUTES if route.is_read]
+CHANGES = [route for route in ROUTES if not route.is_read]
+# What draws a document or builds a message takes a second: it gets those entries that are meant for it.
+DRAWING = re.compile(r"/preview$|/message\.(html|txt|eml)$|/pages$|/document\.pdf$")
+MOST_SECONDS = 1.0
+LARGEST_REFUSAL_BYTES = 100_000
+
+
+@dataclass
+class Tried:
+    """What was asked, and what was wrong with the answers."""
+
+    wire: Wire
+    count: int = 0
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def ask(
+        self,
+        entry: Entry,
+        route: Route,
+        target: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        answer = self.wire.ask(route.method, f"/invoicing{target}", headers, body)
+        self.count += 1
+        fault = fault_of(answer, LARGEST_REFUSAL_BYTES + len(body or target), is_api=route.is_api)
+        if fault:
+            self.faults[f"{entry.name}: {route.method} {route.path}"] = fault
+
+
+def fault_of(answer: Answer, most_bytes: int, *, is_api: bool) -> str:
+    """What is wrong with an answer; empty where nothing is.
+
+    Args:
+        most_bytes: Of an answer that refuses: pages show again what was typed.
+    """
+    if answer.status >= 500 or answer.status == NO_ANSWER:
+        return f"{answer.status} {answer.text[:300]}"
+    if SECRET in answer.text or "root:x:0" in answer.text or "Traceback" in answer.text:
+        return f"it shows {answer.text[:300]}"
+    if any(name == "x" or (name == "set-cookie" and "a=b" in value) for name, value in answer.headers):
+        return f"its headers are {answer.headers}"
+    if "evil.example" in answer.header("location"):
+        return f"it leads to {answer.header('location')}"
+    # The server itself, and Airflow's router, refuse what is no HTTP, or no address of ours.
+    is_ours = bool(answer.header("content-security-policy"))
+    if answer.status < 400 or not is_ours:
+        return ""
+    if len(answer.content) > most_bytes:
+        return f"{answer.status} in {len(answer.content)} bytes"
+    if answer.status == 429 and not answer.header("retry-after"):
+        return "429 without Retry-After"
+    return _fault_of_problem(answer) if is_api else ""
+
+
+def _fault_of_problem(answer: Answer) -> str:
+    if answer.header("content-type") != "application/problem+json":
+        return f"{answer.status} as {answer.header('content-type')}: {answer.text[:200]}"
+    details = json.loads(answer.content)
+    known = details["code"] in FAILURES and details["status"] == answer.status
+    return "" if known else str(details)[:300]
+
+
+@pytest.fixture(scope="module")
+def pulse(site: Site) -> Iterator[Pulse]:
+    """Somebody else, all the while."""
+    with Pulse(site.url) as beating:
+        yield beating
+
+
+@pytest.fixture
+def tried(site: Site, pulse: Pulse) -> Iterator[Tried]:
+    """What an editor tries, a viewer's rights being fewer; nobody else may notice."""
+    begun = len(pulse.seconds)
+    with Wire(site.port, site.headers("editor")) as wire:
+        trying = Tried(wire)
+        yield trying
+    slowest = max(pulse.seconds[begun:], default=0)
+    print(f"{trying.count} requests; others waited {slowest:.2f} s at most")
+    assert trying.faults == {}
+    assert slowest < MOST_SECONDS
+    assert pulse.statuses == {200}
+
+
+@pytest.mark.parametrize("kind", ["paths", "queries", "forms", "json", "headers"])
+def test_there_are_thirty_and_more(kind: str):
+    assert len(corpus(kind)) >= 30
+
+
+def test_paths(site: Site, tried: Tried):
+    for entry in corpus("paths").values():
+        for route in ROUTES:
+            for name in route.parameters:
+                tried.ask(entry, route, route.address(site.samples | {name: entry["value"]}))
+
+
+def test_queries(site: Site, tried: Tried):
+    for entry in corpus("queries").values():
+        for route in READS:
+            if entry.get("draws") or not DRAWING.search(route.path):
+                # A letter a byte: what is not ASCII goes out in UTF-8.
+                query = entry["value"].encode().decode("latin-1")
+                tried.ask(entry, route, f"{route.address(site.samples)}?{query}")
+
+
+def test_forms(site: Site, tried: Tried):
+    for entry in corpus("forms").values():
+        headers = {
+            "Content-Type": entry.get("type", "application/x-www-form-urlencoded"),
+            **entry.get("headers", {}),
+        }
+        for route in CHANGES:
+            if not route.is_api and (entry.get("draws") or not DRAWING.search(route.path)):
+                tried.ask(
+                    entry,
+                    route,
+                    route.address(site.samples),
+                    headers=headers,
+                    body=entry["body"].encode("latin-1"),
+                )
+
+
+def test_json(site: Site, tried: Tried):
+    for entry in corpus("json").values():
+        headers = {"Content-Type": entry.get("type", "application/json"), **entry.get("headers", {})}
+        for route in CHANGES:
+            if route.is_api:
+                tried.ask(
+                    entry,
+                    route,
+                    route.address(site.samples),
+                    headers=headers,
+                    body=entry["body"].encode("latin-1"),
+                )
+
+
+def test_headers(site: Site, tried: Tried):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    targets = {
+        "GET": [Route("GET", "/tenants"), Route("GET", "/api/v1/tenants")],
+        "POST": [Route("POST", "/automation"), Route("PATCH", "/api/v1/settings")],
+    }
+    for entry in corpus("headers").values():
+        for route in targets[entry["method"]]:
+            body = None if route.is_read else b"seen"
+            headers = ({} if route.is_read else form) | entry["headers"]
+            tried.ask(entry, route, route.path, headers, body)
