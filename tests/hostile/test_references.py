@@ -8,7 +8,7 @@ import email
 import email.policy
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -30,8 +30,6 @@ from invoicing.rendering.templates import (
     INVOICE_HTML,
     MAIL_HTML,
     MAIL_TEXT,
-    PARTS,
-    Template,
 )
 from invoicing.rendering.validation import validate
 from invoicing.services.agency import templates
@@ -53,19 +51,79 @@ OF_INVOICES = [entry for entry in REFERENCES.values() if entry["part"] != MAIL_H
 OF_MESSAGES = [entry for entry in REFERENCES.values() if entry["part"] == MAIL_HTML]
 
 LOADING_ATTRIBUTES = frozenset(
-    "action background cite classid codebase data dynsrc formaction href icon imagesrcset longdesc lowsrc manifest ping "
-    "poster profile src srcset".split()
+    (
+        "action",
+        "background",
+        "cite",
+        "classid",
+        "codebase",
+        "data",
+        "dynsrc",
+        "formaction",
+        "href",
+        "icon",
+        "imagesrcset",
+        "longdesc",
+        "lowsrc",
+        "manifest",
+        "ping",
+        "poster",
+        "profile",
+        "src",
+        "srcset",
+    )
 )
 ACTIVE_ELEMENTS = frozenset(
-    "animate applet audio base button embed form frame frameset iframe input isindex link math meta noscript object picture "
-    "portal script select source svg template textarea video xmp".split()
+    (
+        "animate",
+        "applet",
+        "audio",
+        "base",
+        "button",
+        "embed",
+        "form",
+        "frame",
+        "frameset",
+        "iframe",
+        "input",
+        "isindex",
+        "link",
+        "math",
+        "meta",
+        "noscript",
+        "object",
+        "picture",
+        "portal",
+        "script",
+        "select",
+        "source",
+        "svg",
+        "template",
+        "textarea",
+        "video",
+        "xmp",
+    )
 )
 INSIDE = re.compile(r"(cid:|data:image/(png|jpeg|gif)[;,]|#|$)", re.IGNORECASE)
 LINKS = re.compile(r"(https:|mailto:|#|$)", re.IGNORECASE)
 # Actions of a PDF that do more than lead to a page of its own (ISO 32000-1, table 198).
 ACTIONS = frozenset(
-    "/GoToE /GoToR /Hide /ImportData /JavaScript /Launch /Movie /Named /Rendition /ResetForm /RichMediaExecute /Sound "
-    "/SubmitForm /Thread".split()
+    (
+        "/GoToE",
+        "/GoToR",
+        "/Hide",
+        "/ImportData",
+        "/JavaScript",
+        "/Launch",
+        "/Movie",
+        "/Named",
+        "/Rendition",
+        "/ResetForm",
+        "/RichMediaExecute",
+        "/Sound",
+        "/SubmitForm",
+        "/Thread",
+    )
 )
 
 
@@ -80,9 +138,7 @@ class Arrived:
 
 
 @pytest.fixture(scope="module")
-def month(
-    server: Server, watch: Watch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[str, Arrived]]:
+def month(server: Server, watch: Watch, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Arrived]:
     """By the name of a trick, what became of it in a month that sends each to a tenant of its own."""
     folder = tmp_path_factory.mktemp("month")
     with server.fresh_copy() as dsn, connect(dsn) as db:
@@ -92,7 +148,7 @@ def month(
             "SELECT t.code, d.state, d.message_id, d.last_reply FROM invoicing.delivery d"
             " JOIN invoicing.tenant t ON t.id = d.tenant_id"
         ).fetchall()
-    yield {
+    return {
         TENANTS[row["code"]].name: Arrived(
             row["state"],
             row["last_reply"],
