@@ -1268,6 +1268,13 @@ FAILURES: Mapping[str, Text] = {
         "The form is no longer valid: go back, reload the page and repeat. Nothing was changed.",
     ),
     "body_too_large": ("Lo enviado es demasiado grande.", "What was sent is too large."),
+    "page_not_found": ("Esta página no existe.", "There is no such page."),
+    "method_not_allowed": ("Esta página no acepta eso.", "This page does not take that."),
+    "request_refused": ("La petición no se atendió: {detail}", "{detail}"),
+    "address_of_page_invalid": (
+        "La dirección no es válida: {problems}",
+        "The address is not valid: {problems}",
+    ),
     "form_not_utf8": (
         "El formulario está en «{charset}»: aquí se lee solo UTF-8.",
         "The form is in “{charset}”: only UTF-8 is read here.",
@@ -1275,13 +1282,6 @@ FAILURES: Mapping[str, Text] = {
     "form_fields_too_many": (
         "El formulario tiene demasiados campos: máximo {most}.",
         "The form has too many fields: at most {most}.",
-    ),
-    "page_not_found": ("Esta página no existe.", "There is no such page."),
-    "method_not_allowed": ("Esta página no acepta eso.", "This page does not take that."),
-    "request_refused": ("La petición no se atendió: {detail}", "{detail}"),
-    "address_of_page_invalid": (
-        "La dirección no es válida: {problems}",
-        "The address is not valid: {problems}",
     ),
     "fields_wrong": ("{problems}", "{problems}"),
     "field_wrong": ("{field}: {problem}", "{field}: {problem}"),
