@@ -63,7 +63,8 @@ def attacked_site(server: Server, folder: Path) -> Iterator[Site]:
             with connect(dsn) as db:
                 populate(db, archive_in(folder / "archive"))
                 sample = db.execute(
-                    "SELECT t.code, d.id, i.number FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
+                    "SELECT t.code, d.id, i.number FROM invoicing.delivery d"
+                    " JOIN invoicing.tenant t ON t.id = d.tenant_id"
                     " JOIN invoicing.delivery_invoice di ON di.delivery_id = d.id"
                     " JOIN invoicing.invoice i ON i.id = di.invoice_id ORDER BY d.id DESC LIMIT 1"
                 ).fetchone()

@@ -1571,6 +1571,13 @@ FAILURES: Mapping[str, Text] = {
         "Todavía se atiende lo que usted pidió antes: intente de nuevo en {seconds} s.",
         "What you asked for before is still being made: try again in {seconds} s.",
     ),
+    "page_not_found": ("Esta página no existe.", "There is no such page."),
+    "method_not_allowed": ("Esta página no acepta eso.", "This page does not take that."),
+    "request_refused": ("La petición no se atendió: {detail}", "{detail}"),
+    "address_of_page_invalid": (
+        "La dirección no es válida: {problems}",
+        "The address is not valid: {problems}",
+    ),
     "form_not_utf8": (
         "El formulario está en «{charset}»: aquí se lee solo UTF-8.",
         "The form is in “{charset}”: only UTF-8 is read here.",
@@ -1578,13 +1585,6 @@ FAILURES: Mapping[str, Text] = {
     "form_fields_too_many": (
         "El formulario tiene demasiados campos: máximo {most}.",
         "The form has too many fields: at most {most}.",
-    ),
-    "page_not_found": ("Esta página no existe.", "There is no such page."),
-    "method_not_allowed": ("Esta página no acepta eso.", "This page does not take that."),
-    "request_refused": ("La petición no se atendió: {detail}", "{detail}"),
-    "address_of_page_invalid": (
-        "La dirección no es válida: {problems}",
-        "The address is not valid: {problems}",
     ),
     "fields_wrong": ("{problems}", "{problems}"),
     "field_wrong": ("{field}: {problem}", "{field}: {problem}"),
