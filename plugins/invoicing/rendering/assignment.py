@@ -1,10 +1,14 @@
 """What the two ends of the rendering process's pipes agree on."""
 
+from __future__ import annotations
+
 import struct
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from invoicing.rendering.templates import PARTS, Template
+if TYPE_CHECKING:
+    # A process that sees no template has no use for Jinja: a tenth of a second.
+    from invoicing.rendering.templates import Template
 
 HEADER = struct.Struct("!Q")
 DONE = b"+"
@@ -26,19 +30,22 @@ class Limits:
     output_bytes: int = 8 * 1024 * 1024
 
 
-_NO_TEMPLATE = Template("none", 0, dict.fromkeys(PARTS, ""))
-
-
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What the child makes of each document.
+    """What the child makes of each document, and of which template.
 
     Args:
         product: Of a document: an ``invoice`` (PDF) or a ``mail`` (a message); of a template's part, its ``proof`` (a
-            list of problems); of what another child made of a template, which this one never sees: a ``cleaned
-            mail`` or an ``inspected invoice``; of a picture file, a ``logo``.
+            list of problems); of a picture file, a ``logo``, tried on the template's invoice.
     """
 
-    product: Literal["invoice", "mail", "proof", "cleaned mail", "inspected invoice", "logo"]
-    template: Template = _NO_TEMPLATE
+    product: Literal["invoice", "mail", "proof", "logo"]
+    template: Template
     subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What the child looks at of what another one made of a template; it never sees the template."""
+
+    product: Literal["invoice", "mail"]

@@ -82,11 +82,6 @@ def _quoted_after(beginning: str, message: str) -> str:
     return rest[1:].partition(rest[0])[0]
 
 
-def broken(error: Exception) -> Fault:
-    """What nobody foresaw."""
-    return Fault("template_broken", kind=type(error).__name__, message=str(error))
-
-
 @dataclass(frozen=True, slots=True)
 class PrinterNote:
     """One thing that WeasyPrint logged.

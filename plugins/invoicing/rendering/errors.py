@@ -59,3 +59,8 @@ def cut(values: Mapping[str, object]) -> dict[str, object]:
     return {
         name: value[:LONGEST_VALUE] if isinstance(value, str) else value for name, value in values.items()
     }
+
+
+def broken(error: Exception) -> Fault:
+    """What nobody foresaw."""
+    return Fault("template_broken", kind=type(error).__name__, message=str(error))

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from invoicing.rendering.assignment import FAILED, HEADER, Assignment, Limits
+from invoicing.rendering.assignment import FAILED, HEADER, Assignment, Inspection, Limits
 from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError, in_place
 from invoicing.words.failures import Failure, Fault
 
@@ -66,7 +66,7 @@ class TemplateProcess:
         limits: Around each document, and around compiling the template.
     """
 
-    def __init__(self, assignment: Assignment, limits: Limits) -> None:
+    def __init__(self, assignment: Assignment | Inspection, limits: Limits) -> None:
         self._assignment = assignment
         self._limits = limits
         self._child: _Child | None = None

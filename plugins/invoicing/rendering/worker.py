@@ -20,9 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from invoicing.rendering.assignment import DONE, FAILED, HEADER, Assignment, Limits
-from invoicing.rendering.complaints import broken
-from invoicing.rendering.errors import PartFaultError, cut
+from invoicing.rendering.assignment import DONE, FAILED, HEADER, Assignment, Inspection, Limits
+from invoicing.rendering.errors import PartFaultError, broken, cut
 from invoicing.words.failures import Fault
 
 # The child writes fontconfig's cache at most; nothing that a template does may fill a disk.
@@ -53,8 +52,30 @@ def main() -> None:
             gc.collect()
 
 
-def _prepare(assignment: Assignment, limits: Limits) -> Callable[[Any], bytes]:
+def _prepare(assignment: Assignment | Inspection, limits: Limits) -> Callable[[Any], bytes]:
     """Import what the product needs, then lower the limits, then compile the template within them."""
+    make = (
+        _prepare_inspection(assignment, limits)
+        if isinstance(assignment, Inspection)
+        else _prepare_template(assignment, limits)
+    )
+    gc.disable()
+    gc.freeze()
+    return make
+
+
+def _prepare_inspection(inspection: Inspection, limits: Limits) -> Callable[[bytes], bytes]:
+    make: Callable[[bytes], bytes]
+    match inspection.product:
+        case "invoice":
+            from invoicing.rendering.pdf_rules import inspect_invoice as make
+        case "mail":
+            from invoicing.rendering.mail_cleaning import clean_message as make
+    _lower_limits(limits)
+    return make
+
+
+def _prepare_template(assignment: Assignment, limits: Limits) -> Callable[[Any], bytes]:
     make: Callable[[Any], bytes]
     match assignment.product:
         case "invoice":
@@ -74,24 +95,12 @@ def _prepare(assignment: Assignment, limits: Limits) -> Callable[[Any], bytes]:
 
             _lower_limits(limits)
             make = Proofreader(assignment.template, assignment.subject, limits.output_bytes).proofread
-        case "cleaned mail":
-            from invoicing.rendering.mail_cleaning import clean_message
-
-            _lower_limits(limits)
-            make = clean_message
-        case "inspected invoice":
-            from invoicing.rendering.pdf_rules import inspect_invoice
-
-            _lower_limits(limits)
-            make = inspect_invoice
         case "logo":
             from invoicing.rendering.logo_drawing import LogoDrawer
 
             _lower_limits(limits)
             with _alarm(limits.seconds):
                 make = LogoDrawer(assignment.template, limits.output_bytes).draw
-    gc.disable()
-    gc.freeze()
     return make
 
 
