@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from invoicing.rendering import forbidden_calls
-from invoicing.rendering.assignment import FAILED, HEADER, LARGEST_REPLY_BYTES, Assignment, Limits
+from invoicing.rendering.assignment import FAILED, HEADER, Assignment, Inspection, Limits
 from invoicing.rendering.cage import Cage, CageReport
 from invoicing.rendering.errors import (
     LONGEST_VALUE,
@@ -81,7 +81,7 @@ class TemplateProcess:
         limits: Around each document, and around compiling the template.
     """
 
-    def __init__(self, assignment: Assignment, limits: Limits) -> None:
+    def __init__(self, assignment: Assignment | Inspection, limits: Limits) -> None:
         self._assignment = assignment
         self._limits = limits
         self._child: _Child | None = None
@@ -204,7 +204,7 @@ class TemplateProcess:
                         unsent = _send_some(stdin, unsent)
                         if not unsent:
                             selector.unregister(stdin)
-                    elif _receive_some(stdout, incoming, LARGEST_REPLY_BYTES[self._assignment.product]):
+                    elif _receive_some(stdout, incoming, self._assignment.largest_reply_bytes):
                         return bytes(incoming[HEADER.size :])
 
     def _over_time(self) -> Fault:
