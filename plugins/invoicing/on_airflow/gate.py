@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.auth.tokens import get_signing_key
 from airflow.api_fastapi.core_api.security import bearer_scheme, get_user, requires_access_dag
 from airflow.configuration import conf
@@ -23,10 +24,15 @@ from invoicing.web.door.visitor import NotLoggedInError, RefusedError, Visitor
 from invoicing.words.failures import Fault
 
 _may_read_dag: Any = requires_access_dag("GET", param_dag_id=MONTHLY_DAG)
+# As Airflow's own API asks whoever triggers a DAG.
+_may_trigger_dag: Any = requires_access_dag("POST", DagAccessEntity.RUN, param_dag_id=MONTHLY_DAG)
 
 
 class AirflowGate:
-    """Airflow's users: who may read the DAG may read; who may change variables (Op and above) may change."""
+    """Airflow's users: who may read the DAG may read; who may change variables (Op and above) may change.
+
+    Who may trigger the DAG in Airflow may run a month.
+    """
 
     async def admit(self, request: Request) -> Visitor:
         """Say who is asking; raises `NotLoggedInError` or `RefusedError`."""
@@ -50,6 +56,15 @@ class AirflowGate:
             sent_token=credentials is not None
             and not conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False),
         )
+
+    async def may_run(self, request: Request) -> bool:
+        """Whether who is asking may run a month; the door has let them in."""
+        user: BaseUser = await get_user(request, None, await bearer_scheme(request))
+        try:
+            await run_in_threadpool(_may_trigger_dag, request, user)
+        except HTTPException:
+            return False
+        return True
 
 
 def secret_key() -> str:

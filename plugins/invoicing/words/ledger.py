@@ -43,3 +43,10 @@ VERDICTS: Mapping[str, Text] = {
     "not_sent": ("No salió", "Not sent"),
     "in_doubt": ("En duda", "In doubt"),
 }
+
+CHANGES: Mapping[str, Text] = {
+    "new": ("Contrato nuevo", "New lease"),
+    "ended": ("Contrato terminado", "Ended lease"),
+    "amount": ("Otro valor", "Another amount"),
+    "decision": ("Otra decisión", "Another decision"),
+}

@@ -172,15 +172,17 @@ def lock_single_invoices(db: Database) -> None:
 
 
 def finish_stage(db: Database, run: Run, stage: Stage, counts: dict[str, Any]) -> None:
-    """Keep that the run has finished ``stage``, and its counts; bring the tables' statistics up to date."""
-    db.execute(_SQL["analyze"])
+    """Keep that the run has finished ``stage``, and its counts; bring the statistics of what it wrote up to date."""
     finished = {"run_id": run.id, "counts": Jsonb(counts)}
     match stage:
         case "generated":
+            db.execute(_SQL["analyze_generated"])
             db.execute(_SQL["finish_generating"], finished)
         case "counted":
+            db.execute(_SQL["analyze_counted"])
             db.execute(_SQL["finish_counting"], finished)
         case "decided":
+            db.execute(_SQL["analyze_decided"])
             db.execute(_SQL["finish_deciding"], finished)
 
 

@@ -45,8 +45,13 @@ UPDATE invoicing.cycle_run SET counted_at = now(), counts = counts || %(counts)s
 -- name: finish_deciding
 UPDATE invoicing.cycle_run SET decided_at = now(), counts = counts || %(counts)s WHERE id = %(run_id)s;
 
--- name: analyze
+-- name: analyze_generated
 -- A month's rows came at once: without fresh statistics the next statement is planned for an empty table. A table that
 -- another transaction is analyzing is left out: a simulation's is held until it is undone.
-ANALYZE (SKIP_LOCKED) invoicing.invoice, invoicing.invoice_line, invoicing.invoice_count, invoicing.decision, invoicing.delivery,
-    invoicing.delivery_invoice;
+ANALYZE (SKIP_LOCKED) invoicing.invoice, invoicing.invoice_line;
+
+-- name: analyze_counted
+ANALYZE (SKIP_LOCKED) invoicing.invoice_count;
+
+-- name: analyze_decided
+ANALYZE (SKIP_LOCKED) invoicing.decision, invoicing.delivery, invoicing.delivery_invoice;

@@ -4,6 +4,7 @@
 """
 
 import logging
+import re
 from collections.abc import Callable
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from invoicing.domain.names import MONTHLY_DAG
 from invoicing.web.door.body_limit import announces_too_much, limited
 from invoicing.web.door.form_tokens import SAFE_METHODS
 from invoicing.web.door.headers import STATIC, own_path
@@ -25,6 +27,9 @@ Refuse: TypeAlias = Callable[[Request, int, Failure], Response]
 """Makes the answer to a refused request: status, and why."""
 
 Refusal: TypeAlias = tuple[int, Failure]
+
+# Asks for Airflow's permission to trigger, as Airflow does; every other change for that to change settings.
+_RUNS_A_MONTH = re.compile(r"/foresight/[^/]+/run")
 
 
 class Doorkeeper:
@@ -88,13 +93,18 @@ class Doorkeeper:
             refusal = 403, Fault("may_not_read", needed=error.needed)
         else:
             request.state.visitor = visitor
-            refusal = None if request.method in SAFE_METHODS else self._objection_to_change(request, visitor)
+            refusal = (
+                None if request.method in SAFE_METHODS else await self._objection_to_change(request, visitor)
+            )
         return None if refusal is None else await run_in_threadpool(self._refuse, request, *refusal)
 
-    def _objection_to_change(self, request: Request, visitor: Visitor) -> Refusal | None:
+    async def _objection_to_change(self, request: Request, visitor: Visitor) -> Refusal | None:
         if self._is_foreign(request):
             return 403, Fault("foreign_request")
-        if not visitor.may_change:
+        if _RUNS_A_MONTH.fullmatch(own_path(request.scope)):
+            if not await self._gate.may_run(request):
+                return 403, Fault("may_not_run", dag=MONTHLY_DAG)
+        elif not visitor.may_change:
             return 403, Fault("may_not_change")
         if announces_too_much(request.headers.get("content-length", "0")):
             return 413, Fault("body_too_large")

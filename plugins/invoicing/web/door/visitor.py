@@ -58,6 +58,9 @@ class Gate(Protocol):
             RefusedError: Somebody who may not read.
         """
 
+    async def may_run(self, request: Request) -> bool:
+        """Whether who is asking, and was admitted, may run a month."""
+
 
 def current_visitor(request: Request) -> Visitor:
     """Who is asking; the doorkeeper has let them in."""
@@ -67,3 +70,12 @@ def current_visitor(request: Request) -> Visitor:
 
 
 VisitorDep = Annotated[Visitor, Depends(current_visitor)]
+
+
+async def _may_run(request: Request) -> bool:
+    gate: Gate = request.app.state.outside.gate
+    return await gate.may_run(request)
+
+
+MayRunDep = Annotated[bool, Depends(_may_run)]
+"""Whether who is asking may run a month: asked where it matters alone."""
