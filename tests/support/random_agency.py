@@ -152,8 +152,9 @@ class RandomAgency:
             self.known.add(code)
             self.agency.add_lease(code, f"T{lease.tenant}")
         db.execute(
-            "UPDATE invoicing.lease SET tenant_id = (SELECT id FROM invoicing.tenant WHERE code = %(tenant)s), use = %(use)s,"
-            " start_date = %(start)s, end_date = %(end)s, rent = %(rent)s, city = 'Cali' WHERE code = %(code)s",
+            "UPDATE invoicing.lease SET tenant_id = (SELECT id FROM invoicing.tenant WHERE code = %(tenant)s),"
+            " use = %(use)s, start_date = %(start)s, end_date = %(end)s, rent = %(rent)s, city = 'Cali'"
+            " WHERE code = %(code)s",
             {
                 "code": code,
                 "tenant": f"T{lease.tenant}",

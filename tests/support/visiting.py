@@ -31,6 +31,9 @@ class CookieGate:
         except KeyError:
             raise NotLoggedInError("no such visitor") from None
 
+    async def may_run(self, request: Request) -> bool:
+        return (await self.admit(request)).may_change
+
 
 class Browser(TestClient):
     """One person's browser; paths are below the app's root. It fills a form's token in by itself."""
