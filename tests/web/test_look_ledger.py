@@ -27,6 +27,12 @@ class Site:
             "cycles": "/cycles",
             "cycle": "/cycles/2026-11",
             "cycle-none": "/cycles/2026-11?q=nadie",
+            "foresight": "/foresight/2026-12",
+            "foresight-first": "/foresight/2026-11",
+            "foresight-none": "/foresight/2026-12?q=nadie",
+            "foresight-far": "/foresight/2031-06?run=2031-06+manual+1&paused=yes",
+            "foresight-refused": "/foresight/2001-02",
+            "foresight-invoice": "/foresight/2026-12/leases/ANA-0",
             "cycle-tenant": "/cycles/2026-11/tenants/RITA",
             "cycle-tenant-skipped": "/cycles/2026-11/tenants/CAM",
             "singles": "/cycles/singles",
@@ -46,6 +52,7 @@ class Site:
 def site(november: November, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with november.copy(tmp_path_factory.mktemp("month")) as month, serve(month.app) as address:
         month.put_out_of_step()
+        month.change_for_december()
         yield Site(address, month)
 
 

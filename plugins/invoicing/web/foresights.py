@@ -24,6 +24,7 @@ AT_ONCE = 1
 RETRY_AFTER_SECONDS = 3
 _KEPT = 3
 _LOST_INTEREST_SECONDS = 60.0
+_AWAITED_SECONDS = 20.0
 
 
 class ForesightsBusyError(TemporaryFailureError):
@@ -65,7 +66,7 @@ class Foresights:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Foresight] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, Foresight]] = OrderedDict()
         self._failed: dict[str, tuple[float, InvoicingError]] = {}
         self._jobs: dict[str, _Job] = {}
 
@@ -74,7 +75,7 @@ class Foresights:
 
         Args:
             awaited: The fingerprint of what somebody has waited for: they are shown it though something has changed
-                since; a month that is being sent changes all the time.
+                since, within twenty seconds; a month that is being sent changes all the time.
 
         Raises:
             ForesightsBusyError: Another month is being worked out.
@@ -89,7 +90,7 @@ class Foresights:
     def kept(self, period: Period) -> Foresight | None:
         """The month as it was worked out last, if this process still has it."""
         with self._lock:
-            return next((each for each in reversed(self._kept.values()) if each.period == period), None)
+            return next((each for _, each in reversed(self._kept.values()) if each.period == period), None)
 
     def progress(self, awaited: str) -> Underway | None:
         """How far the one that is awaited is; None where it is over, or another process's."""
@@ -99,13 +100,15 @@ class Foresights:
 
     def _knows(self, fingerprint: str) -> bool:
         with self._lock:
-            return any(fingerprint in known for known in (self._kept, self._failed, self._jobs))
+            worked_out_at, _ = self._kept.get(fingerprint, (float("-inf"), None))
+            is_fresh = time.monotonic() - worked_out_at < _AWAITED_SECONDS
+            return is_fresh or fingerprint in self._failed or fingerprint in self._jobs
 
     def _answer(self, period: Period, fingerprint: str, patience_seconds: float) -> Foresight | Underway:
         with self._lock:
             if fingerprint in self._kept:
                 self._kept.move_to_end(fingerprint)
-                return self._kept[fingerprint]
+                return self._kept[fingerprint][1]
             _, error = self._failed.pop(fingerprint, (0.0, None))
             if error is not None:
                 raise error
@@ -140,7 +143,7 @@ class Foresights:
         with self._lock:
             del self._jobs[fingerprint]
             if isinstance(answer, Foresight):
-                self._kept[fingerprint] = answer
+                self._kept[fingerprint] = (time.monotonic(), answer)
                 while len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
             else:

@@ -9,7 +9,15 @@
     setTimeout(() => location.replace(place), Number(busy.dataset.retry) * 1000);
     return;
   }
-  if (!waiting) return;
+  if (!waiting) {
+    // Whoever comes back, or reloads, is shown the month as it is by then.
+    const place = new URL(location.href);
+    if (place.searchParams.has("of")) {
+      place.searchParams.delete("of");
+      history.replaceState(null, "", place);
+    }
+    return;
+  }
   const { awaited, period } = waiting.dataset;
   const bar = waiting.querySelector("[data-progress]");
   const show = () => {

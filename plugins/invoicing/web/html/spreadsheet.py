@@ -1,6 +1,6 @@
 """Tables for spreadsheet programs: CSV that they read as text, never as formulas.
 
-A text cell that starts with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return may be run as a formula
+A cell that starts with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return may be run as a formula
 (https://owasp.org/www-community/attacks/CSV_Injection): an apostrophe in front makes it text. The full-width
 forms of the first four mean the same to some programs. Every cell is quoted, so that no separator inside a
 value starts another cell; a byte-order mark tells Excel that the file is UTF-8.
@@ -9,7 +9,6 @@ value starts another cell; a byte-order mark tells Excel that the file is UTF-8.
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
 from typing import Any
 
 from starlette.responses import StreamingResponse
@@ -19,11 +18,9 @@ _ROWS_AT_ONCE = 500
 
 
 def safe_cell(value: Any) -> str:
-    """``value`` as text that no spreadsheet program takes for a formula. A number is one, negative too."""
+    """``value`` as text that no spreadsheet program takes for a formula."""
     if value is None:
         return ""
-    if isinstance(value, Decimal):
-        return f"{value:f}"
     text = str(value).replace("\0", "")
     # Some programs skip white space before they look for a sign.
     return f"'{text}" if text.startswith(_DANGEROUS) or text.lstrip().startswith(_DANGEROUS) else text

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from invoicing.domain.comparison import LeaseChange
 from invoicing.domain.errors import InputError, InvoicingError, WorkFailedError
 from invoicing.domain.names import MONTHLY_DAG
 from invoicing.domain.period import Period
@@ -277,8 +278,10 @@ _HEAD: tuple[Text, ...] = (
     ("retenciones", "withholdings"),
     ("total", "total"),
     ("mes anterior", "month before"),
-    ("diferencia", "difference"),
-    ("diferencia %", "difference %"),
+    # No cell begins with a sign: it would be taken for a formula.
+    ("aumento", "increase"),
+    ("disminución", "decrease"),
+    ("% del mes anterior", "% of the month before"),
     ("moneda", "currency"),
     ("vence", "due"),
     ("qué cambia", "what changes"),
@@ -295,9 +298,6 @@ def _lines(t: Translator, tenants: Sequence[ForeseenTenant]) -> Iterator[tuple[A
     for tenant in tenants:
         end = _decision_cells(t, tenant)
         for invoice in tenant.invoices:
-            change = invoice.change
-            before = change.before.total if change and change.before else None if change else invoice.total
-            difference = change.difference if change else Decimal(0)
             yield (
                 tenant.code,
                 tenant.name,
@@ -305,25 +305,32 @@ def _lines(t: Translator, tenants: Sequence[ForeseenTenant]) -> Iterator[tuple[A
                 invoice.number,
                 t("sí", "yes") if invoice.is_issued else "no",
                 *(invoice.subtotal, invoice.tax, invoice.withholding, invoice.total),
-                before,
-                difference,
-                _hundredths(change.ratio if change else Decimal(0)),
+                *_change_cells(invoice.change, invoice.total),
                 invoice.currency,
                 invoice.due_on.isoformat(),
-                t(*CHANGES[change.kind]) if change else "",
+                t(*CHANGES[invoice.change.kind]) if invoice.change else "",
                 *end,
             )
         for change in tenant.ended:
             yield (
                 *(tenant.code, tenant.name, change.lease, "", "", "", "", "", ""),
-                change.before and change.before.total,
-                change.difference,
-                _hundredths(change.ratio),
+                *_change_cells(change, Decimal(0)),
                 change.currency,
                 "",
                 t(*CHANGES["ended"]),
                 *end,
             )
+
+
+def _change_cells(change: LeaseChange | None, total: Decimal) -> tuple[Any, ...]:
+    """The month before, by how much it rose or fell, and what part of the month before it is, in hundredths."""
+    if change is None:
+        return total, "", "", 100
+    before, difference = change.before and change.before.total, change.difference
+    rose = difference if difference is not None and difference > 0 else ""
+    fell = -difference if difference is not None and difference < 0 else ""
+    part = "" if change.ratio is None else round(100 * (1 + change.ratio), 1)
+    return before, rose, fell, part
 
 
 def _decision_cells(t: Translator, tenant: ForeseenTenant) -> tuple[Any, ...]:
@@ -337,7 +344,3 @@ def _decision_cells(t: Translator, tenant: ForeseenTenant) -> tuple[Any, ...]:
         "; ".join(tenant.to),
         "; ".join(tenant.cc),
     )
-
-
-def _hundredths(ratio: Decimal | None) -> Decimal | None:
-    return None if ratio is None else round(100 * ratio, 2)
