@@ -21,7 +21,7 @@ MANAGERS = {
     "fab": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
 }
 # Name to role, in either manager's words; a password is the name.
-USERS = {"olga": "Op", "vera": "Viewer"}
+USERS = {"olga": "Op", "uma": "User", "vera": "Viewer"}
 _START_SECONDS = 240
 
 

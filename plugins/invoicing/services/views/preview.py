@@ -126,7 +126,7 @@ def would_be_issued(db: Database, lease_code: str, period: Period, number: str =
         number: What it would have; without one, one that says that it is none.
 
     Raises:
-        NoInvoiceError: There is no such lease, or it would have no invoice.
+        NotFoundError: There is no such lease, or it would have no invoice.
         InputError: It cannot be worked out.
     """
     settings = settings_service.current_settings(db).settings
@@ -136,7 +136,7 @@ def would_be_issued(db: Database, lease_code: str, period: Period, number: str =
         known = leases.leases_by_id(db, [known.id], period)[known.id]
         draft = leases.draft_lease(known, period, leases.tax_table(db, period.first_day))
     if known is None or draft is None or draft.total <= 0:
-        raise NoInvoiceError("lease_not_foreseen", lease=lease_code, period=period)
+        raise NotFoundError("lease_not_foreseen", lease=lease_code, period=period)
     tenant = fetch_one(db, _Tenant, _SQL["tenant_to_show"], {"code": known.tenant.code})
     assert tenant is not None
     return _document(number or f"{settings.invoice_prefix}000", known.terms, draft, tenant, period, settings)
