@@ -49,7 +49,7 @@ from invoicing.words.ledger import CHANGES
 router = APIRouter(prefix="/foresight")
 
 # A page says how far it is after this long; a file is waited for.
-_PAGE_PATIENCE_SECONDS = 1.5
+_PAGE_PATIENCE_SECONDS = 1.0
 _FILE_PATIENCE_SECONDS = 60.0
 _PAGES_SHOWN = 6
 _FILTERS: Mapping[str, tuple[str, ...]] = {
