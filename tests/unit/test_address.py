@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invoicing.domain import address as addresses
 from invoicing.domain.address import invalid_addresses, problem, to_envelope
 from invoicing.domain.errors import InputError
 
@@ -79,3 +80,17 @@ def test_what_is_taken_is_one_address_on_one_line(address: str) -> None:
         assert envelope.partition("@")[2].isascii()
         assert not set(envelope) & set(' <>(),;:"[]\\\t\r\n\0')
         assert to_envelope(envelope) == envelope
+
+
+@given(
+    st.from_regex(addresses._PLAIN, fullmatch=True).filter(lambda text: len(text) <= addresses._PLAIN_LENGTH)
+)
+def test_what_is_taken_unasked_the_validator_takes_too(address: str) -> None:
+    assert problem(address) is None
+    to_envelope(address)
+
+
+@pytest.mark.parametrize("name", ["arpa", "Invalid", "local", "localhost", "onion"])
+def test_names_of_a_special_use_are_no_plain_ones(name: str) -> None:
+    assert problem(f"a@correo.{name}") is not None
+    assert problem(f"a@{name}.example") is None

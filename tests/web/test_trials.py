@@ -258,8 +258,14 @@ def test_invoices_too_large_to_be_mailed_are_not(dsn: str, db: Database):
     [
         "DELETE FROM invoicing.trial_message",
         "TRUNCATE invoicing.trial_message",
-        "UPDATE invoicing.trial_message SET outcome = 'accepted', ended_at = now(), to_address = 'x' WHERE outcome IS NULL",
-        "UPDATE invoicing.trial_message SET outcome = 'accepted', ended_at = now(), asked_at = now() WHERE outcome IS NULL",
+        (
+            "UPDATE invoicing.trial_message SET outcome = 'accepted', ended_at = now(), to_address = 'x'"
+            " WHERE outcome IS NULL"
+        ),
+        (
+            "UPDATE invoicing.trial_message SET outcome = 'accepted', ended_at = now(), asked_at = now()"
+            " WHERE outcome IS NULL"
+        ),
         "UPDATE invoicing.trial_message SET outcome = 'refused' WHERE outcome IS NOT NULL",
         "UPDATE invoicing.trial_message SET outcome = NULL, ended_at = NULL WHERE outcome IS NOT NULL",
     ],

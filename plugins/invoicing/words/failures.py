@@ -900,6 +900,33 @@ FAILURES: Mapping[str, Text] = {
         "el tercero {tenant} no tiene factura en {period}, ni se le generaría: elija otro mes u otro tercero",
         "tenant {tenant} has no invoice in {period}, and would have none",
     ),
+    "month_at_work": (
+        "una ejecución de {period}, una importación u otra vista del mes está trabajando: intente de nuevo en unos "
+        "segundos",
+        "a run of {period}, an import or another look at the month is at work: try again in a few seconds",
+    ),
+    "foresights_busy": (
+        "se está calculando otro mes: espere unos segundos y vuelva a intentarlo",
+        "another month is being worked out: wait a few seconds and try again",
+    ),
+    "foresight_underway": (
+        "{period} todavía se está calculando: vuelva a preguntar en unos segundos",
+        "{period} is still being worked out: ask again in a few seconds",
+    ),
+    "foresight_interrupted": (
+        "no se pudo calcular {period}: un fallo nuestro, que quedó en el registro; intente de nuevo",
+        "{period} could not be worked out: a fault of ours, which is in the log; try again",
+    ),
+    "lease_not_foreseen": (
+        "el contrato {lease!r} no tendría factura en {period}",
+        "lease {lease!r} would have no invoice in {period}",
+    ),
+    "month_not_retyped": (
+        "Hoy es {today} y {period} no es este mes ni el próximo, y nadie lo ha abierto: escriba {period} para "
+        "confirmar.",
+        "Today is {today}, and {period} is neither this month nor the next, and was never opened: type {period} to "
+        "confirm.",
+    ),
     "trial_without_address": (
         "escriba la dirección a la que se envía la prueba",
         "type the address to send the test to",
@@ -1272,6 +1299,14 @@ FAILURES: Mapping[str, Text] = {
     "airflow_asset_without_dag": (
         "Airflow no conoce el asset {asset!r}: ¿está el DAG {dag}?",
         "Airflow knows no asset {asset!r}: is the DAG {dag} there?",
+    ),
+    "airflow_dag_absent": (
+        "Airflow no conoce el DAG {dag}: ¿está en su carpeta, y sin errores?",
+        "Airflow knows no DAG {dag}: is it in its folder, and free of errors?",
+    ),
+    "airflow_run_refused": (
+        "Airflow no inició {dag}: {reason}",
+        "Airflow did not start {dag}: {reason}",
     ),
     "airflow_event_refused": (
         "Airflow no aceptó el evento del asset {asset!r}",
