@@ -14,7 +14,7 @@ from typing import Any, Literal
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all
 from invoicing.domain.comparison import CHANGES, Bill, ChangeKind, LeaseChange, TenantComparison, ratio
-from invoicing.domain.discretion import Personal
+from invoicing.domain.discretion import Personal, PersonalAnswer
 from invoicing.domain.eligibility import REASONS
 from invoicing.domain.period import Period
 from invoicing.services.agency import clock
