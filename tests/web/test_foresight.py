@@ -221,7 +221,7 @@ def test_who_may_not_trigger_sees_no_button_and_is_refused(month: Month, asked: 
     viewer = month.app.as_viewer("en")
 
     assert "Run this month" not in words(viewer.see(HERE).text)
-    assert "may not run months" in words(viewer.submit(f"{HERE}/run", {}).text)
+    assert "permission to trigger the DAG monthly_invoicing" in words(viewer.submit(f"{HERE}/run", {}).text)
     assert asked == []
 
 

@@ -258,14 +258,8 @@ def test_invoices_too_large_to_be_mailed_are_not(dsn: str, db: Database):
     [
         "DELETE FROM invoicing.trial_message",
         "TRUNCATE invoicing.trial_message",
-        (
-            "UPDATE invoicing.trial_message SET outcome = 'accepted', ended_at = now(), to_address = 'x'"
-            " WHERE outcome IS NULL"
-        ),
-        (
-            "UPDATE invoicing.trial_message SET outcome = 'accepted', ended_at = now(), asked_at = now()"
-            " WHERE outcome IS NULL"
-        ),
+        "UPDATE invoicing.trial_message SET outcome = 'refused', ended_at = now(), actor = 'y' WHERE code IS NULL",
+        "UPDATE invoicing.trial_message SET outcome = 'refused', ended_at = now(), asked_at = now() WHERE code IS NULL",
         "UPDATE invoicing.trial_message SET outcome = 'refused' WHERE outcome IS NOT NULL",
         "UPDATE invoicing.trial_message SET outcome = NULL, ended_at = NULL WHERE outcome IS NOT NULL",
     ],
@@ -274,7 +268,7 @@ def test_what_was_written_down_stays(db: Database, act: str):
     current_template(db, "default")
     use_up(db, count=2)
     db.execute(
-        "UPDATE invoicing.trial_message SET outcome = 'accepted', ended_at = now() WHERE id ="
+        "UPDATE invoicing.trial_message SET outcome = 'accepted', code = 250, ended_at = now() WHERE id ="
         " (SELECT min(id) FROM invoicing.trial_message)"
     )
 
