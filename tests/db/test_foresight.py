@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from invoicing.db.connection import Database, connect
@@ -114,7 +114,13 @@ def check_foresight(foreseen: Foresight, db: Database, period: Period) -> None:
     ]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+# Not shrunk: an example takes half a second, and a failing one would be shrunk for longer than anybody waits.
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
 @given(
     states=months(3),
     put=st.lists(st.sampled_from([(), SENT, ("claimed", "transmitting", "failed")]), max_size=4),

@@ -82,12 +82,24 @@ def test_what_is_taken_is_one_address_on_one_line(address: str) -> None:
         assert to_envelope(envelope) == envelope
 
 
-@given(
-    st.from_regex(addresses._PLAIN, fullmatch=True).filter(lambda text: len(text) <= addresses._PLAIN_LENGTH)
+WORD = st.text("abzABZ019", min_size=1, max_size=6)
+LOCAL = st.tuples(
+    WORD, st.lists(st.sampled_from("._+-").flatmap(lambda sign: WORD.map(sign.__add__)), max_size=3)
 )
-def test_what_is_taken_unasked_the_validator_takes_too(address: str) -> None:
-    assert problem(address) is None
-    to_envelope(address)
+DOMAIN = st.lists(st.lists(WORD, min_size=1, max_size=3).map("-".join), min_size=1, max_size=3).map(".".join)
+
+
+@given(
+    LOCAL.map(lambda parts: parts[0] + "".join(parts[1])), DOMAIN, st.text("abzOX", min_size=1, max_size=12)
+)
+def test_what_is_taken_unasked_the_validator_takes_too(local: str, domain: str, name: str) -> None:
+    address = f"{local}@{domain}.{name}"
+
+    # `to_envelope` asks the validator alone.
+    if problem(address) is None:
+        to_envelope(address)
+    else:
+        assert addresses._PLAIN.fullmatch(address) is None or len(address) > addresses._PLAIN_LENGTH
 
 
 @pytest.mark.parametrize("name", ["arpa", "Invalid", "local", "localhost", "onion"])
