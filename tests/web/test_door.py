@@ -105,7 +105,7 @@ NEEDED: dict[str, set[Duty]] = {
     "PUT /api/v1/templates/{name}": {SETTINGS},
     "POST /api/v1/templates/{name}/check": {SETTINGS},
     "POST /api/v1/templates/{name}/test": {SETTINGS},
-    "GET /api/v1/templates/{name}/tests": {SETTINGS},
+    "GET /api/v1/templates/{name}/tests": {SETTINGS, PERSONAL},
     "GET /api/v1/templates/{name}/versions": {AMOUNTS},
     "GET /api/v1/templates/{name}/versions/{version}": {AMOUNTS},
     "POST /api/v1/templates/{name}/versions/{version}/restore": {SETTINGS},

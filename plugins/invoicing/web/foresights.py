@@ -115,7 +115,7 @@ class Foresights:
             job = self._jobs.get(fingerprint)
             if job is None:
                 if len(self._jobs) >= AT_ONCE:
-                    raise ForesightsBusyError("foresights_busy")
+                    raise ForesightsBusyError("foresights_busy", seconds=RETRY_AFTER_SECONDS)
                 job = self._jobs[fingerprint] = _Job()
                 thread = threading.Thread(
                     target=self._work, args=[period, fingerprint, job], name=f"foresee {period}", daemon=True

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from fastapi.encoders import jsonable_encoder
 from starlette.responses import JSONResponse, Response
 
 from invoicing.domain.errors import TemporaryFailureError
@@ -38,7 +39,7 @@ def get_foresight(request: Request, visitor: VisitorDep, period: str) -> Any:
         return _later(refuse(request, 503, error))
     if isinstance(known, Underway):
         return _later(refuse(request, 503, Fault("foresight_underway", period=month)))
-    return JSONResponse(_foresight_json(visitor.sees(known)))
+    return JSONResponse(jsonable_encoder(_foresight_json(visitor.sees(known))))
 
 
 @router.get("/foresight/{period}/progress")
