@@ -113,9 +113,12 @@ def test_half_a_character_in_a_complaint_is_shown_as_a_question_mark(editor: Bro
     assert "a?b" in answer.text
 
 
-def test_a_reason_is_short(month: Month):
+@pytest.mark.parametrize(
+    "act", ["/deliveries/{}/resend", "/cycles/2026-11/tenants/ANA/hold", "/cycles/2026-11/stop"]
+)
+def test_a_reason_is_short(month: Month, act: str):
     delivery = month.delivery("ANA")
-    answer = month.app.as_editor().submit(f"/deliveries/{delivery}/resend", {"reason": "x" * 501})
+    answer = month.app.as_editor().submit(act.format(delivery), {"reason": "x" * 501})
 
     assert answer.status_code == 422
     assert "máximo 500 caracteres" in answer.text
