@@ -3,7 +3,8 @@
     python -m support.flood < orders.json
 
 The orders are ``{"url", "at_once", "headers", "requests": [{"method", "path", "headers", "body"}]}``, a body in base64;
-the requests take turns. ``begun`` is printed when the first hundred are on their way. When standard input ends, what is under way is
+the requests take turns. ``begun`` is printed when the first hundred are on their way. When standard input ends, what is
+under way is
 dropped, and the answers are told as JSON: ``{"waves", "answers": {status: count}, "without_retry_after": count}``.
 """
 
