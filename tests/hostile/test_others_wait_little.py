@@ -204,7 +204,7 @@ def wait_for_quiet(site: Site) -> None:
 
 @contextmanager
 def flood(site: Site, kind: Kind, told: dict[str, Any]) -> Iterator[None]:
-    """A hundred requests of ``kind`` under way, again and again; ``told`` what became of them."""
+    """A hundred requests of ``kind`` under way all the time; ``told`` what became of them."""
     orders = {
         "url": site.url,
         "at_once": AT_ONCE,
@@ -252,7 +252,7 @@ def test_others_wait_little(site: Site, quiet: Waited, name: str, capsys: pytest
         print(
             f"\n  {name:14} page {1000 * busy.page:5.0f} ms ({busy.page / quiet.page:5.1f} times the quiet server's),"
             f" Airflow's own {1000 * busy.airflow:5.0f} ms ({busy.airflow / quiet.airflow:5.1f}),"
-            f" {busy.samples} samples; {told['waves']} hundreds answered: {dict(sorted(told['answers'].items()))}"
+            f" {busy.samples} samples; answered: {dict(sorted(told['answers'].items()))}"
         )
     assert busy.page < MOST_SECONDS
     assert busy.airflow < MOST_SECONDS

@@ -1,11 +1,11 @@
-"""A hundred requests at once, and again as soon as all are answered: run as a program by the tests that measure.
+"""A hundred people who ask without end, each one question after the other: run as a program by the tests that measure.
 
-    python -m support.flood < orders.json
+    python -m support.flood
 
-The orders are ``{"url", "at_once", "headers", "requests": [{"method", "path", "headers", "body"}]}``, a body in base64;
-the requests take turns. ``begun`` is printed when the first hundred are on their way. When standard input ends, what is
-under way is
-dropped, and the answers are told as JSON: ``{"waves", "answers": {status: count}, "without_retry_after": count}``.
+The first line of standard input is ``{"url", "at_once", "headers", "requests": [{"method", "path", "headers", "body"}]}``,
+a body in base64; the requests take turns. Whoever is answered 429 waits for as long as *Retry-After* says. ``begun`` is
+printed when the first hundred are on their way. When standard input ends, what is under way is dropped, and the answers
+are told as JSON: ``{"answers": {status: count}, "without_retry_after": count}``.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import itertools
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -39,12 +40,18 @@ async def flood(orders: dict[str, Any], told: dict[str, Any]) -> None:
         limits=limits,
         event_hooks={"request": [notice]},
     ) as client:
-        while True:
-            await asyncio.gather(*(send(client, next(turns), told) for _ in range(at_once)))
-            told["waves"] += 1
+        await asyncio.gather(*(ask_without_end(client, turns, told) for _ in range(at_once)))
 
 
-async def send(client: httpx.AsyncClient, request: dict[str, Any], told: dict[str, Any]) -> None:
+async def ask_without_end(
+    client: httpx.AsyncClient, turns: Iterator[dict[str, Any]], told: dict[str, Any]
+) -> None:
+    while True:
+        await asyncio.sleep(await ask(client, next(turns), told))
+
+
+async def ask(client: httpx.AsyncClient, request: dict[str, Any], told: dict[str, Any]) -> float:
+    """How many seconds to wait before the next question."""
     try:
         answer = await client.request(
             request["method"],
@@ -54,15 +61,18 @@ async def send(client: httpx.AsyncClient, request: dict[str, Any], told: dict[st
         )
     except httpx.TransportError as error:
         told["answers"][type(error).__name__] += 1
-        return
+        return 1
     told["answers"][str(answer.status_code)] += 1
-    if answer.status_code == 429 and not answer.headers.get("retry-after", "").isdecimal():
-        told["without_retry_after"] += 1
+    if answer.status_code != 429:
+        return 0
+    seconds = answer.headers.get("retry-after", "")
+    told["without_retry_after"] += not seconds.isdecimal()
+    return float(seconds) if seconds.isdecimal() else 0
 
 
 async def main() -> None:
     orders = json.loads(sys.stdin.readline())
-    told: dict[str, Any] = {"waves": 0, "answers": Counter(), "without_retry_after": 0}
+    told: dict[str, Any] = {"answers": Counter(), "without_retry_after": 0}
     flooding = asyncio.create_task(flood(orders, told))
     # Until the tests close the other end.
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
