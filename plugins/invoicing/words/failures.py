@@ -805,6 +805,22 @@ FAILURES: Mapping[str, Text] = {
         "delivery {delivery} to tenant {tenant} is on its way already ({state}): wait for it; nothing was changed",
     ),
     "nothing_unsent": ("no queda nada por enviar", "nothing was unsent"),
+    "approval_not_asked": (
+        "nada de {period} espera aprobación; no se cambió nada",
+        "nothing of {period} waits for an approval; nothing was changed",
+    ),
+    "approval_approved_already": (
+        "los envíos de {period} ya fueron aprobados, por {actor}, {at}; no se cambió nada",
+        "the sending of {period} was approved already, by {actor}, {at}; nothing was changed",
+    ),
+    "approval_rejected_already": (
+        "los envíos de {period} ya fueron rechazados, por {actor}, {at}; no se cambió nada",
+        "the sending of {period} was rejected already, by {actor}, {at}; nothing was changed",
+    ),
+    "approval_overtaken": (
+        "lo que saldría de {period} cambió mientras tanto ({changes}): se pregunta de nuevo, mire las cifras nuevas",
+        "what would leave of {period} changed meanwhile ({changes}): it is asked again, look at the new figures",
+    ),
     "holds_none": ("no hay nadie retenido", "nobody is held"),
     "holds_some": (
         "retenidos por una persona: {listing}",
