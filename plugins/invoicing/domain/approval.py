@@ -1,7 +1,7 @@
 """Must a person look at a month before it leaves? By the setting, and by how much differs from the month before."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -11,6 +11,9 @@ from invoicing.domain.comparison import LeaseChange, Month, compare
 ApprovalPolicy = Literal["never", "always", "changed"]
 Answer = Literal["approved", "rejected", "overtaken"]
 ApprovalState = Literal["waiting", "approved", "rejected", "overtaken"]
+OPTIONS: Mapping[Answer, str] = {"approved": "Approve", "rejected": "Reject", "overtaken": "Look again"}
+"""What can be chosen in Airflow, by what it stands for; the last one answers nothing and has it shown anew."""
+
 Why = Literal["always", "first_month", "total", "recipients", "invoice"]
 """Why a person is asked."""
 

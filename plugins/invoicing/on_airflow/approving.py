@@ -14,14 +14,18 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, RetryDecision
 from airflow.sdk.exceptions import TaskAwaitingInput
 
+from invoicing.domain.approval import OPTIONS
 from invoicing.on_airflow.connections import open_database
 from invoicing.on_airflow.tasks import NoRetryOfRefusals, TaskRefusedError, task_errors
 from invoicing.services.delivery.approvals import Reply, Verdict
 
 log = logging.getLogger(__name__)
 
-APPROVE, REJECT, LOOK_AGAIN = "Approve", "Reject", "Look again"
-_ANSWERS: dict[str, Any] = {APPROVE: "approved", REJECT: "rejected", LOOK_AGAIN: None}
+_ANSWERS: dict[str, Any] = {
+    OPTIONS["approved"]: "approved",
+    OPTIONS["rejected"]: "rejected",
+    OPTIONS["overtaken"]: None,
+}
 
 _POLL = datetime.timedelta(seconds=float(os.environ.get("INVOICING_APPROVAL_POLL_SECONDS", "300")))
 # Each time that something changed is a try; so is each failure, and those wait a quarter of an hour at the most.
@@ -88,14 +92,14 @@ class ApproveSending(HITLOperator, SkipMixin):
         except TaskAwaitingInput as parked:
             raise self._parked(parked.method_name, verdict.asked.id) from None
 
-    def execute_complete(self, context: Any, event: dict[str, Any], request_id: int) -> None:
+    def execute_complete(self, context: Any, event: dict[str, Any], request_id: int = 0) -> None:
         """Somebody answered, or it is time to look whether somebody did elsewhere."""
         reply = None
         if "error" not in event:
             user = event.get("responded_by_user") or {}
             given = event.get("params_input") or {}
             if user:
-                chosen = (event.get("chosen_options") or [LOOK_AGAIN])[0]
+                chosen = (event.get("chosen_options") or [""])[0]
                 name = str(user.get("name") or user.get("id"))
                 reply = Reply(request_id, _ANSWERS.get(chosen), name, str(given.get("reason") or "")[:500])
         elif event.get("error_type") != "timeout":

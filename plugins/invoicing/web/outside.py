@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from invoicing.domain.errors import WorkFailedError
 from invoicing.mail.transmission import Relay
+from invoicing.services.delivery.approvals import Answered, WaitingRun
 from invoicing.services.delivery.archive import Archive
-from invoicing.web.door.visitor import Gate
+from invoicing.web.door.visitor import Gate, Visitor
 
 
-def _tell_nobody() -> None:
+def _tell_nobody(*_: object) -> None:
     raise WorkFailedError("airflow_absent")
 
 
@@ -28,6 +29,7 @@ class Outside:
         relay_sender: The relay connection's own from-address, if it has one.
         has_notifier: Whether the relay's connection names a notifier of the operator's own.
         announce: Tells Airflow that there is something to send outside the monthly job.
+        resume: Tells a run of Airflow's, which may be waiting for it, that a person answered, and who.
     """
 
     gate: Gate
@@ -39,3 +41,4 @@ class Outside:
     relay_sender: Callable[[], str | None]
     has_notifier: Callable[[], bool] = lambda: False
     announce: Callable[[], None] = _tell_nobody
+    resume: Callable[[WaitingRun, Answered, Visitor], None] = _tell_nobody

@@ -21,6 +21,7 @@ from invoicing.domain.comparison import Bill, LeaseChange, Month
 from invoicing.domain.eligibility import decide
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
+from invoicing.services.agency import clock
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.templates import current_template
 from invoicing.services.billing import runs
@@ -119,8 +120,9 @@ class Answered:
             return
         if self.state == "overtaken":
             raise InputError("approval_overtaken", period=self.period, changes=self.reason)
-        at = f"{self.at:%Y-%m-%d %H:%M %Z}"
-        raise InputError(f"approval_{self.state}_already", period=self.period, actor=self.actor, at=at)
+        at = f"{self.at.astimezone(clock.zone()):%Y-%m-%d %H:%M}"
+        code = "approval_approved_already" if self.state == "approved" else "approval_rejected_already"
+        raise InputError(code, period=self.period, actor=self.actor, at=at)
 
 
 @dataclass(frozen=True, slots=True)

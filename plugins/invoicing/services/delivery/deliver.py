@@ -214,8 +214,8 @@ class _Sending:
         if delivery.state is not DeliveryState.PENDING or not self._ledger.lacks_approval(delivery.id):
             return None
         why = (
-            f"nobody approved what would leave to tenant {delivery.tenant_code} now: clear approve_sending, which asks, "
-            "or send it by name (cycle send)"
+            f"nobody approved what would leave to tenant {delivery.tenant_code} now: clear approve_sending, which "
+            "asks, or send it by name (cycle send)"
         )
         return _Result(delivery.state, why, needs_person=True)
 

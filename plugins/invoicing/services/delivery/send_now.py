@@ -47,7 +47,8 @@ def send_now(db: Database, period: Period, codes: Sequence[str], *, actor: str) 
     """Decide anew on some tenants of a month, by the settings and switches of today, and ask for what they are due.
 
     The rest of the month is not touched. What is asked for is sent by the next run of `send_new_invoices`, which the
-    caller tells; where the settings ask for an approval, this act is the approval of just these. Safe to repeat: a message that was accepted is never made again.
+    caller tells; where the settings ask for an approval, this act is one of just these. Safe to repeat: a message
+    that was accepted is never made again.
 
     Returns:
         One a tenant, in the order of ``codes``.

@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import json
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,6 +52,7 @@ class Pages:
             "money": _money,
         }
         self._environment.filters |= {"run_place": run_place, "task_place": task_place}
+        self._environment.filters["decimal"] = Decimal
         self._environment.filters["path_part"] = lambda text: quote(str(text), safe="")
         self._environment.filters["as_json"] = lambda value: json.dumps(
             value, ensure_ascii=False, default=str

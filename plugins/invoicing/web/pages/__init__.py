@@ -1,6 +1,7 @@
 """The pages, a module each."""
 
 from invoicing.web.pages import (
+    approvals,
     automation,
     cycles,
     deliveries,
@@ -18,6 +19,7 @@ ROUTERS = (
     automation.router,
     cycles.router,
     deliveries.router,
+    approvals.router,
     holds.router,
     invoices.router,
     runs.router,
