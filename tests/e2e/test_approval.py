@@ -86,9 +86,13 @@ def log_in(stack: Stack) -> httpx.Client:
 
 def submit(client: httpx.Client, period: str, act: str, reason: str) -> httpx.Response:
     page = client.get(f"/invoicing/cycles/{period}?lang=en")
-    token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+    token = re.search(r'name="csrf-token" content="([^"]+)"', page.text)
     assert token, page.text[:2000]
-    return client.post(f"/invoicing/cycles/{period}/{act}", data={"csrf_token": token[1], "reason": reason})
+    return client.post(
+        f"/invoicing/cycles/{period}/{act}",
+        data={"csrf_token": token[1], "reason": reason},
+        headers={"origin": str(client.base_url).rstrip("/"), "sec-fetch-site": "same-origin"},
+    )
 
 
 def test_a_month_is_approved_under_required_actions_though_the_scheduler_died(
