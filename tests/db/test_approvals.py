@@ -1,18 +1,26 @@
 """Nothing of a month leaves before a person approved just that: what is asked, answered, overtaken, and refused."""
 
+import contextlib
+import datetime
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from invoicing.db.connection import connect, dsn_of
 from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.domain.period import Period
 from invoicing.services.agency import templates
 from invoicing.services.delivery import approvals, closing, holds, resolution
 from invoicing.services.delivery.approvals import Reply
 from invoicing.services.delivery.send_now import send_now
+from invoicing.services.views import health
 from support.agency import NOVEMBER, Agency
 
+OCTOBER = Period(2026, 10)
 WHO: dict[str, Any] = {"reason": "looked at it", "actor": "ana", "via": "page"}
 
 
@@ -243,6 +251,174 @@ def test_what_failed_is_sent_again_by_whoever_says_so(asked: Agency) -> None:
     assert row is not None
     resolution.resend(asked.db, [row["id"]], reason="mended", actor="eva")
     assert answers(asked) == [("approved", "ana"), ("approved", "eva")]
+
+
+def test_what_is_in_doubt_and_was_approved_is_tried_again_as_it_was(asked: Agency) -> None:
+    run_id, _ = asked.run()
+    approvals.look(asked.db, run_id)
+    approvals.answer(asked.db, NOVEMBER, "approved", **WHO)
+    asked.put("A", "claimed", "transmitting", "in_doubt")
+    asked.change_tenant("A", emails=["otra@correo.example"])
+    row = asked.db.execute("SELECT id FROM invoicing.delivery WHERE state = 'in_doubt'").fetchone()
+    assert row is not None
+    resolution.resolve(asked.db, row["id"], "retry", reason="not in the log", actor="eva")
+    assert try_to_claim(asked, "A")
+    assert answers(asked) == [("approved", "ana")], "nothing new left"
+
+
+def test_with_changed_a_quiet_month_is_approved_by_the_rule_and_a_loud_one_is_asked(agency: Agency) -> None:
+    agency.set(approval="changed", approval_change_percent=20)
+    for code in "ABCDEFGHIJ":
+        agency.add_tenant(code)
+    first, _ = agency.run(OCTOBER)
+    waiting = approvals.look(agency.db, first)
+    assert waiting.asked is not None
+    assert waiting.asked.summary["why"] == ["first_month"]
+    approvals.answer(agency.db, OCTOBER, "approved", **WHO)
+    agency.db.execute("UPDATE invoicing.lease SET rent = 1200000 WHERE code = 'A-L0'")
+    second, _ = agency.run(NOVEMBER)
+    assert approvals.look(agency.db, second).state == "send"
+    assert answers(agency)[1:] == [("approved", "approval=changed")]
+    assert try_to_claim(agency, "A")
+    agency.db.execute("UPDATE invoicing.lease SET rent = 1500000 WHERE code = 'A-L0'")
+    third, _ = agency.run(NOVEMBER.following)
+    waiting = approvals.look(agency.db, third)
+    assert waiting.asked is not None
+    assert waiting.asked.summary["why"] == ["invoice"]
+    (change,) = waiting.asked.summary["difference"]["leases"]
+    assert change == {
+        "lease": "A-L0", "kind": "amount", "before": "1200000", "now": "1500000", "currency": "COP", "percent": 25.0,
+    }  # fmt: skip
+
+
+def test_the_operator_is_reminded_and_told_of_the_deadline(asked: Agency) -> None:
+    run_id, _ = asked.run()
+    approvals.look(asked.db, run_id)
+
+    def found(hours: int) -> dict[str, tuple[bool, bool]]:
+        later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)
+        checks = health.look(asked.db, health.Here(later))
+        return {
+            each.name: (each.ok, each.alarms)
+            for each in checks
+            if each.name in ("approvals", "approval_deadline", "unsent", "cycles")
+        }
+
+    fine = (True, False)
+    quiet = {"unsent": fine, "cycles": fine}
+    assert found(1) == {**quiet, "approvals": (False, False), "approval_deadline": fine}
+    assert found(5) == {**quiet, "approvals": (False, True), "approval_deadline": fine}
+    assert found(25) == {**quiet, "approvals": (False, True), "approval_deadline": (False, True)}
+    approvals.answer(asked.db, NOVEMBER, "rejected", **WHO)
+    closing.close_run(asked.db, run_id)
+    assert found(25) == {**quiet, "approvals": fine, "approval_deadline": fine}
+
+
+# The fingerprint
+
+
+def fingerprint(agency: Agency) -> str:
+    """What is asked of what would leave now, undone afterwards."""
+    with agency.db.transaction(force_rollback=True):
+        row = agency.db.execute("SELECT max(id) AS id FROM invoicing.cycle_run").fetchone()
+        assert row is not None
+        asked = approvals.look(agency.db, row["id"]).asked
+        if asked is None:
+            return ""
+        found = agency.db.execute(
+            "SELECT fingerprint FROM invoicing.approval_request WHERE id = %s", [asked.id]
+        ).fetchone()
+        assert found is not None
+        return str(found["fingerprint"])
+
+
+def no_change(agency: Agency, _: str) -> None:
+    """What is no part of any message."""
+    agency.db.execute("UPDATE invoicing.tenant SET updated_at = now(), city = 'Cali'")
+    agency.set(subject="Factura")
+    agency.add_tenant("Z", leases=0)
+    agency.db.execute("UPDATE invoicing.lease SET rent = rent + 1")
+
+
+def one_address(agency: Agency, code: str) -> None:
+    agency.db.execute(
+        "UPDATE invoicing.tenant SET emails = emails || 'x@y.example'::text WHERE code = %s", [code]
+    )
+
+
+def one_copy(agency: Agency, code: str) -> None:
+    agency.db.execute(
+        "UPDATE invoicing.tenant SET cc_emails = cc_emails || 'x@y.example'::text WHERE code = %s", [code]
+    )
+
+
+def other_language(agency: Agency, code: str) -> None:
+    agency.change_tenant(code, language="en")
+
+
+def other_subject(agency: Agency, _: str) -> None:
+    agency.set(subject="Otro")
+
+
+def other_template(agency: Agency, _: str) -> None:
+    new_template(agency)
+
+
+def one_document(agency: Agency, code: str) -> None:
+    agency.db.execute(
+        "INSERT INTO invoicing.invoice_document (invoice_id, key, sha256, size_bytes, template_version_id)"
+        " SELECT i.id, i.number, encode(sha256(i.number::bytea), 'hex'), 1, v.id FROM invoicing.invoice i"
+        " JOIN invoicing.tenant t ON t.id = i.tenant_id, (SELECT max(id) AS id FROM invoicing.template_version) v"
+        " WHERE t.code = %s LIMIT 1",
+        [code],
+    )
+
+
+def one_voided(agency: Agency, code: str) -> None:
+    agency.db.execute(
+        "UPDATE invoicing.invoice SET state = 'void' WHERE id ="
+        " (SELECT min(i.id) FROM invoicing.invoice i JOIN invoicing.tenant t ON t.id = i.tenant_id WHERE t.code = %s)",
+        [code],
+    )
+
+
+def one_withdrawn(agency: Agency, code: str) -> None:
+    row = agency.db.execute(
+        "SELECT d.id FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id WHERE t.code = %s",
+        [code],
+    ).fetchone()
+    assert row is not None
+    resolution.cancel(agency.db, [row["id"]], reason="x", actor="x")
+
+
+EFFECTS = (
+    one_address,
+    one_copy,
+    other_language,
+    other_subject,
+    other_template,
+    one_document,
+    one_voided,
+    one_withdrawn,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.lists(st.tuples(st.sampled_from((no_change, *EFFECTS)), st.sampled_from("AB")), max_size=3))
+def test_the_fingerprint_is_equal_exactly_where_nothing_changed(
+    asked: Agency, changes: list[tuple[Callable[[Agency, str], None], str]]
+) -> None:
+    # Each example is undone, so that the next begins where this one did.
+    with asked.db.transaction(force_rollback=True):
+        asked.set(subject="Factura")
+        asked.run()
+        before = fingerprint(asked)
+        assert before == fingerprint(asked)
+        for change, code in changes:
+            with contextlib.suppress(InputError, psycopg.errors.UniqueViolation), asked.db.transaction():
+                change(asked, code)
+        is_changed = any(change in EFFECTS for change, _ in changes)
+        assert (fingerprint(asked) != before) == is_changed
 
 
 def test_a_month_that_is_stopped_and_resumed_is_not_thereby_approved(asked: Agency) -> None:

@@ -5,7 +5,6 @@ On the real stack: Airflow's own Required Actions answer, the scheduler dies mea
 
 import re
 from collections.abc import Iterator
-
 from typing import Any
 
 import httpx

@@ -153,7 +153,6 @@ class _Latest:
 class _Content:
     id: int
     cycle_id: int
-    run_id: int | None
     fingerprint: str
 
 
@@ -242,11 +241,9 @@ def answer(
 def approve_own_act(db: Database, ids: Sequence[int], *, actor: str, reason: str) -> None:
     """A person who may approve has just these deliveries sent: that approves them, and nothing else.
 
-    In the caller's transaction. Nothing is written where the settings ask for no approval.
+    In the caller's transaction. Nothing is written of what needs no approval, or has it.
     """
     snapshot = settings_service.current_settings(db)
-    if snapshot.settings.approval == "never":
-        return
     template = current_template(db, snapshot.settings.template)
     which = {
         "ids": list(ids),
@@ -254,7 +251,7 @@ def approve_own_act(db: Database, ids: Sequence[int], *, actor: str, reason: str
         "template_version_id": template.id,
     }
     by_cycle: dict[int, list[_Content]] = {}
-    for each in fetch_all(db, _Content, _SQL["content_today"], which):
+    for each in fetch_all(db, _Content, _SQL["unapproved_today"], which):
         by_cycle.setdefault(each.cycle_id, []).append(each)
     for cycle_id, contents in by_cycle.items():
         items = [(each.id, each.fingerprint) for each in contents]

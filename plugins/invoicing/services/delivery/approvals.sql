@@ -44,16 +44,25 @@ SELECT id, fingerprint,
        settings_version_id IN (SELECT id FROM asking) AND NOT invoicing.is_approved(id, fingerprint) AS lacks_approval
 FROM due ORDER BY id;
 
--- name: content_today
--- Some deliveries, each with the fingerprint of what it would be made of now, unless its message may have left.
-SELECT d.id, d.cycle_id, d.run_id,
-       CASE WHEN invoicing.may_have_left(d.id)
-            THEN invoicing.delivery_fingerprint(d.id, d.to_addresses, d.cc_addresses, d.language, d.settings_version_id,
-                                                d.template_version_id)
-            ELSE invoicing.delivery_fingerprint(d.id, t.emails, t.cc_emails, t.language, %(settings_version_id)s,
-                                                %(template_version_id)s) END AS fingerprint
-FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
-WHERE d.id = ANY(%(ids)s) AND d.cycle_id IS NOT NULL ORDER BY d.cycle_id, d.id;
+-- name: unapproved_today
+-- Those of some deliveries that nobody approved as they would leave now (as they are, where they may have left before),
+-- each with the fingerprint of that.
+WITH content AS (
+    SELECT d.id, d.cycle_id,
+           CASE WHEN f.frozen THEN d.to_addresses ELSE t.emails END AS to_addresses,
+           CASE WHEN f.frozen THEN d.cc_addresses ELSE t.cc_emails END AS cc_addresses,
+           CASE WHEN f.frozen THEN d.language ELSE t.language END AS language,
+           CASE WHEN f.frozen THEN d.settings_version_id ELSE %(settings_version_id)s END AS settings_version_id,
+           CASE WHEN f.frozen THEN d.template_version_id ELSE %(template_version_id)s END AS template_version_id
+    FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
+    CROSS JOIN LATERAL (SELECT invoicing.may_have_left(d.id) AS frozen) AS f
+    WHERE d.id = ANY(%(ids)s) AND d.cycle_id IS NOT NULL
+)
+SELECT id, cycle_id, invoicing.delivery_fingerprint(id, to_addresses, cc_addresses, language, settings_version_id,
+                                                    template_version_id) AS fingerprint
+FROM content
+WHERE invoicing.lacks_approval(id, to_addresses, cc_addresses, language, settings_version_id, template_version_id)
+ORDER BY cycle_id, id;
 
 -- name: add_request
 INSERT INTO invoicing.approval_request (scope, cycle_id, run_id, fingerprint, summary, actor)
