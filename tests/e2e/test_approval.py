@@ -22,10 +22,8 @@ HEADERS = {path.stem: path.read_text(encoding="utf-8").splitlines()[0] for path 
 
 
 @pytest.fixture(scope="module")
-def agency(one_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+def agency(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """Two tenants; whatever a month sends has to be approved; a run looks into the ledger every few seconds."""
-    one_stack.up(INVOICING_APPROVAL_POLL_SECONDS="20")
-    one_stack.clear()
     folder = tmp_path_factory.mktemp("files")
     rows = {
         "tenants": [f"{c},CC,1,{c},{c.lower()}@correo.test,,es,Bogotá,no,yes,no" for c in ("A", "B")],
@@ -33,9 +31,9 @@ def agency(one_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     }
     for name, lines in rows.items():
         (folder / f"{name}.csv").write_text("\n".join([HEADERS[name], *lines]) + "\n", encoding="utf-8")
-    one_stack.run("import", str(folder))
-    one_stack.run("settings", "set", "auto_send=yes", "approval=always", "from_email=facturas@agencia.test")
-    return one_stack
+    stack.run("import", str(folder))
+    stack.run("settings", "set", "auto_send=yes", "approval=always", "from_email=facturas@agencia.test")
+    return stack
 
 
 @pytest.fixture
