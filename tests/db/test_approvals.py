@@ -377,7 +377,8 @@ def one_document(agency: Agency, code: str) -> None:
 def one_voided(agency: Agency, code: str) -> None:
     agency.db.execute(
         "UPDATE invoicing.invoice SET state = 'void' WHERE id ="
-        " (SELECT min(i.id) FROM invoicing.invoice i JOIN invoicing.tenant t ON t.id = i.tenant_id WHERE t.code = %s)",
+        " (SELECT min(i.id) FROM invoicing.invoice i JOIN invoicing.tenant t ON t.id = i.tenant_id"
+        " WHERE t.code = %s AND i.state = 'issued')",
         [code],
     )
 
