@@ -5,6 +5,7 @@ On the real stack: Airflow's own Required Actions answer, the scheduler dies mea
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -73,12 +74,14 @@ def requests(stack: Stack, period: str) -> list[tuple[str | None, str | None]]:
         ).fetchall()
 
 
-def log_in(stack: Stack) -> httpx.Client:
-    """A session with the pages, as the admin has it."""
-    client = httpx.Client(base_url=f"http://127.0.0.1:{stack.port}", timeout=60, follow_redirects=True)
-    answer = client.post("/auth/token", json={"username": "admin", "password": stack.admin_password})
-    client.cookies.set("_token", answer.json()["access_token"])
-    return client
+@contextmanager
+def pages_of(stack: Stack) -> Iterator[httpx.Client]:
+    """A session with the pages, as the admin's browser has it."""
+    url = f"http://127.0.0.1:{stack.port}"
+    with httpx.Client(base_url=url, timeout=60, follow_redirects=True, trust_env=False) as client:
+        login = {"username": "admin", "password": stack.admin_password}
+        client.cookies.set("_token", client.post("/auth/token", json=login).json()["access_token"])
+        yield client
 
 
 def submit(client: httpx.Client, period: str, act: str, reason: str) -> httpx.Response:
@@ -123,7 +126,7 @@ def test_a_month_is_approved_on_its_page_once_what_changed_was_shown(agency: Sta
     sent = len(agency.mailbox())
     with psycopg.connect(agency.dsn, autocommit=True) as db:
         db.execute("UPDATE invoicing.tenant SET emails = '{nueva@correo.test}' WHERE code = 'A'")
-    with log_in(agency) as client:
+    with pages_of(agency) as client:
         refused = submit(client, "2026-12", "approve", "")
         assert refused.status_code == 422, refused.text[:3000]
         assert "changed meanwhile" in refused.text

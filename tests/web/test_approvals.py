@@ -1,15 +1,19 @@
 """A month that waits: what its page shows, and who answers on it, and by the JSON API."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser as Chromium
 
 from invoicing.domain.errors import WorkFailedError
+from invoicing.domain.period import Period
 from invoicing.services.agency.settings import change_settings
 from invoicing.services.billing import count, generate, runs
 from invoicing.services.delivery import approvals, select
+from support.browser import axe_violations, is_wider_than_its_window, serve, unfold, visit
 from support.month import NOVEMBER, Month, November
 from support.visiting import Browser
 
@@ -122,3 +126,29 @@ def test_an_answer_that_airflow_does_not_hear_of_is_kept_and_said(november: Nove
         said = month.app.as_editor("en").submit(f"{HERE}/approve", {"reason": ""}).text
         assert "It is stored, but Airflow was not told" in said
         assert answer(month) == ("approved", "page")
+
+
+def test_what_waits_is_for_everybody_to_read(month: Month, chromium: Chromium) -> None:
+    """Light and dark, narrow and wide, both languages; answered with the month before beside it."""
+    october = runs.open_run(month.db, dag_id="monthly_invoicing", dag_run_id="o", period=Period(2026, 10))
+    generate.generate_invoices(month.db, october)
+    count.count_invoices(month.db, october)
+    select.select_recipients(month.db, october)
+    month.db.execute("UPDATE invoicing.tenant SET cc_emails = '{otra@correo.example}' WHERE code = 'RITA'")
+    look(month)
+    found: dict[str, str] = {}
+    with serve(month.app) as address:
+        for scheme, width, language in (("light", 390, "es"), ("dark", 1280, "en")):
+            with visit(chromium, address, color_scheme=scheme, width=width, language=language) as context:
+                page = context.new_page()
+                page.goto(f"{address}{HERE}")
+                assert page.locator("#approval .tally li").count() > 3
+                unfold(page)
+                name = f"{scheme} {width}"
+                if report := axe_violations(page, {"iframes": False}):
+                    found[name] = report
+                if is_wider_than_its_window(page):
+                    found[name] = "wider than its window"
+                if folder := os.environ.get("INVOICING_TEST_PICTURES"):
+                    page.screenshot(path=f"{folder}/approval-{scheme}-{width}.png", full_page=True)
+    assert found == {}
