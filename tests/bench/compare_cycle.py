@@ -4,8 +4,8 @@
 
 BEFORE and AFTER are folders of two checkouts, each with a Python environment of its own (``make setup-test``). Each
 turn runs either checkout's own ``bench_cycle.py``, so that either is asked by its own names: real PostgreSQL on the
-disk, real renderers, a real SMTP conversation with the embedded inbox, no Airflow. The order is turned round from turn
-to turn, for a machine gets slower or faster in the meantime. Exits 1 where the ratio of the medians is above ``--most``.
+disk, real renderers, a real SMTP conversation with the embedded inbox, no Airflow. The order is turned round from
+turn to turn, for a machine gets slower or faster meanwhile. Exits 1 where the ratio of the medians is above ``--most``.
 
 The times are the clock's; beside them is what the processors worked (all of the run, import and PostgreSQL included),
 which others on the machine disturb less.

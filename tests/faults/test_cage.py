@@ -43,7 +43,7 @@ REFUSED_BY = {
     USER: SPYING,
     NETWORK: {"connect_tcp", "send_udp", "connect_abstract_socket"},
     FILES: SPYING
-    | {"signal_parent", "connect_tcp", "connect_abstract_socket"}
+    | {"read_parent_command_line", "signal_parent", "connect_tcp", "connect_abstract_socket"}
     | {"write_where_all_may", "write_a_file_of_its_user", "read_a_file_of_its_user"},
     CALLS: {"copy_parent_memory", "trace_parent", "signal_parent", "limit_parent"}
     | {"connect_tcp", "send_udp", "connect_socket_file", "connect_abstract_socket"}

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from invoicing.db.connection import connect
 from invoicing.services.delivery import resolution
-from support.database import Server
+from support.database import Server, as_superuser
 from support.ledger import Ledger, Workshop, opened
 from support.project import PYTHON_PATH
 from support.proxy import Proxy
@@ -292,7 +292,7 @@ def test_a_database_that_has_become_read_only_loses_no_outcome(ledger: Ledger, r
     ledger.make()
 
     def freeze(session: Session) -> bool:
-        with connect(ledger.dsn) as db:
+        with connect(as_superuser(ledger.dsn)) as db:
             name = db.info.dbname
             db.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
             db.execute(
@@ -306,8 +306,10 @@ def test_a_database_that_has_become_read_only_loses_no_outcome(ledger: Ledger, r
     ledger.reconnect()
     assert ending.ended == "temporary"
     assert len(list(ledger.journal.settlements())) == 1
-    ledger.db.execute("SET default_transaction_read_only = off")
-    ledger.db.execute(f"ALTER DATABASE {ledger.db.info.dbname} RESET default_transaction_read_only".encode())
+    with connect(as_superuser(ledger.dsn)) as db:
+        db.execute("SET default_transaction_read_only = off")
+        db.execute(f"ALTER DATABASE {db.info.dbname} RESET default_transaction_read_only".encode())
+    ledger.reconnect()
 
     assert ledger.send(relay.port).ended == "done"
 
@@ -347,7 +349,7 @@ def test_a_disk_full_while_postgresql_writes(
                 while True:
                     file.write(bytes(65_536))
             # Room for nothing: the log of what is to come needs a new segment, or a table a new page.
-            with suppress(psycopg.Error), psycopg.connect(ledger.dsn, autocommit=True) as db:
+            with suppress(psycopg.Error), psycopg.connect(as_superuser(ledger.dsn), autocommit=True) as db:
                 db.execute("CREATE TABLE IF NOT EXISTS stuffing (x text)")
                 for _ in range(400):
                     db.execute("INSERT INTO stuffing SELECT repeat(md5(random()::text), 1000)")

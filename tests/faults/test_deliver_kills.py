@@ -10,6 +10,7 @@ import pytest
 from invoicing.db.connection import connect
 from invoicing.services.agency import template_editing, templates
 from invoicing.services.delivery import resolution
+from support.database import tampering
 from support.ledger import Ledger
 from support.relay import FaultyRelay, Step, accept, hang, on, reply, wait, wait_for
 from support.waiting import wait_until
@@ -24,14 +25,15 @@ LARGE_BYTES = 5_000_000
 
 def hold(ledger: Ledger, state: str, *, timing: str = "BEFORE", seconds: float = 60) -> None:
     """Make the database take its time with a delivery's way into ``state``; what is held is not committed."""
-    ledger.db.execute(
-        "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        f" IF NEW.state = '{state}' AND OLD.state <> NEW.state THEN PERFORM pg_sleep({seconds}); END IF;"
-        " RETURN NEW; END $$".encode()
-    )
-    ledger.db.execute(
-        f"CREATE TRIGGER hold {timing} UPDATE ON invoicing.delivery FOR EACH ROW EXECUTE FUNCTION hold()".encode()
-    )
+    with tampering(ledger.db) as owner:
+        owner.execute(
+            "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" IF NEW.state = '{state}' AND OLD.state <> NEW.state THEN PERFORM pg_sleep({seconds}); END IF;"
+            " RETURN NEW; END $$".encode()
+        )
+        owner.execute(
+            f"CREATE TRIGGER hold {timing} UPDATE ON invoicing.delivery FOR EACH ROW EXECUTE FUNCTION hold()".encode()
+        )
 
 
 def release(ledger: Ledger, *, end_sleepers: bool) -> None:
@@ -42,7 +44,8 @@ def release(ledger: Ledger, *, end_sleepers: bool) -> None:
             " WHERE wait_event = 'PgSleep' AND datname = current_database()"
         )
         wait_until(lambda: not sleepers(ledger), "the sleepers are gone")
-    ledger.db.execute("DROP TRIGGER hold ON invoicing.delivery")
+    with tampering(ledger.db) as owner:
+        owner.execute("DROP TRIGGER hold ON invoicing.delivery")
 
 
 def sleepers(ledger: Ledger) -> int:

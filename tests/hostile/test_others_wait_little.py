@@ -26,8 +26,6 @@ pytestmark = pytest.mark.alone
 MOST_SECONDS = 1.0
 SAMPLES = 20
 AT_ONCE = 100
-# A server that stands still is not asked twenty times.
-_PATIENCE_SECONDS = 15.0
 _ONE_ANSWER_SECONDS = 5.0
 _QUIET_SECONDS = 90.0
 PAGE = "/invoicing/tenants"
@@ -169,13 +167,18 @@ class Waited:
 
 def wait(site: Site, role: str) -> Waited:
     """Ask as somebody else does, one question after the other."""
-    pages, airflows = [], []
-    ends = time.monotonic() + _PATIENCE_SECONDS
+    pages: list[float] = []
+    airflows: list[float] = []
     with httpx.Client(base_url=site.url, headers=site.headers(role), timeout=_ONE_ANSWER_SECONDS) as other:
-        while len(pages) < SAMPLES and time.monotonic() < ends:
+        while len(pages) < SAMPLES and not (_is_late(pages) or _is_late(airflows)):
             pages.append(_seconds(other, PAGE))
             airflows.append(_seconds(other, AIRFLOWS_OWN))
     return Waited(statistics.median(pages), statistics.median(airflows), len(pages))
+
+
+def _is_late(seconds: Sequence[float]) -> bool:
+    """Whether the median of them all will be above the limit, whatever the others are."""
+    return sum(each >= MOST_SECONDS for each in seconds) > SAMPLES / 2
 
 
 def _seconds(client: httpx.Client, path: str) -> float:
@@ -251,7 +254,6 @@ def test_others_wait_little(site: Site, quiet: Waited, name: str, capsys: pytest
             f" Airflow's own {1000 * busy.airflow:5.0f} ms ({busy.airflow / quiet.airflow:5.1f}),"
             f" {busy.samples} samples; {told['waves']} hundreds answered: {dict(sorted(told['answers'].items()))}"
         )
-    assert busy.samples == SAMPLES
     assert busy.page < MOST_SECONDS
     assert busy.airflow < MOST_SECONDS
     assert {status for status in told["answers"] if int(status) not in FINE} == set()

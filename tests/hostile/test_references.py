@@ -8,7 +8,7 @@ import email
 import email.policy
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -51,7 +51,7 @@ OF_INVOICES = [entry for entry in REFERENCES.values() if entry["part"] != MAIL_H
 OF_MESSAGES = [entry for entry in REFERENCES.values() if entry["part"] == MAIL_HTML]
 
 LOADING_ATTRIBUTES = frozenset(
-    [
+    (
         "action",
         "background",
         "cite",
@@ -71,10 +71,10 @@ LOADING_ATTRIBUTES = frozenset(
         "profile",
         "src",
         "srcset",
-    ]
+    )
 )
 ACTIVE_ELEMENTS = frozenset(
-    [
+    (
         "animate",
         "applet",
         "audio",
@@ -102,13 +102,13 @@ ACTIVE_ELEMENTS = frozenset(
         "textarea",
         "video",
         "xmp",
-    ]
+    )
 )
 INSIDE = re.compile(r"(cid:|data:image/(png|jpeg|gif)[;,]|#|$)", re.IGNORECASE)
 LINKS = re.compile(r"(https:|mailto:|#|$)", re.IGNORECASE)
 # Actions of a PDF that do more than lead to a page of its own (ISO 32000-1, table 198).
 ACTIONS = frozenset(
-    [
+    (
         "/GoToE",
         "/GoToR",
         "/Hide",
@@ -123,7 +123,7 @@ ACTIONS = frozenset(
         "/Sound",
         "/SubmitForm",
         "/Thread",
-    ]
+    )
 )
 
 
@@ -138,9 +138,7 @@ class Arrived:
 
 
 @pytest.fixture(scope="module")
-def month(
-    server: Server, watch: Watch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[str, Arrived]]:
+def month(server: Server, watch: Watch, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Arrived]:
     """By the name of a trick, what became of it in a month that sends each to a tenant of its own."""
     folder = tmp_path_factory.mktemp("month")
     with server.fresh_copy() as dsn, connect(dsn) as db:
@@ -150,7 +148,7 @@ def month(
             "SELECT t.code, d.state, d.message_id, d.last_reply FROM invoicing.delivery d"
             " JOIN invoicing.tenant t ON t.id = d.tenant_id"
         ).fetchall()
-    yield {
+    return {
         TENANTS[row["code"]].name: Arrived(
             row["state"],
             row["last_reply"],

@@ -9,6 +9,8 @@ from pathlib import Path
 from aiosmtpd.controller import Controller
 
 from invoicing.db.connection import connect
+from invoicing.domain.delivery import Batch
+from invoicing.services.delivery import render
 from support.archive import archive_in
 from support.database import Server
 from support.month import Inbox
@@ -61,13 +63,17 @@ def attacked_site(server: Server, folder: Path) -> Iterator[Site]:
     try:
         with server.fresh_copy() as dsn:
             with connect(dsn) as db:
-                populate(db, archive_in(folder / "archive"))
+                populate(db)
                 sample = db.execute(
-                    "SELECT t.code, d.id, i.number FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
+                    "SELECT t.code, d.id, d.run_id, i.number FROM invoicing.delivery d"
+                    " JOIN invoicing.tenant t ON t.id = d.tenant_id"
                     " JOIN invoicing.delivery_invoice di ON di.delivery_id = d.id"
-                    " JOIN invoicing.invoice i ON i.id = di.invoice_id ORDER BY d.id DESC LIMIT 1"
+                    " JOIN invoicing.invoice i ON i.id = di.invoice_id WHERE d.state = 'failed' ORDER BY i.id LIMIT 1"
                 ).fetchone()
-            assert sample is not None
+                assert sample is not None
+                # One delivery's documents are enough, for they take a second each: of one that is not sent yet.
+                one = Batch("one", (sample["id"],))
+                render.render_batch(db, archive_in(folder / "archive"), sample["run_id"], one)
             samples = {
                 "code": sample["code"],
                 "number": sample["number"],

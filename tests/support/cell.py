@@ -136,6 +136,10 @@ def read_parent_environment(_: dict[str, Any]) -> None:
     assert SECRET in Path(f"/proc/{os.getppid()}/environ").read_text()
 
 
+def read_parent_command_line(_: dict[str, Any]) -> None:
+    assert Path(f"/proc/{os.getppid()}/cmdline").read_text()
+
+
 def open_parent_memory(_: dict[str, Any]) -> None:
     os.close(os.open(f"/proc/{os.getppid()}/mem", os.O_RDONLY))
 
@@ -232,7 +236,7 @@ ACTS: dict[str, Callable[[dict[str, Any]], None]] = {
         *(limit_parent, connect_tcp, send_udp, connect_socket_file, connect_abstract_socket, fork),
         *(run_a_program, write_where_all_may, write_a_file_of_its_user, read_a_file_of_its_user),
         *(open_a_file_of_its_user_to_all, mount_something, become_root, set_up_io_uring),
-        *(type_into_a_terminal,),
+        *(type_into_a_terminal, read_parent_command_line),
     )
 }
 

@@ -71,7 +71,7 @@ class Containers:
         service = self._services[name]
         words = [*service.get("entrypoint", []), *(command or service["command"])]
         return subprocess.run(
-            self._confined(name, words), capture_output=True, text=True, check=False, timeout=600
+            self._confined(name, words), capture_output=True, text=True, check=False, timeout=1500
         )
 
     def start_postgres(self) -> None:

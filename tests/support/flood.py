@@ -3,7 +3,8 @@
     python -m support.flood < orders.json
 
 The orders are ``{"url", "at_once", "headers", "requests": [{"method", "path", "headers", "body"}]}``, a body in base64;
-the requests take turns. ``begun`` is printed when the first are sent. When standard input ends, what is under way is
+the requests take turns. ``begun`` is printed when the first hundred are on their way. When standard input ends, what is
+under way is
 dropped, and the answers are told as JSON: ``{"waves", "answers": {status: count}, "without_retry_after": count}``.
 """
 
@@ -24,9 +25,19 @@ async def flood(orders: dict[str, Any], told: dict[str, Any]) -> None:
     """Send until cancelled, and count in ``told``."""
     turns = itertools.cycle(orders["requests"])
     at_once = orders["at_once"]
+    sent = itertools.count(1)
+
+    async def notice(_: httpx.Request) -> None:
+        if next(sent) == at_once:
+            print("begun", flush=True)
+
     limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
     async with httpx.AsyncClient(
-        base_url=orders["url"], headers=orders["headers"], timeout=_PATIENCE_SECONDS, limits=limits
+        base_url=orders["url"],
+        headers=orders["headers"],
+        timeout=_PATIENCE_SECONDS,
+        limits=limits,
+        event_hooks={"request": [notice]},
     ) as client:
         while True:
             await asyncio.gather(*(send(client, next(turns), told) for _ in range(at_once)))
@@ -53,7 +64,6 @@ async def main() -> None:
     orders = json.loads(sys.stdin.readline())
     told: dict[str, Any] = {"waves": 0, "answers": Counter(), "without_retry_after": 0}
     flooding = asyncio.create_task(flood(orders, told))
-    print("begun", flush=True)
     # Until the tests close the other end.
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     await asyncio.wait({flooding, ended}, return_when=asyncio.FIRST_COMPLETED)

@@ -82,11 +82,6 @@ def _quoted_after(beginning: str, message: str) -> str:
     return rest[1:].partition(rest[0])[0]
 
 
-def broken(error: Exception) -> Fault:
-    """What nobody foresaw."""
-    return Fault("template_broken", kind=type(error).__name__, message=str(error))
-
-
 def prints_too_much(most_bytes: int) -> Fault:
     """A part's text is longer than it may be."""
     return Fault("template_prints_too_much", megabytes=most_bytes // 2**20)

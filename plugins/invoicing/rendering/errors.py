@@ -80,3 +80,8 @@ def _cut(value: object) -> object:
     if isinstance(value, int) and abs(value) < _LARGEST_NUMBER:
         return value
     return str(value)[:LONGEST_VALUE]
+
+
+def broken(error: Exception) -> Fault:
+    """What nobody foresaw."""
+    return Fault("template_broken", kind=type(error).__name__, message=str(error))

@@ -5,7 +5,7 @@ import subprocess
 from types import TracebackType
 from typing import Self
 
-from invoicing.rendering.assignment import Assignment, Limits
+from invoicing.rendering.assignment import Assignment, Inspection, Limits
 from invoicing.rendering.document import InvoiceDocument
 from invoicing.rendering.sandbox import TemplateProcess
 from invoicing.rendering.templates import Template
@@ -29,7 +29,7 @@ class InvoiceRenderer:
 
     def __init__(self, template: Template, limits: Limits | None = None) -> None:
         self._process = TemplateProcess(Assignment("invoice", template), limits or Limits())
-        self._inspector = TemplateProcess(Assignment("inspected invoice"), INSPECTION_LIMITS)
+        self._inspector = TemplateProcess(Inspection("invoice"), INSPECTION_LIMITS)
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from invoicing.rendering.assignment import LARGEST_MAIL_BYTES, Assignment, Limits
+from invoicing.rendering.assignment import LARGEST_MAIL_BYTES, Assignment, Inspection, Limits
 from invoicing.rendering.document import MailDocument
 from invoicing.rendering.sandbox import TemplateProcess
 from invoicing.rendering.templates import Template
@@ -39,7 +39,7 @@ class MailRenderer:
 
     def __init__(self, template: Template, subject_template: str, limits: Limits = MAIL_LIMITS) -> None:
         self._process = TemplateProcess(Assignment("mail", template, subject_template), limits)
-        self._cleaner = TemplateProcess(Assignment("cleaned mail"), MAIL_LIMITS)
+        self._cleaner = TemplateProcess(Inspection("mail"), MAIL_LIMITS)
 
     def __enter__(self) -> Self:
         return self

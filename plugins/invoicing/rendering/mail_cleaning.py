@@ -27,8 +27,8 @@ from invoicing.rendering.mail_rules import (
     meta_faults,
     text_faults,
 )
+from invoicing.rendering.parts import MAIL_HTML, MAIL_TEXT, SUBJECT
 from invoicing.rendering.style_rules import sheet_faults
-from invoicing.rendering.templates import MAIL_HTML, MAIL_TEXT, SUBJECT
 from invoicing.words.failures import Fault
 
 LARGEST_HTML_CHARACTERS = 4 * 1024 * 1024

@@ -12,7 +12,7 @@ from pikepdf import Dictionary, Name, Object, Stream
 
 from invoicing.rendering.allowlist import listed
 from invoicing.rendering.errors import PartFaultError
-from invoicing.rendering.templates import INVOICE_HTML
+from invoicing.rendering.parts import INVOICE_HTML
 from invoicing.words.failures import Fault
 
 LINK_SCHEMES = ("https:", "mailto:", "http:", "tel:")

@@ -20,26 +20,29 @@ from jinja2.runtime import Context
 
 from invoicing.domain.errors import NotFoundError
 from invoicing.rendering import formats
-from invoicing.rendering.complaints import (
-    FaultyUseError,
-    NamedUndefined,
-    broken,
-    prints_too_much,
-    syntax_fault,
-)
+from invoicing.rendering.complaints import FaultyUseError, NamedUndefined, prints_too_much, syntax_fault
 from invoicing.rendering.document import InvoiceDocument, MailDocument
-from invoicing.rendering.errors import PartFaultError
+from invoicing.rendering.errors import PartFaultError, broken
+from invoicing.rendering.parts import INVOICE_CSS, INVOICE_HTML, MAIL_HTML, MAIL_TEXT, PARTS, SUBJECT
 from invoicing.rendering.permitted import TemplateSandbox
 from invoicing.words.failures import Fault
 
-MAIL_HTML, MAIL_TEXT, INVOICE_HTML, INVOICE_CSS = PARTS = (
-    "mail.html",
-    "mail.txt",
-    "invoice.html",
-    "invoice.css",
-)
-# How problems of the settings' subject line name it, beside the parts.
-SUBJECT = "subject"
+__all__ = [
+    "INVOICE_CSS",
+    "INVOICE_HTML",
+    "MAIL_HTML",
+    "MAIL_TEXT",
+    "PARTS",
+    "SHIPPED_FOLDER",
+    "SUBJECT",
+    "Part",
+    "Template",
+    "environment",
+    "invoice_variables",
+    "load_shipped",
+    "mail_variables",
+    "shipped_names",
+]
 
 SHIPPED_FOLDER = Path(__file__).parents[3] / "include" / "templates"
 

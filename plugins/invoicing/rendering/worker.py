@@ -20,10 +20,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from invoicing.rendering.assignment import DONE, FAILED, HEADER, LARGEST_REPLY_BYTES, Assignment, Limits
+from invoicing.rendering.assignment import DONE, FAILED, HEADER, PATIENCE, Assignment, Inspection, Limits
 from invoicing.rendering.cage import enter
-from invoicing.rendering.complaints import broken
-from invoicing.rendering.errors import DocumentTooLargeError, PartFaultError, cut
+from invoicing.rendering.errors import DocumentTooLargeError, PartFaultError, broken, cut
 from invoicing.words.failures import Fault
 
 DOCUMENTS_BETWEEN_COLLECTIONS = 8
@@ -35,12 +34,13 @@ def main() -> None:
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     requests = sys.stdin.buffer
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for over_time in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(over_time, signal.SIG_DFL)
     assignment, limits, cage = _read(requests)
     with _answering(replies) as answer:
         # Out of reach once the cage is shut.
         statm = os.open("/proc/self/statm", os.O_RDONLY)
-        folder = assignment.template.folder
+        folder = assignment.template.folder if isinstance(assignment, Assignment) else None
         report = enter(cage, [] if folder is None else [folder.resolve()])
         threading.Thread(target=_end_with_parent, args=(requests.fileno(),), daemon=True).start()
         make = _prepare(assignment, limits, statm)
@@ -48,15 +48,37 @@ def main() -> None:
     for count in itertools.count(1):
         document = _read(requests)
         with _answering(replies) as answer, _alarm(limits.seconds):
-            answer(_bounded(make(document), LARGEST_REPLY_BYTES[assignment.product]))
+            answer(_bounded(make(document), assignment.largest_reply_bytes))
         del document
         # The collector is off while a document is made. A used document is some 100,000 objects in cycles.
         if count % DOCUMENTS_BETWEEN_COLLECTIONS == 0:
             gc.collect()
 
 
-def _prepare(assignment: Assignment, limits: Limits, statm: int) -> Callable[[Any], bytes]:
+def _prepare(assignment: Assignment | Inspection, limits: Limits, statm: int) -> Callable[[Any], bytes]:
     """Import what the product needs, then lower the limits, then compile the template within them."""
+    make = (
+        _prepare_inspection(assignment, limits, statm)
+        if isinstance(assignment, Inspection)
+        else _prepare_template(assignment, limits, statm)
+    )
+    gc.disable()
+    gc.freeze()
+    return make
+
+
+def _prepare_inspection(inspection: Inspection, limits: Limits, statm: int) -> Callable[[bytes], bytes]:
+    make: Callable[[bytes], bytes]
+    match inspection.product:
+        case "invoice":
+            from invoicing.rendering.pdf_rules import inspect_invoice as make
+        case "mail":
+            from invoicing.rendering.mail_cleaning import clean_message as make
+    _bound_memory(limits, statm)
+    return make
+
+
+def _prepare_template(assignment: Assignment, limits: Limits, statm: int) -> Callable[[Any], bytes]:
     make: Callable[[Any], bytes]
     match assignment.product:
         case "invoice":
@@ -76,24 +98,12 @@ def _prepare(assignment: Assignment, limits: Limits, statm: int) -> Callable[[An
 
             _bound_memory(limits, statm)
             make = Proofreader(assignment.template, assignment.subject, limits.output_bytes).proofread
-        case "cleaned mail":
-            from invoicing.rendering.mail_cleaning import clean_message
-
-            _bound_memory(limits, statm)
-            make = clean_message
-        case "inspected invoice":
-            from invoicing.rendering.pdf_rules import inspect_invoice
-
-            _bound_memory(limits, statm)
-            make = inspect_invoice
         case "logo":
             from invoicing.rendering.logo_drawing import LogoDrawer
 
             _bound_memory(limits, statm)
             with _alarm(limits.seconds):
                 make = LogoDrawer(assignment.template, limits.output_bytes).draw
-    gc.disable()
-    gc.freeze()
     return make
 
 
@@ -119,11 +129,17 @@ def _end_with_parent(pipe: int) -> None:
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Have the kernel end this process after ``seconds``, whatever it is doing then."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    """Have the kernel end this process once it has worked for ``seconds``, whatever it is doing then.
+
+    By the processor's time: a busy machine refuses no template that a quiet one takes. A process that does not get to
+    work has `PATIENCE` times as long.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds * PATIENCE)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

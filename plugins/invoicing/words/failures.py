@@ -939,6 +939,33 @@ FAILURES: Mapping[str, Text] = {
         "el tercero {tenant} no tiene factura en {period}, ni se le generaría: elija otro mes u otro tercero",
         "tenant {tenant} has no invoice in {period}, and would have none",
     ),
+    "month_at_work": (
+        "una ejecución de {period}, una importación u otra vista del mes está trabajando: intente de nuevo en unos "
+        "segundos",
+        "a run of {period}, an import or another look at the month is at work: try again in a few seconds",
+    ),
+    "foresights_busy": (
+        "se está calculando otro mes: espere unos segundos y vuelva a intentarlo",
+        "another month is being worked out: wait a few seconds and try again",
+    ),
+    "foresight_underway": (
+        "{period} todavía se está calculando: vuelva a preguntar en unos segundos",
+        "{period} is still being worked out: ask again in a few seconds",
+    ),
+    "foresight_interrupted": (
+        "no se pudo calcular {period}: un fallo nuestro, que quedó en el registro; intente de nuevo",
+        "{period} could not be worked out: a fault of ours, which is in the log; try again",
+    ),
+    "lease_not_foreseen": (
+        "el contrato {lease!r} no tendría factura en {period}",
+        "lease {lease!r} would have no invoice in {period}",
+    ),
+    "month_not_retyped": (
+        "Hoy es {today} y {period} no es este mes ni el próximo, y nadie lo ha abierto: escriba {period} para "
+        "confirmar.",
+        "Today is {today}, and {period} is neither this month nor the next, and was never opened: type {period} to "
+        "confirm.",
+    ),
     "trial_without_address": (
         "escriba la dirección a la que se envía la prueba",
         "type the address to send the test to",
@@ -1312,6 +1339,14 @@ FAILURES: Mapping[str, Text] = {
         "Airflow no conoce el asset {asset!r}: ¿está el DAG {dag}?",
         "Airflow knows no asset {asset!r}: is the DAG {dag} there?",
     ),
+    "airflow_dag_absent": (
+        "Airflow no conoce el DAG {dag}: ¿está en su carpeta, y sin errores?",
+        "Airflow knows no DAG {dag}: is it in its folder, and free of errors?",
+    ),
+    "airflow_run_refused": (
+        "Airflow no inició {dag}: {reason}",
+        "Airflow did not start {dag}: {reason}",
+    ),
     "airflow_event_refused": (
         "Airflow no aceptó el evento del asset {asset!r}",
         "Airflow did not take the event of asset {asset!r}",
@@ -1610,6 +1645,13 @@ FAILURES: Mapping[str, Text] = {
         "Todavía se atiende lo que usted pidió antes: intente de nuevo en {seconds} s.",
         "What you asked for before is still being made: try again in {seconds} s.",
     ),
+    "page_not_found": ("Esta página no existe.", "There is no such page."),
+    "method_not_allowed": ("Esta página no acepta eso.", "This page does not take that."),
+    "request_refused": ("La petición no se atendió: {detail}", "{detail}"),
+    "address_of_page_invalid": (
+        "La dirección no es válida: {problems}",
+        "The address is not valid: {problems}",
+    ),
     "form_not_utf8": (
         "El formulario está en «{charset}»: aquí se lee solo UTF-8.",
         "The form is in “{charset}”: only UTF-8 is read here.",
@@ -1617,13 +1659,6 @@ FAILURES: Mapping[str, Text] = {
     "form_fields_too_many": (
         "El formulario tiene demasiados campos: máximo {most}.",
         "The form has too many fields: at most {most}.",
-    ),
-    "page_not_found": ("Esta página no existe.", "There is no such page."),
-    "method_not_allowed": ("Esta página no acepta eso.", "This page does not take that."),
-    "request_refused": ("La petición no se atendió: {detail}", "{detail}"),
-    "address_of_page_invalid": (
-        "La dirección no es válida: {problems}",
-        "The address is not valid: {problems}",
     ),
     "fields_wrong": ("{problems}", "{problems}"),
     "field_wrong": ("{field}: {problem}", "{field}: {problem}"),

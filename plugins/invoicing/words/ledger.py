@@ -78,3 +78,10 @@ TRIALS: Mapping[str, Text] = {
     "unknown": ("No se sabe", "Unknown"),
 }
 """What became of test messages."""
+
+CHANGES: Mapping[str, Text] = {
+    "new": ("Contrato nuevo", "New lease"),
+    "ended": ("Contrato terminado", "Ended lease"),
+    "amount": ("Otro valor", "Another amount"),
+    "decision": ("Otra decisión", "Another decision"),
+}

@@ -184,7 +184,7 @@ def lock_single_invoices(db: Database) -> None:
 
 
 def finish_stage(db: Database, run: Run, stage: Stage, counts: dict[str, Any]) -> None:
-    """Keep that the run has finished ``stage``, and its counts; bring the tables' statistics up to date."""
+    """Keep that the run has finished ``stage``, and its counts; bring the statistics of what it wrote up to date."""
     db.execute(_SQL["analyze"], {"stage": stage})
     finished = {"run_id": run.id, "counts": Jsonb(counts)}
     match stage:

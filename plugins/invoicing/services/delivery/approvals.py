@@ -28,11 +28,11 @@ from invoicing.services.billing import runs
 from invoicing.services.billing.decide import counted_tenants
 from invoicing.services.billing.runs import Run
 from invoicing.services.delivery import select
+from invoicing.services.delivery.reasons import given_reason
 
 log = logging.getLogger(__name__)
 
 _SQL = beside(__file__)
-_LONGEST_REASON = 500
 _MOST_CHANGES_SHOWN = 20
 
 Json = dict[str, Any]
@@ -206,11 +206,7 @@ def answer(
         NotFoundError: The month was not opened yet.
         InputError: Nobody was asked; or the reason is missing or too long. Nothing was changed.
     """
-    reason = reason.strip()
-    if wanted == "rejected" and not reason:
-        raise InputError("reason_missing", field="reason")
-    if len(reason) > _LONGEST_REASON:
-        raise InputError("reason_too_long", field="reason", most=_LONGEST_REASON)
+    reason = given_reason(reason) if wanted == "rejected" or reason.strip() else ""
     with db.transaction():
         cycle_id = runs.lock_month(db, period)
         if cycle_id is None:

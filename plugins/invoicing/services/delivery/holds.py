@@ -13,6 +13,7 @@ from invoicing.domain.eligibility import HELD
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.billing import runs
+from invoicing.services.delivery.reasons import given_reason
 
 _SQL = beside(__file__)
 
@@ -53,7 +54,7 @@ def hold(db: Database, code: str, period: Period, *, reason: str, actor: str) ->
         InputError: It has no invoice of the period, nor a lease for one; it is held already; or the reason is empty.
             Nothing was changed.
     """
-    reason = _given(reason)
+    reason = given_reason(reason)
     with db.transaction():
         cycle_id = runs.lock_month(db, period)
         tenant_id = _tenant(db, code, period, needs_invoices=True)
@@ -76,7 +77,7 @@ def release(db: Database, code: str, period: Period, *, reason: str, actor: str)
         NotFoundError: There is no such tenant.
         InputError: It is not held in that period, or the reason is empty. Nothing was changed.
     """
-    reason = _given(reason)
+    reason = given_reason(reason)
     with db.transaction():
         runs.lock_month(db, period)
         tenant_id = _tenant(db, code, period, needs_invoices=False)
@@ -95,7 +96,7 @@ def stop_month(db: Database, period: Period, *, reason: str, actor: str) -> Held
         NotFoundError: The month was not opened yet.
         InputError: It is stopped already, or the reason is empty. Nothing was changed.
     """
-    reason = _given(reason)
+    reason = given_reason(reason)
     with db.transaction():
         if runs.lock_month(db, period) is None:
             raise NotFoundError("cycle_not_opened", period=period)
@@ -115,7 +116,7 @@ def resume_month(db: Database, period: Period, *, reason: str, actor: str) -> Re
     Raises:
         InputError: The month is not stopped, or the reason is empty. Nothing was changed.
     """
-    reason = _given(reason)
+    reason = given_reason(reason)
     with db.transaction():
         runs.lock_month(db, period)
         which = {"tenant_id": None, "period": str(period)}
@@ -174,10 +175,3 @@ def _audit(
 ) -> None:
     details = {"reason": reason, "deliveries": list(deliveries)}
     audit.record(db, actor=actor, action=action, subject=subject, details=details)
-
-
-def _given(reason: str) -> str:
-    reason = reason.strip()
-    if not reason:
-        raise InputError("reason_missing", field="reason")
-    return reason

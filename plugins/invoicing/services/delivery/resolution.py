@@ -14,14 +14,12 @@ from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.templates import current_template
 from invoicing.services.delivery import approvals, select
+from invoicing.services.delivery.reasons import given_reason
 
 _SQL = beside(__file__)
 
 Ruling = Literal["sent", "failed", "retry"]
 """What a person says became of a delivery."""
-
-LONGEST_REASON = 500
-"""Characters: it is kept for good, in the ledger and in the audit."""
 
 _STATE_OF: dict[str, DeliveryState] = {
     "sent": DeliveryState.SENT,
@@ -42,7 +40,7 @@ def resolve(db: Database, delivery_id: int, ruling: str, *, reason: str, actor: 
     Raises:
         InputError: The delivery is not in doubt (any more), the ruling is unknown, or the reason empty or too long.
     """
-    reason = _given(reason)
+    reason = given_reason(reason)
     if ruling not in _STATE_OF:
         raise InputError("ruling_unknown", ruling=ruling, known=", ".join(_STATE_OF))
     with db.transaction():
@@ -77,7 +75,7 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
         InputError: One is unknown, under way, in doubt or withdrawn by a run; its tenant has no valid address;
             automatic sending is off, globally or the tenant's; the tenant is held; or the reason is empty.
     """
-    reason = _given(reason)
+    reason = given_reason(reason)
     delivery_ids = list(dict.fromkeys(delivery_ids))
     snapshot = settings_service.current_settings(db)
     template = current_template(db, snapshot.settings.template)
@@ -126,7 +124,7 @@ def cancel(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
         InputError: One is unknown, sent, under way, in doubt or withdrawn already, or may have been accepted; or the
             reason is empty.
     """
-    reason = _given(reason)
+    reason = given_reason(reason)
     delivery_ids = list(dict.fromkeys(delivery_ids))
     with db.transaction():
         locked = _locked(db, delivery_ids)
@@ -183,12 +181,3 @@ def _check_family(db: Database, delivery_id: int) -> None:
     other = db.execute(_SQL["unfinished_of_family"], {"id": delivery_id}).fetchone()
     if other is not None:
         raise InputError("resend_unfinished", delivery=other["id"], state=other["state"])
-
-
-def _given(reason: str) -> str:
-    reason = reason.strip()
-    if not reason:
-        raise InputError("reason_missing", field="reason")
-    if len(reason) > LONGEST_REASON:
-        raise InputError("reason_too_long", field="reason", most=LONGEST_REASON)
-    return reason

@@ -20,6 +20,9 @@ from invoicing.words.failures import Fault
 
 router = APIRouter()
 
+Name = Annotated[str, Field(max_length=100)]
+"""Of a setting, if there is one: what is none is quoted in the refusal."""
+
 
 class SettingsAnswer(BaseModel):
     """A version of the settings."""
@@ -49,7 +52,7 @@ def get_settings(db: DatabaseDep) -> SettingsAnswer:
 def patch_settings(
     pool: PoolDep,
     visitor: VisitorDep,
-    changes: Annotated[dict[str, Any], Body()],
+    changes: Annotated[dict[Name, Any], Body()],
     seen_version: Annotated[int | None, Query(description="The version that was read")] = None,
 ) -> SettingsAnswer:
     """Make a new version with the changes; no change makes none."""
