@@ -22,7 +22,7 @@ class _AppOnDemand:
 
     @staticmethod
     def _create() -> Any:
-        from invoicing.on_airflow import announcement, connections, gate, storage, triggering
+        from invoicing.on_airflow import announcement, answering, connections, gate, storage, triggering
         from invoicing.web.app import create_app
         from invoicing.web.outside import Outside
 
@@ -37,6 +37,7 @@ class _AppOnDemand:
                 relay_sender=partial(connections.relay_sender, is_needed=False),
                 has_notifier=connections.has_notifier,
                 announce=announcement.announce_invoices,
+                resume=answering.resume_run,
                 run_month=triggering.run_month,
             )
         )

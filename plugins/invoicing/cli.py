@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -22,9 +22,10 @@ from rich.table import Table
 from invoicing import stack
 from invoicing.airflow_api import AirflowApi
 from invoicing.db.connection import Database, connect, dsn_from_airflow_connection
+from invoicing.domain.approval import OPTIONS
 from invoicing.domain.comparison import CHANGES, ChangeKind
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, WorkFailedError
-from invoicing.domain.names import INVOICES_ASSET, MONTHLY_DAG
+from invoicing.domain.names import APPROVAL_TASK, INVOICES_ASSET, MONTHLY_DAG
 from invoicing.domain.period import Period
 from invoicing.rendering.cage import CageReport
 from invoicing.rendering.errors import RenderFailedError
@@ -32,10 +33,11 @@ from invoicing.rendering.sandbox import look_at_cage
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.billing import out_of_step, runs, single_invoices
-from invoicing.services.delivery import holds, resolution, send_now
+from invoicing.services.delivery import approvals, holds, resolution, send_now
 from invoicing.services.delivery.journal import Journal, journal_folder
 from invoicing.services.delivery.notices import NoticeFolder
 from invoicing.services.views import foresight, health, report, simulate
+from invoicing.services.views.approvals import approval_of
 from invoicing.services.views.foresight import Foresight
 from invoicing.services.views.single_invoices import list_single_invoices
 from invoicing.words import Language
@@ -644,6 +646,10 @@ def _show_cycle(shown: dict[str, Any]) -> None:
     out.print(f"  {shown['tenants']} tenants: {decisions}", highlight=False)
     states = ", ".join(f"{count} {state}" for state, count in shown["deliveries"].items() if count)
     out.print(f"  deliveries: {states or 'none'}", highlight=False)
+    if shown["approval"]:
+        approval = shown["approval"]
+        by = f" by {approval['actor']}" if approval["actor"] else f", asked {approval['asked_at']}"
+        out.print(f"  approval: {approval['state']}{by}", markup=False, highlight=False)
     for fault in shown["imbalances"]:
         out.print(f"  {fault}", markup=False)
 
@@ -734,6 +740,54 @@ def cycle_send(
         raise PermanentFailureError(
             "deliveries_unsent", unsent=len(unsent), all=len(settled), listing=listing
         )
+
+
+@cycle_app.command("approve")
+def cycle_approve(
+    period: PeriodArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Kept with the answer.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let what the month's run waits with leave, as it was shown. The first answer counts."""
+    _answer(period, "approved", reason, as_json=as_json)
+
+
+@cycle_app.command("reject")
+def cycle_reject(
+    period: PeriodArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the answer.")],
+    as_json: AsJson = False,
+) -> None:
+    """Send nothing of what the month's run waits with: it is held, and the run ends. A later run takes it up."""
+    _answer(period, "rejected", reason, as_json=as_json)
+
+
+def _answer(period: str, wanted: Literal["approved", "rejected"], reason: str, *, as_json: bool) -> None:
+    month = Period.parse(period)
+    with _database() as db:
+        answered = approvals.answer(db, month, wanted, reason=reason, actor=_actor(), via="command")
+        # Also where it does not count: a run that could not be told before is told now.
+        untold = _tell_waiting(answered)
+        answered.raise_if_refused()
+        shown = report.approval_report(approval_of(db, month))
+    if as_json:
+        _print_json(shown)
+    else:
+        out.print(f"{month} is {answered.state}", markup=False)
+    if untold is not None:
+        raise PermanentFailureError("approval_not_told", done=Fault("approval_stored"), reason=untold)
+
+
+def _tell_waiting(answered: approvals.Answered) -> InvoicingError | None:
+    """Tell the runs that wait; why they could not be told, None where they were."""
+    try:
+        with _airflow() as api:
+            for run in answered.runs:
+                option = OPTIONS[answered.state]
+                api.answer(run.dag_id, run.dag_run_id, APPROVAL_TASK, option, answered.reason)
+    except InvoicingError as error:
+        return error
+    return None
 
 
 def _follow_deliveries(ids: Sequence[int]) -> list[send_now.DeliveryProgress]:

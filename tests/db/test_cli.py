@@ -156,7 +156,7 @@ def test_a_cycle_is_one_json_document(agency: Agency, call: Call) -> None:
     assert (a["tenant"], a["decision"], a["reason"], a["invoices"]) == ("A", "send", None, 2)
     assert {"id", "state", "message_id", "attempts", "generation", "to", "cc"} <= set(a["delivery"])
     assert (b["decision"], b["reason"], b["delivery"]) == ("skip", "tenant_disabled", None)
-    assert len(b["trace"]) == 6
+    assert len(b["trace"]) == 7
 
     invoice = call("cycle", "invoices", "2026-11", "--json").json[0]
     assert set(invoice) == {

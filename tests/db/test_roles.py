@@ -386,7 +386,7 @@ def test_every_function_with_its_owners_rights_and_every_guard_looks_in_a_fixed_
         "SELECT proname FROM pg_proc WHERE pronamespace = 'invoicing'::regnamespace AND prosecdef ORDER BY 1"
     ).fetchall()
     assert [row["proname"] for row in definers] == [
-        "analyze_month", "check_invoice_sums", "hold_tenants", "record_delivery_event",
+        "analyze_month", "check_invoice_sums", "guard_approval_item", "hold_tenants", "record_delivery_event",
     ]  # fmt: skip
 
 

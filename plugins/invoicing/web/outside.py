@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from invoicing.domain.errors import WorkFailedError
 from invoicing.domain.period import Period
 from invoicing.mail.transmission import Relay
+from invoicing.services.delivery.approvals import Answered, WaitingRun
 from invoicing.services.delivery.archive import Archive
-from invoicing.web.door.visitor import Gate
+from invoicing.web.door.visitor import Gate, Visitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Triggered:
     is_paused: bool = False
 
 
-def _tell_nobody() -> None:
+def _tell_nobody(*_: object) -> None:
     raise WorkFailedError("airflow_absent")
 
 
@@ -45,6 +46,7 @@ class Outside:
         relay_sender: The relay connection's own from-address, if it has one.
         has_notifier: Whether the relay's connection names a notifier of the operator's own.
         announce: Tells Airflow that there is something to send outside the monthly job.
+        resume: Tells a run of Airflow's, which may be waiting for it, that a person answered, and who.
         run_month: Has Airflow run a month: which, whether it was confirmed, and who asks, as Airflow shows it.
     """
 
@@ -57,4 +59,5 @@ class Outside:
     relay_sender: Callable[[], str | None]
     has_notifier: Callable[[], bool] = lambda: False
     announce: Callable[[], None] = _tell_nobody
+    resume: Callable[[WaitingRun, Answered, Visitor], None] = _tell_nobody
     run_month: Callable[[Period, bool, str], Triggered] = _run_nothing

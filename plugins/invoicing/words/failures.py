@@ -805,6 +805,45 @@ FAILURES: Mapping[str, Text] = {
         "delivery {delivery} to tenant {tenant} is on its way already ({state}): wait for it; nothing was changed",
     ),
     "nothing_unsent": ("no queda nada por enviar", "nothing was unsent"),
+    "approval_stored": ("la respuesta quedó guardada", "the answer is stored"),
+    "approval_not_told": (
+        "{done}, pero no se le pudo decir a Airflow ({reason}): la ejecución lo ve sola en unos minutos, o repita el "
+        "comando",
+        "{done}, but Airflow could not be told ({reason}): the run sees for itself within minutes, or repeat the "
+        "command",
+    ),
+    "approvals_none": ("nada espera aprobación", "nothing waits for an approval"),
+    "approvals_waiting": (
+        "esperan que alguien los apruebe: {listing}",
+        "somebody has to approve: {listing}",
+    ),
+    "approvals_waiting_next": (
+        "mire qué saldría (bin/invoicing cycle show {period}) y responda en la página del mes, en Required Actions de "
+        "Airflow, o con bin/invoicing cycle approve|reject {period} --reason …",
+        "look at what would leave (bin/invoicing cycle show {period}) and answer on the month's page, under Airflow's "
+        "Required Actions, or with bin/invoicing cycle approve|reject {period} --reason …",
+    ),
+    "approvals_in_time": ("ninguna aprobación pasó de su plazo", "no approval is past its deadline"),
+    "approvals_overdue": (
+        "pasó el plazo y nadie respondió: {listing}; nada sale mientras tanto",
+        "the deadline has passed and nobody answered: {listing}; nothing leaves meanwhile",
+    ),
+    "approval_not_asked": (
+        "nada de {period} espera aprobación; no se cambió nada",
+        "nothing of {period} waits for an approval; nothing was changed",
+    ),
+    "approval_approved_already": (
+        "los envíos de {period} ya fueron aprobados, por {actor}, {at}; no se cambió nada",
+        "the sending of {period} was approved already, by {actor}, {at}; nothing was changed",
+    ),
+    "approval_rejected_already": (
+        "los envíos de {period} ya fueron rechazados, por {actor}, {at}; no se cambió nada",
+        "the sending of {period} was rejected already, by {actor}, {at}; nothing was changed",
+    ),
+    "approval_overtaken": (
+        "lo que saldría de {period} cambió mientras tanto ({changes}): se pregunta de nuevo, mire las cifras nuevas",
+        "what would leave of {period} changed meanwhile ({changes}): it is asked again, look at the new figures",
+    ),
     "holds_none": ("no hay nadie retenido", "nobody is held"),
     "holds_some": (
         "retenidos por una persona: {listing}",

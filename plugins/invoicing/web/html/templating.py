@@ -54,6 +54,7 @@ class Pages:
             "signed_percent": _signed_percent,
         }
         self._environment.filters |= {"run_place": run_place, "task_place": task_place}
+        self._environment.filters["decimal"] = Decimal
         self._environment.filters["path_part"] = lambda text: quote(str(text), safe="")
         self._environment.filters["as_json"] = lambda value: json.dumps(
             value, ensure_ascii=False, default=str

@@ -1,6 +1,7 @@
 """The pages, a module each."""
 
 from invoicing.web.pages import (
+    approvals,
     automation,
     cycles,
     deliveries,
@@ -19,6 +20,7 @@ ROUTERS = (
     automation.router,
     cycles.router,
     deliveries.router,
+    approvals.router,
     foresight.router,
     holds.router,
     invoices.router,
