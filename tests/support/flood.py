@@ -2,10 +2,11 @@
 
     python -m support.flood
 
-The first line of standard input is ``{"url", "at_once", "headers", "requests": [{"method", "path", "headers", "body"}]}``,
-a body in base64; the requests take turns. Whoever is answered 429 waits for as long as *Retry-After* says. ``begun`` is
-printed when the first hundred are on their way. When standard input ends, what is under way is dropped, and the answers
-are told as JSON: ``{"answers": {status: count}, "without_retry_after": count}``.
+The first line of standard input is
+``{"url", "at_once", "headers", "requests": [{"method", "path", "headers", "body"}]}``, a body in base64; the requests
+take turns. Whoever is answered 429 waits for as long as *Retry-After* says. ``begun`` is printed when the first hundred
+are on their way. When standard input ends, what is under way is dropped, and the answers are told as JSON:
+``{"answers": {status: count}, "without_retry_after": count}``.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ async def flood(orders: dict[str, Any], told: dict[str, Any]) -> None:
 async def ask_without_end(
     client: httpx.AsyncClient, turns: Iterator[dict[str, Any]], told: dict[str, Any]
 ) -> None:
-    while True:
+    while True:  # noqa: ASYNC110 (it waits for as long as it is told to, not for an event)
         await asyncio.sleep(await ask(client, next(turns), told))
 
 
