@@ -5,6 +5,7 @@ from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, Param, TriggerRule, dag, task
 
+from invoicing.on_airflow.approving import ApproveSending
 from invoicing.on_airflow.connections import open_database
 from invoicing.on_airflow.notice import notify_operator
 from invoicing.on_airflow.tasks import (
@@ -65,6 +66,8 @@ Generates every lease's invoice of a month, decides by the agency's rules who ge
   accepted. Nothing is invoiced or sent twice.
 * **A red `send_invoices` square is a tenant without mail.** Its log names the delivery and the relay's answer. Mend
   the cause (address, relay, template), then clear the square: just that is sent.
+* **`approve_sending`** waits, where the setting `approval` says so, until somebody approves what is about to leave:
+  under *Required Actions*, on the month's page, or by `bin/invoicing cycle approve`. The first answer counts.
 * **In doubt** is a delivery whose outcome nobody learnt. It is never repeated by itself: see
   `bin/invoicing deliveries list --state in_doubt`.
 """,
@@ -134,7 +137,12 @@ def monthly_invoicing() -> None:
     batches = select_recipients(cycle_run)
     path = choose_path(cycle_run)
     generate_invoices(cycle_run) >> count_invoices(cycle_run) >> path >> [disabled, batches]
-    [disabled, deliver_batches(batches, cycle_run)] >> close_cycle(cycle_run)
+    approval = ApproveSending(
+        task_id="approve_sending",
+        doc_md="Wait for a person, where the settings ask for one, to approve what is about to leave. "
+        "Rejected, nothing is sent and the run ends well. A time-out never approves.",
+    )
+    [disabled, deliver_batches(batches, cycle_run, approval=approval)] >> close_cycle(cycle_run)
 
 
 monthly_invoicing()

@@ -22,7 +22,7 @@ class _AppOnDemand:
 
     @staticmethod
     def _create() -> Any:
-        from invoicing.on_airflow import announcement, connections, gate, storage
+        from invoicing.on_airflow import announcement, answering, connections, gate, storage, triggering
         from invoicing.web.app import create_app
         from invoicing.web.outside import Outside
 
@@ -37,6 +37,8 @@ class _AppOnDemand:
                 relay_sender=partial(connections.relay_sender, is_needed=False),
                 has_notifier=connections.has_notifier,
                 announce=announcement.announce_invoices,
+                resume=answering.resume_run,
+                run_month=triggering.run_month,
             )
         )
 
@@ -57,6 +59,7 @@ class InvoicingPlugin(AirflowPlugin):
     external_views: ClassVar[list[Any]] = [
         _view("Invoicing", "", "invoicing", nav_top_level=True),
         _view("Cycles", "cycles", "invoicing-cycles", category="Invoicing"),
+        _view("Next month", "foresight", "invoicing-foresight", category="Invoicing"),
         _view("Tenants", "tenants", "invoicing-tenants", category="Invoicing"),
         _view("Templates", "templates", "invoicing-templates", category="Invoicing"),
         _view("Automation", "automation", "invoicing-automation", category="Invoicing"),

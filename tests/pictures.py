@@ -45,6 +45,10 @@ PLACES = {
     "cycle-none": "/cycles/2026-11?q=nadie",
     "cycle-tenant": "/cycles/2026-11/tenants/T048",
     "cycle-skipped": "/cycles/2026-11/tenants/T004",
+    "foresight": "/foresight/2026-12",
+    "foresight-first": "/foresight/2026-10",
+    "foresight-refused": "/foresight/2016-01",
+    "foresight-invoice": "/foresight/2026-12/leases/C051",
     "singles": "/cycles/singles",
     "resends": "/cycles/singles?kind=resends",
     "delivery": "/deliveries/{delivery}",
@@ -109,6 +113,29 @@ def fill(db: Database, archive: Archive, folder: Path) -> None:
     )
     single_invoices.create_from_file(db, singles, actor="ana")
     resolution.resend(db, [newest_delivery(db, MESSAGE_TO)], reason="the tenant lost it", actor="ana")
+    change_for_december(db)
+
+
+def change_for_december(db: Database) -> None:
+    """What happens to an agency within a month: a rent that rises, one too much, a lease that ends, one that begins."""
+    for statement in (
+        "UPDATE invoicing.lease SET rent = rent * 1.052 WHERE code < 'C010'",
+        "UPDATE invoicing.lease SET rent = rent * 10 WHERE code = 'C020'",
+        "UPDATE invoicing.lease SET end_date = '2026-11-30' WHERE code IN ('C030', 'C031')",
+        (
+            "INSERT INTO invoicing.lease (code, tenant_id, property, city, use, start_date, rent, currency)"
+            " SELECT 'C900', tenant_id, 'Calle 90 # 11-20', city, 'residential', '2026-12-10', 2300000, 'COP'"
+            " FROM invoicing.lease WHERE code = 'C040'"
+        ),
+        "UPDATE invoicing.tenant SET emails = '{}' WHERE code = 'T012'",
+        # Before any rate of IVA was in force: a run of that month would fail.
+        (
+            "INSERT INTO invoicing.lease (code, tenant_id, property, city, use, start_date, end_date, rent, currency)"
+            " SELECT 'C901', tenant_id, 'Local 3', city, 'commercial', '2016-01-01', '2016-12-31', 900000, 'COP'"
+            " FROM invoicing.lease WHERE code = 'C040'"
+        ),
+    ):
+        db.execute(statement.encode())
 
 
 def newest_delivery(db: Database, tenant: str) -> int:

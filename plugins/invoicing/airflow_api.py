@@ -194,6 +194,18 @@ class AirflowApi:
         body = {"dry_run": False, "only_failed": only_failed, "dag_run_id": dag_run_id, "task_ids": task_ids}
         self._change("POST", f"/dags/{_part(dag_id)}/clearTaskInstances", body)
 
+    def answer(self, dag_id: str, dag_run_id: str, task_id: str, option: str, reason: str) -> None:
+        """Answer what a task of a run waits for; nothing where it does not wait, or was answered before."""
+        body = {"chosen_options": [option], "params_input": {"reason": reason}}
+        path = f"{_run_path(dag_id, dag_run_id)}/taskInstances/{_part(task_id)}/-1/hitlDetails"
+        try:
+            self._change("PATCH", path, body)
+        except NotFoundError:
+            return
+        except AirflowRefusedError as error:
+            if error.values.get("status") != httpx.codes.CONFLICT:
+                raise
+
     def emit_asset_event(self, asset_name: str) -> None:
         """Tell Airflow that an asset changed, so that the DAGs scheduled on it run."""
         rows = self._pages("/assets", "assets", name_pattern=asset_name, order_by="id")

@@ -6,11 +6,13 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -20,8 +22,10 @@ from rich.table import Table
 from invoicing import stack
 from invoicing.airflow_api import AirflowApi
 from invoicing.db.connection import Database, connect, dsn_from_airflow_connection
+from invoicing.domain.approval import OPTIONS
+from invoicing.domain.comparison import CHANGES, ChangeKind
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, WorkFailedError
-from invoicing.domain.names import INVOICES_ASSET, MONTHLY_DAG
+from invoicing.domain.names import APPROVAL_TASK, INVOICES_ASSET, MONTHLY_DAG
 from invoicing.domain.period import Period
 from invoicing.rendering.cage import CageReport
 from invoicing.rendering.errors import RenderFailedError
@@ -29,10 +33,12 @@ from invoicing.rendering.sandbox import look_at_cage
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.billing import out_of_step, runs, single_invoices
-from invoicing.services.delivery import holds, resolution, send_now
+from invoicing.services.delivery import approvals, holds, resolution, send_now
 from invoicing.services.delivery.journal import Journal, journal_folder
 from invoicing.services.delivery.notices import NoticeFolder
-from invoicing.services.views import health, report, simulate
+from invoicing.services.views import foresight, health, report, simulate
+from invoicing.services.views.approvals import approval_of
+from invoicing.services.views.foresight import Foresight
 from invoicing.services.views.single_invoices import list_single_invoices
 from invoicing.words import Language
 from invoicing.words.failures import Fault, tell
@@ -42,6 +48,13 @@ _POLL_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 900
 _CODES_SHOWN = 20
 _LARGEST = 2**62
+_CHANGES_SHOWN = 10
+_CHANGES: Mapping[ChangeKind, str] = {
+    "new": "new leases",
+    "ended": "ended leases",
+    "amount": "leases with another amount",
+    "decision": "tenants with another decision",
+}
 _YES = ("y", "yes", "s", "si", "sí")
 
 app = typer.Typer(
@@ -500,21 +513,109 @@ def _follow(api: AirflowApi, dag_run_id: str) -> str:
 
 
 @app.command("simulate")
-def simulate_(period: PeriodOption, as_json: AsJson = False) -> None:
-    """Who would get mail, and why not; writes nothing, sends nothing."""
+def simulate_(
+    period: PeriodOption,
+    rows: Annotated[bool, typer.Option("--rows", help="One row a tenant too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What a run would do now: totals, who gets mail and why not, what differs from the month before.
+
+    Writes nothing, sends nothing.
+    """
     month = Period.parse(period)
     with _database() as db:
-        simulated = simulate.simulate(db, month)
-    if as_json:
-        details: dict[str, list[dict[str, Any]]] = {}
-        for invoice in simulated["invoices_detail"]:
-            details.setdefault(invoice["tenant"], []).append(invoice)
-        _print_json([{**row, "invoices_detail": details[row["tenant"]]} for row in simulated["tenants"]])
+        if as_json:
+            _print_json(simulate.simulate_rows(db, month))
+            return
+        foreseen = foresight.foresee(db, month)
+    _show_foresight(foreseen)
+    if rows:
+        _show_foreseen_tenants(foreseen)
+
+
+def _show_foresight(foreseen: Foresight) -> None:
+    """The month on one screen: at most 80 columns, and ten leases of each kind of change."""
+    print_ = partial(out.print, markup=False, highlight=False)
+    before = foreseen.compared_with
+    print_(f"{foreseen.period}, as a run would leave it now; nothing was written, nothing sent")
+    for each in foreseen.totals:
+        print_(f"  {each.invoices} invoices, {_amount(each.total)} {each.currency}")
+        parts = f"subtotal {_amount(each.subtotal)} + tax {_amount(each.tax)}"
+        print_(f"    {parts} − withholding {_amount(each.withholding)}")
+        if before is not None:
+            print_(
+                f"    {before}: {each.invoices_before} invoices, {_amount(each.total_before)}"
+                f" ({_by_how_much(each.difference, each.ratio)})"
+            )
+    sent = foreseen.outcomes["send"]
+    print_(f"  {foreseen.billed} tenants: {sent} get mail, {foreseen.messages} messages to send")
+    skips = sorted((-count, reason) for reason, count in foreseen.outcomes.items() if reason != "send")
+    for count, reason in skips:
+        print_(f"    {-count:6} {reason}")
+    if foreseen.unreachable:
+        print_(f"  {foreseen.unreachable} tenants have no address, or one that is wrong")
+    if foreseen.unissued:
+        codes = _first_of([each.lease for each in foreseen.unissued])
+        print_(f"  not invoiced, for their total is nothing or less: {codes}")
+    if before is None:
+        print_("  the first month: there is none before to compare with")
         return
-    _show_tenants(f"{month}, simulated", simulated["tenants"])
-    for lease in simulated["unissued"]:
-        _report(f"lease {lease} would not be invoiced: its total is nothing or less")
-    _report(f"{len(simulated['invoices_detail'])} invoices; nothing was written, nothing sent")
+    print_(f"  differences from {before}:")
+    for kind in CHANGES[:-1]:
+        _show_lease_changes(foreseen, kind)
+    changed = [each for each in foreseen.tenants if "decision" in each.comparison.kinds]
+    print_(f"    {len(changed):6} {_CHANGES['decision']}")
+    for tenant in changed[:_CHANGES_SHOWN]:
+        print_(f"           {tenant.code}: {tenant.comparison.outcome_before} → {tenant.outcome}")
+    _say_more(len(changed))
+
+
+def _show_lease_changes(foreseen: Foresight, kind: ChangeKind) -> None:
+    found = [each for tenant in foreseen.tenants for each in tenant.comparison.leases if each.kind == kind]
+    out.print(f"    {len(found):6} {_CHANGES[kind]}", markup=False, highlight=False)
+    for each in found[:_CHANGES_SHOWN]:
+        totals = [_amount(bill.total) for bill in (each.before, each.now) if bill is not None]
+        by = f" ({_by_how_much(each.difference, each.ratio)})" if kind == "amount" else ""
+        line = f"           {each.lease} of {each.tenant}: {' → '.join(totals)} {each.currency}{by}"
+        out.print(line, markup=False, highlight=False)
+    _say_more(len(found))
+
+
+def _say_more(count: int) -> None:
+    if count > _CHANGES_SHOWN:
+        out.print(f"           and {count - _CHANGES_SHOWN} more", markup=False, highlight=False)
+
+
+def _show_foreseen_tenants(foreseen: Foresight) -> None:
+    """One line a tenant, what deserves a look first; what is too long for its column is cut."""
+    table = Table(box=None, pad_edge=False)
+    for column, width in (("tenant", 14), ("name", 22), ("invoices", 8), ("total", 15), ("decision", 20)):
+        number = column in ("invoices", "total")
+        table.add_column(
+            column, max_width=width, no_wrap=True, overflow="ellipsis", justify="right" if number else "left"
+        )
+    table.add_column("change", no_wrap=True)
+    for each in foreseen.tenants:
+        total = ", ".join(_amount(part.total) for part in each.sums)
+        change = each.comparison.change if foreseen.compared_with else None
+        cells = (each.code, each.name, len(each.invoices), total, each.outcome, change)
+        table.add_row(*map(_cell, cells))
+    out.print(table)
+
+
+def _amount(amount: Decimal) -> str:
+    from babel.numbers import format_decimal
+
+    return str(format_decimal(amount, locale="es_CO"))
+
+
+def _by_how_much(difference: Decimal | None, ratio: Decimal | None) -> str:
+    """``+200.000, +20%``."""
+    if difference is None:
+        return "another currency"
+    sign = "+" if difference > 0 else ""
+    part = "" if ratio is None else f", {sign}{_amount(round(100 * ratio, 1))}%"
+    return f"{sign}{_amount(difference)}{part}"
 
 
 @cycle_app.command("show")
@@ -545,6 +646,10 @@ def _show_cycle(shown: dict[str, Any]) -> None:
     out.print(f"  {shown['tenants']} tenants: {decisions}", highlight=False)
     states = ", ".join(f"{count} {state}" for state, count in shown["deliveries"].items() if count)
     out.print(f"  deliveries: {states or 'none'}", highlight=False)
+    if shown["approval"]:
+        approval = shown["approval"]
+        by = f" by {approval['actor']}" if approval["actor"] else f", asked {approval['asked_at']}"
+        out.print(f"  approval: {approval['state']}{by}", markup=False, highlight=False)
     for fault in shown["imbalances"]:
         out.print(f"  {fault}", markup=False)
 
@@ -635,6 +740,54 @@ def cycle_send(
         raise PermanentFailureError(
             "deliveries_unsent", unsent=len(unsent), all=len(settled), listing=listing
         )
+
+
+@cycle_app.command("approve")
+def cycle_approve(
+    period: PeriodArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Kept with the answer.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let what the month's run waits with leave, as it was shown. The first answer counts."""
+    _answer(period, "approved", reason, as_json=as_json)
+
+
+@cycle_app.command("reject")
+def cycle_reject(
+    period: PeriodArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the answer.")],
+    as_json: AsJson = False,
+) -> None:
+    """Send nothing of what the month's run waits with: it is held, and the run ends. A later run takes it up."""
+    _answer(period, "rejected", reason, as_json=as_json)
+
+
+def _answer(period: str, wanted: Literal["approved", "rejected"], reason: str, *, as_json: bool) -> None:
+    month = Period.parse(period)
+    with _database() as db:
+        answered = approvals.answer(db, month, wanted, reason=reason, actor=_actor(), via="command")
+        # Also where it does not count: a run that could not be told before is told now.
+        untold = _tell_waiting(answered)
+        answered.raise_if_refused()
+        shown = report.approval_report(approval_of(db, month))
+    if as_json:
+        _print_json(shown)
+    else:
+        out.print(f"{month} is {answered.state}", markup=False)
+    if untold is not None:
+        raise PermanentFailureError("approval_not_told", done=Fault("approval_stored"), reason=untold)
+
+
+def _tell_waiting(answered: approvals.Answered) -> InvoicingError | None:
+    """Tell the runs that wait; why they could not be told, None where they were."""
+    try:
+        with _airflow() as api:
+            for run in answered.runs:
+                option = OPTIONS[answered.state]
+                api.answer(run.dag_id, run.dag_run_id, APPROVAL_TASK, option, answered.reason)
+    except InvoicingError as error:
+        return error
+    return None
 
 
 def _follow_deliveries(ids: Sequence[int]) -> list[send_now.DeliveryProgress]:

@@ -134,11 +134,26 @@ def test_the_monthly_dag_is_wired_as_designed(bag: Any) -> None:
     assert downstream["choose_path"] == ["select_recipients", "sending_disabled"]
     assert downstream["count_invoices"] == ["choose_path"]
     assert downstream["generate_invoices"] == ["count_invoices"]
+    assert downstream["render_invoices"] == ["approve_sending"]
+    assert downstream["approve_sending"] == ["check_mail_server"]
     assert downstream["send_invoices"] == ["close_cycle"]
     assert downstream["sending_disabled"] == ["close_cycle"]
     assert downstream["close_cycle"] == []
     assert dag.get_task("close_cycle").trigger_rule == "all_done"
     assert dag.timetable.__class__.__name__ == "CronPartitionTimetable"
+    # Rejected, the check is skipped whatever else went well, and so is what follows it.
+    assert dag.get_task("check_mail_server").trigger_rule == "all_success"
+    assert dag.get_task("approve_sending").trigger_rule == "all_done_min_one_success"
+    assert (
+        bag.dags["send_new_invoices"].get_task("check_mail_server").trigger_rule == "all_done_min_one_success"
+    )
+
+
+def test_no_time_out_of_airflows_answers_for_a_person(bag: Any) -> None:
+    task = bag.dags["monthly_invoicing"].get_task("approve_sending")
+    assert task.defaults is None
+    assert task.options == ["Approve", "Reject", "Look again"]
+    assert list(task.params) == ["reason"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

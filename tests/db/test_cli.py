@@ -156,7 +156,7 @@ def test_a_cycle_is_one_json_document(agency: Agency, call: Call) -> None:
     assert (a["tenant"], a["decision"], a["reason"], a["invoices"]) == ("A", "send", None, 2)
     assert {"id", "state", "message_id", "attempts", "generation", "to", "cc"} <= set(a["delivery"])
     assert (b["decision"], b["reason"], b["delivery"]) == ("skip", "tenant_disabled", None)
-    assert len(b["trace"]) == 6
+    assert len(b["trace"]) == 7
 
     invoice = call("cycle", "invoices", "2026-11", "--json").json[0]
     assert set(invoice) == {
@@ -323,3 +323,89 @@ def test_without_a_stack_the_way_out_is_named(call: Call, monkeypatch: pytest.Mo
     answer = call("cycle", "show", "2026-11")
     assert answer.code in (1, 2)
     assert "bin/invoicing up" in answer.err
+
+
+@pytest.fixture
+def december(agency: Agency) -> Agency:
+    """An agency whose December differs from its November."""
+    for number in range(12):
+        agency.add_tenant(f"T{number:02}", leases=1 + number % 2)
+    agency.add_tenant("BLANK", emails=[])
+    agency.run(Period(2026, 11))
+    agency.db.execute("UPDATE invoicing.lease SET rent = 1100000 WHERE code < 'T11'")
+    agency.db.execute("UPDATE invoicing.lease SET end_date = '2026-11-30' WHERE code = 'T11-L1'")
+    agency.change_tenant("T02", auto_send=False)
+    agency.add_tenant(
+        "LATE", name="A very long name [bold] of a tenant whose rows would wrap in any narrow window"
+    )
+    return agency
+
+
+def test_a_simulation_prints_the_figures_and_the_differences_first(december: Agency, call: Call) -> None:
+    answer = call("simulate", "--period", "2026-12")
+
+    lines = answer.out.splitlines()
+    assert answer.code == 0
+    assert lines[0] == "2026-12, as a run would leave it now; nothing was written, nothing sent"
+    assert lines[1:5] == [
+        "  19 invoices, 20.700.000 COP",
+        "    subtotal 20.700.000 + tax 0 − withholding 0",
+        "    2026-11: 19 invoices, 19.000.000 (+1.700.000, +8,9%)",
+        "  14 tenants: 12 get mail, 12 messages to send",
+    ]
+    assert "         1 no_email" in lines
+    assert "         1 tenant_disabled" in lines
+    assert "  1 tenants have no address, or one that is wrong" in lines
+    assert "         1 new leases" in lines
+    assert "           LATE-L0 of LATE: 1.000.000 COP" in lines
+    assert "         1 ended leases" in lines
+    assert "        17 leases with another amount" in lines
+    assert "           T00-L0 of T00: 1.000.000 → 1.100.000 COP (+100.000, +10%)" in lines
+    assert "           and 7 more" in lines
+    assert "           T02: send → tenant_disabled" in lines
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_simulation_prints_its_rows_where_they_are_asked_for(december: Agency, call: Call) -> None:
+    summary = call("simulate", "--period", "2026-12").out
+    lines = call("simulate", "--period", "2026-12", "--rows").out.removeprefix(summary).splitlines()
+
+    assert lines[0].split() == ["tenant", "name", "invoices", "total", "decision", "change"]
+    assert len(lines) == 1 + 14
+    assert [line.split()[0] for line in lines[1:4]] == ["BLANK", "T02", "T11"]
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_simulation_as_json_has_every_row_of_the_run_and_what_changed(december: Agency, call: Call) -> None:
+    simulated = call("simulate", "--period", "2026-12", "--json").json
+    december.run(Period(2026, 12))
+    rows = call("cycle", "tenants", "2026-12", "--json").json
+
+    assert [row["tenant"] for row in simulated] == [row["tenant"] for row in rows]
+    for row, real in zip(simulated, rows, strict=True):
+        assert set(real) | {"invoices_detail", "change", "changes", "decision_before"} == set(row)
+        assert [row[key] for key in ("decision", "reason", "invoices")] == [
+            real[key] for key in ("decision", "reason", "invoices")
+        ]
+    changes = {row["tenant"]: row["change"] for row in simulated}
+    assert changes == {
+        "BLANK": "amount",
+        "LATE": "new",
+        "T11": "ended",
+        **{f"T{number:02}": "amount" for number in range(11)},
+    }
+    assert next(row["decision_before"] for row in simulated if row["tenant"] == "T02") == "send"
+    invoices = call("cycle", "invoices", "2026-12", "--json").json
+    assert [each for row in simulated for each in row["invoices_detail"]] == sorted(
+        invoices, key=lambda row: (row["tenant"], int(row["number"].removeprefix("FV-")))
+    )
+
+
+def test_a_simulation_of_a_month_that_cannot_be_billed_says_why(agency: Agency, call: Call) -> None:
+    agency.add_tenant("A")
+    agency.db.execute("UPDATE invoicing.lease SET use = 'commercial'")
+
+    answer = call("simulate", "--period", "2026-12")
+
+    assert (answer.code, answer.out) == (2, "")
+    assert "A-L0" in answer.err

@@ -48,11 +48,11 @@ AGAINST_GUARDS = {
     "break a seal": "DELETE FROM invoicing.sealed_invoice",
     "alter events": "UPDATE invoicing.delivery_event SET actor = 'somebody else'",
     "alter the audit": "UPDATE invoicing.audit_event SET actor = 'somebody else'",
-    "alter a decision's reason": "UPDATE invoicing.decision SET reason = 'no_email', superseded_at = now()",
-    "alter a decision's trace": "UPDATE invoicing.decision SET trace = '[]', superseded_at = now()",
+    "alter a decision's reason": "UPDATE invoicing.decision SET reason = 'x', superseded_at = now() WHERE id = 1",
+    "alter a decision's trace": "UPDATE invoicing.decision SET trace = '[]', superseded_at = now() WHERE id = 1",
     "bring a decision back": "UPDATE invoicing.decision SET superseded_at = NULL WHERE superseded_at IS NOT NULL",
     "date a decision's end anew": "UPDATE invoicing.decision SET superseded_at = now() WHERE superseded_at IS NOT NULL",
-    "alter an amount": "UPDATE invoicing.invoice SET subtotal = subtotal + 1, total = total + 1",
+    "alter an amount": "UPDATE invoicing.invoice SET subtotal = subtotal + 1, total = total + 1 WHERE id = 1",
     "bring a void invoice back": "UPDATE invoicing.invoice SET state = 'issued' WHERE state = 'void'",
     "alter a line": "UPDATE invoicing.invoice_line SET amount = 1",
     "alter a document's checksum": "UPDATE invoicing.invoice_document SET sha256 = repeat('0', 64)",
@@ -69,7 +69,9 @@ AGAINST_GUARDS = {
     "claim beside the one that holds it": f"{ADD_ATTEMPT}) VALUES ({CLAIMED}, 2, 'x', 'x')",
     "forge an accepted attempt": f"{ADD_ATTEMPT}, marked_at, ended_at, verdict, phase, code, reply)"
     f" VALUES ({PENDING}, 1, 'x', 'x', now(), now(), 'accepted', 'acceptance', 250, '250 Ok')",
-    "an accepted attempt in a claim": f"{ADD_ATTEMPT}, verdict) VALUES ({CLAIMED}, 2, 'x', 'x', 'accepted')",
+    "an accepted attempt in a claim": "UPDATE invoicing.delivery SET state = 'claimed', claim_token = 1,"
+    f" claim_until = now() WHERE id = {PENDING}; {ADD_ATTEMPT}, marked_at, verdict)"
+    f" VALUES ({PENDING}, 1, 'x', 'x', now(), 'accepted')",
     "accept what was not marked": f"{VERDICT} = 'accepted' WHERE delivery_id = {CLAIMED}",
     "accept what was refused": f"{VERDICT} = 'accepted' WHERE delivery_id = {REFUSED}",
     "refuse what was accepted": f"{VERDICT} = 'not_sent' WHERE delivery_id = {SENT}",
@@ -186,7 +188,7 @@ def rows_of(dsn: str) -> dict[str, Any]:
         ).fetchall()
         rows = "SELECT md5(string_agg(t::text, chr(10) ORDER BY t::text)) FROM invoicing.{} AS t"
         return {
-            "sequences": db.execute("SELECT sequencename, last_value FROM pg_sequences").fetchall(),
+            "next invoice": db.execute("SELECT last_value FROM invoicing.invoice_id_seq").fetchall(),
             **{name: db.execute(rows.format(name).encode()).fetchone() for (name,) in tables},
         }
 
@@ -384,7 +386,7 @@ def test_every_function_with_its_owners_rights_and_every_guard_looks_in_a_fixed_
         "SELECT proname FROM pg_proc WHERE pronamespace = 'invoicing'::regnamespace AND prosecdef ORDER BY 1"
     ).fetchall()
     assert [row["proname"] for row in definers] == [
-        "analyze_month", "check_invoice_sums", "hold_tenants", "record_delivery_event",
+        "analyze_month", "check_invoice_sums", "guard_approval_item", "hold_tenants", "record_delivery_event",
     ]  # fmt: skip
 
 

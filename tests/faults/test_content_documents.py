@@ -208,7 +208,9 @@ def test_what_a_process_that_was_taken_over_gives_is_refused(change: Callable[[p
 
 
 def test_what_is_no_pdf_is_refused() -> None:
-    for content in (b"", b"MZ", b"%PDF-1.7", sound()[:-300], sound()[: len(sound()) // 2]):
+    # A reader that repairs the last one may see another document than we did.
+    misplaced = sound().replace(b"startxref", b"startxxxx")
+    for content in (b"", b"MZ", b"%PDF-1.7", sound()[:-300], misplaced):
         assert [fault.code for fault in pdf_faults(content)] == ["pdf_unreadable"], content[:20]
 
 

@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from invoicing.domain.errors import InputError
-from invoicing.services.delivery import resolution
+from invoicing.services.delivery import approvals, resolution
 from invoicing.services.delivery.journal import Settlement
 from support.database import tampering
-from support.ledger import Ledger
+from support.ledger import PERIOD, Ledger
 from support.relay import FaultyRelay, Step, accept, drop_connection, on, reply
 
 REFUSED = "550 5.7.1 sender not allowed"
@@ -346,3 +346,58 @@ def test_a_word_of_another_database_stays_in_the_journal(ledger: Ledger, relay: 
 
     (kept,) = ledger.journal.settlements()
     assert kept.delivery_id == 4711
+
+
+# What nobody approved
+
+
+def test_what_nobody_approved_does_not_leave_and_the_task_says_who_has_to_do_what(
+    ledger: Ledger, relay: FaultyRelay
+) -> None:
+    ledger.make(approval="always")
+    refused = ledger.send(relay.port)
+    assert refused.ended == "permanent"
+    assert "nobody approved what would leave to tenant T0001 now" in refused.message
+    assert ledger.row()["attempts"] == 0
+
+    assert approvals.look(ledger.db, ledger.run_id).state == "wait"
+    assert ledger.send(relay.port).ended == "permanent"
+    approvals.answer(ledger.db, PERIOD, "approved", reason="", actor="ana", via="command")
+    assert ledger.send(relay.port).ended == "done"
+    ledger.check(relay.accepted_ids)
+
+
+def test_what_was_approved_and_then_changed_does_not_leave_with_the_change(
+    ledger: Ledger, relay: FaultyRelay
+) -> None:
+    """Airflow's own retry keeps what was approved; a person's clear would take today's address, and is refused."""
+    ledger.make(approval="always")
+    approvals.look(ledger.db, ledger.run_id)
+    approvals.answer(ledger.db, PERIOD, "approved", reason="", actor="ana", via="command")
+    relay.script(on(Step.RCPT, reply(LATER), times=1))
+    assert ledger.send(relay.port).ended == "temporary"
+    ledger.change_tenant("T0001", emails=["otra@correo.example"])
+
+    cleared = ledger.send(relay.port, execution="2")
+
+    assert cleared.ended == "permanent"
+    assert "nobody approved" in cleared.message
+    assert relay.accepted == 0
+    # The task that asks is cleared with it: the new address is approved, and leaves.
+    assert approvals.look(ledger.db, ledger.run_id).state == "wait"
+    approvals.answer(ledger.db, PERIOD, "approved", reason="", actor="ana", via="command")
+    assert ledger.send(relay.port, execution="3").ended == "done"
+    assert message(relay)["To"] == "otra@correo.example"
+    ledger.check(relay.accepted_ids)
+
+
+def test_a_retry_keeps_what_was_approved(ledger: Ledger, relay: FaultyRelay) -> None:
+    ledger.make(approval="always")
+    approvals.look(ledger.db, ledger.run_id)
+    approvals.answer(ledger.db, PERIOD, "approved", reason="", actor="ana", via="command")
+    relay.script(on(Step.RCPT, reply(LATER), times=1))
+    assert ledger.send(relay.port).ended == "temporary"
+    ledger.change_tenant("T0001", emails=["otra@correo.example"])
+    assert ledger.send(relay.port).ended == "done"
+    assert message(relay)["To"] == "t0001@correo.example"
+    ledger.check(relay.accepted_ids)

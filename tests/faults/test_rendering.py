@@ -54,9 +54,7 @@ def test_a_bomb_costs_its_own_invoice_and_not_the_next(bomb: str) -> None:
         with pytest.raises(RenderFailedError, match="invoice BOMB was not rendered: ") as caught:
             renderer.render(replace(sample_invoice(), number="BOMB"))
         if compiles:
-            assert time.monotonic() - started < 4.5, (
-                "the child's own alarm ends it, not the parent's patience"
-            )
+            assert time.monotonic() - started < 10, "the child's own alarm ends it, not the parent's patience"
             assert pages_of(renderer.render(sample_invoice()))[0].startswith("FV-1042")
 
     assert re.search(

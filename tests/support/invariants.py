@@ -1,4 +1,4 @@
-"""What must hold after every fault: the seven invariants, as one function that lists what violates them.
+"""What must hold after every fault: the eight invariants, as one function that lists what violates them.
 
 I1  every expected invoice exists once, and is in one live first delivery
 I2  the relay accepted each Message-ID at most once
@@ -7,6 +7,7 @@ I4  what the relay has is ``sent`` or ``in_doubt``
 I5  nothing stays ``claimed`` or ``transmitting`` past its claim
 I6  the run's figures are the ledger's
 I7  every attempt is in the log with its phase, and with the reply where one was heard
+I8  what was sent, where its settings ask for an approval, was approved just so
 """
 
 from collections import Counter
@@ -38,7 +39,17 @@ def violations(
         *_leases(db),
         *_figures(db, period, deliveries),
         *_attempts(db, deliveries),
+        *_unapproved(db),
     ]
+
+
+def _unapproved(db: Database) -> Iterator[str]:
+    rows = db.execute(
+        "SELECT id FROM invoicing.delivery WHERE state IN ('transmitting', 'sent', 'in_doubt') AND"
+        " invoicing.lacks_approval(id, to_addresses, cc_addresses, language, settings_version_id, template_version_id)"
+    )
+    for row in rows:
+        yield f"I8: delivery {row['id']} left, and nobody approved it"
 
 
 def _invoices(db: Database, period: Period, expected: int) -> Iterator[str]:

@@ -128,6 +128,17 @@ class Month:
         self.db.execute("UPDATE invoicing.lease SET rent = 1200000 WHERE code = 'ANA-0'")
         out_of_step.compare(self.db, NOVEMBER)
 
+    def change_for_december(self) -> None:
+        """What differs from one month to the next; and a lease of 2001, when no rate of IVA was in force."""
+        db = self.db
+        db.execute("UPDATE invoicing.lease SET end_date = '2026-11-30' WHERE code IN ('BEA-1', 'DAN-0')")
+        db.execute("UPDATE invoicing.tenant SET auto_send = false WHERE code = 'RITA'")
+        db.execute(
+            "INSERT INTO invoicing.lease (code, tenant_id, property, use, start_date, end_date, rent, currency)"
+            " SELECT 'EVA-2001', id, 'Local 1', 'commercial', '2001-01-01', '2001-12-31', 1000000, 'COP'"
+            " FROM invoicing.tenant WHERE code = 'EVA'"
+        )
+
     def put_in_doubt(self, tenant: str) -> int:
         """As a worker that dies while it transmits leaves it."""
         delivery_id = self.delivery(tenant)

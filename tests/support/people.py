@@ -2,7 +2,7 @@
 
 They do what the product lets them do: switch sending off and on, correct addresses and the sender, run the month again,
 import a lease in mid-run, settle doubts by the relay's log, send again, withdraw, hold and release a tenant, stop the
-month and let it go on, send now. What they were refused counts too.
+month and let it go on, send now, have months approved and rejected. What they were refused counts too.
 """
 
 import contextlib
@@ -10,12 +10,13 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
+from typing import Literal
 
 import psycopg
 
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import InvoicingError
-from invoicing.services.delivery import holds, resolution, send_now
+from invoicing.services.delivery import approvals, holds, resolution, send_now
 from support.ledger import PERIOD, Ledger
 
 # A doubt is looked into when its worker, thawed or slow, has had its say.
@@ -66,6 +67,7 @@ class People:
             self._hold_a_tenant,
             self._stop_the_month,
             self._send_now,
+            self._approve_the_month,
         )
         while self.done.total() < self.wanted and not self._is_over.wait(self._dice.uniform(0.1, 0.5)):
             act = self._dice.choice(choices)
@@ -142,6 +144,32 @@ class People:
     def _send_now(self, db: Database) -> None:
         send_now.send_now(db, PERIOD, [self._tenant(db), self._tenant(db)], actor="people")
 
+    def _approve_the_month(self, db: Database) -> None:
+        """What leaves has to be approved from here on; somebody changes something meanwhile, somebody says no."""
+        self._ledger.set(db=db, approval="always")
+        try:
+            self._run_again(db)
+            for _ in range(3):
+                if approvals.look(db, self._ledger.run_id).state != "wait":
+                    break
+                self._is_over.wait(self._dice.uniform(0.1, 0.5))
+                if self._dice.random() < 0.3:
+                    self._correct_an_address(db)
+                wanted: Literal["approved", "rejected"] = (
+                    "rejected" if self._dice.random() < 0.3 else "approved"
+                )
+                approvals.answer(db, PERIOD, wanted, reason="looked", actor="people", via="command")
+        finally:
+            if self._dice.random() < 0.7:
+                self._ledger.set(db=db, approval="never")
+
+    def _approve_all(self, db: Database) -> None:
+        """Whatever waits, or was rejected, is approved as it is; from then on nobody asks."""
+        self._run_again(db)
+        while approvals.look(db, self._ledger.run_id).state == "wait":
+            approvals.answer(db, PERIOD, "approved", reason="all is over", actor="people", via="command")
+        self._ledger.set(db=db, approval="never")
+
     def _tenant(self, db: Database) -> str:
         row = db.execute("SELECT code FROM invoicing.tenant ORDER BY random() LIMIT 1").fetchone()
         assert row is not None
@@ -171,3 +199,4 @@ class People:
         self._release_all(db)
         with contextlib.suppress(InvoicingError):
             self._ledger.set(db=db, auto_send=True)
+        self._approve_all(db)

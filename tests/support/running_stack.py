@@ -42,6 +42,7 @@ class Stack:
             "INVOICING_STATE": str(state),
             "INVOICING_PORT": str(self.port),
             "INVOICING_RETRY_SECONDS": "2",
+            "INVOICING_APPROVAL_POLL_SECONDS": "15",
             # A second by default, before each step of a run.
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
             **(environ or {}),

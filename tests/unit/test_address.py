@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invoicing.domain import address as addresses
 from invoicing.domain.address import invalid_addresses, problem, to_envelope
 from invoicing.domain.errors import InputError
 
@@ -79,3 +80,29 @@ def test_what_is_taken_is_one_address_on_one_line(address: str) -> None:
         assert envelope.partition("@")[2].isascii()
         assert not set(envelope) & set(' <>(),;:"[]\\\t\r\n\0')
         assert to_envelope(envelope) == envelope
+
+
+WORD = st.text("abzABZ019", min_size=1, max_size=6)
+LOCAL = st.tuples(
+    WORD, st.lists(st.sampled_from("._+-").flatmap(lambda sign: WORD.map(sign.__add__)), max_size=3)
+)
+DOMAIN = st.lists(st.lists(WORD, min_size=1, max_size=3).map("-".join), min_size=1, max_size=3).map(".".join)
+
+
+@given(
+    LOCAL.map(lambda parts: parts[0] + "".join(parts[1])), DOMAIN, st.text("abzOX", min_size=1, max_size=12)
+)
+def test_what_is_taken_unasked_the_validator_takes_too(local: str, domain: str, name: str) -> None:
+    address = f"{local}@{domain}.{name}"
+
+    # `to_envelope` asks the validator alone.
+    if problem(address) is None:
+        to_envelope(address)
+    else:
+        assert addresses._PLAIN.fullmatch(address) is None or len(address) > addresses._PLAIN_LENGTH
+
+
+@pytest.mark.parametrize("name", ["arpa", "Invalid", "local", "localhost", "onion"])
+def test_names_of_a_special_use_are_no_plain_ones(name: str) -> None:
+    assert problem(f"a@correo.{name}") is not None
+    assert problem(f"a@{name}.example") is None

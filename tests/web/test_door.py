@@ -37,6 +37,8 @@ NEEDED: dict[str, set[Duty]] = {
     "GET /cycles/{period}/overview": {AMOUNTS},
     "GET /cycles/{period}/tenants.csv": {PERSONAL},
     "GET /cycles/{period}/tenants/{code}": {AMOUNTS},
+    "POST /cycles/{period}/approve": {DELIVERIES},
+    "POST /cycles/{period}/reject": {DELIVERIES},
     "POST /cycles/{period}/resume": {DELIVERIES},
     "POST /cycles/{period}/stop": {DELIVERIES},
     "POST /cycles/{period}/tenants/{code}/hold": {DELIVERIES},
@@ -50,6 +52,13 @@ NEEDED: dict[str, set[Duty]] = {
     "POST /deliveries/{delivery_id}/cancel": {DELIVERIES},
     "POST /deliveries/{delivery_id}/resend": {DELIVERIES},
     "POST /deliveries/{delivery_id}/resolve": {DELIVERIES},
+    "GET /foresight": {AMOUNTS},
+    "GET /foresight/{period}": {AMOUNTS},
+    "GET /foresight/{period}/invoices.csv": {PERSONAL},
+    "GET /foresight/{period}/leases/{lease}": {PERSONAL},
+    "GET /foresight/{period}/leases/{lease}/invoice.pdf": {PERSONAL},
+    "GET /foresight/{period}/leases/{lease}/pages": {PERSONAL},
+    "POST /foresight/{period}/run": {DELIVERIES},
     "GET /invoices/{number}": {AMOUNTS},
     "GET /invoices/{number}/document.pdf": {PERSONAL},
     "GET /invoices/{number}/pages": {PERSONAL},
@@ -73,6 +82,8 @@ NEEDED: dict[str, set[Duty]] = {
     "GET /api/v1/cycles/{period}": {AMOUNTS},
     "GET /api/v1/cycles/{period}/invoices": {AMOUNTS},
     "GET /api/v1/cycles/{period}/progress": {AMOUNTS},
+    "POST /api/v1/cycles/{period}/approve": {DELIVERIES},
+    "POST /api/v1/cycles/{period}/reject": {DELIVERIES},
     "POST /api/v1/cycles/{period}/resume": {DELIVERIES},
     "POST /api/v1/cycles/{period}/send": {DELIVERIES},
     "POST /api/v1/cycles/{period}/stop": {DELIVERIES},
@@ -83,6 +94,8 @@ NEEDED: dict[str, set[Duty]] = {
     "POST /api/v1/deliveries/resend": {DELIVERIES},
     "GET /api/v1/deliveries/{delivery_id}": {AMOUNTS},
     "POST /api/v1/deliveries/{delivery_id}/resolve": {DELIVERIES},
+    "GET /api/v1/foresight/{period}": {AMOUNTS},
+    "GET /api/v1/foresight/{period}/progress": {AMOUNTS},
     "GET /api/v1/invoices/{number}": {AMOUNTS},
     "GET /api/v1/openapi.json": {AMOUNTS},
     "GET /api/v1/problems": {AMOUNTS},
@@ -96,7 +109,7 @@ NEEDED: dict[str, set[Duty]] = {
     "PUT /api/v1/templates/{name}": {SETTINGS},
     "POST /api/v1/templates/{name}/check": {SETTINGS},
     "POST /api/v1/templates/{name}/test": {SETTINGS},
-    "GET /api/v1/templates/{name}/tests": {SETTINGS},
+    "GET /api/v1/templates/{name}/tests": {SETTINGS, PERSONAL},
     "GET /api/v1/templates/{name}/versions": {AMOUNTS},
     "GET /api/v1/templates/{name}/versions/{version}": {AMOUNTS},
     "POST /api/v1/templates/{name}/versions/{version}/restore": {SETTINGS},
@@ -302,8 +315,8 @@ def test_static_files_need_no_session(stranger: httpx.Client):
 def test_a_viewer_reads_every_page(reader: httpx.Client):
     answers = {path: reader.get(path).status_code for _, path in READS}
 
-    # Sample addresses may name what is not there.
-    assert set(answers.values()) <= {200, 307, 404}
+    # Sample addresses may name what is not there; a month may still be being worked out.
+    assert set(answers.values()) <= {200, 202, 307, 404}
     assert answers["/automation"] == answers["/tenants"] == answers["/tenants/T00001"] == 200
 
 
@@ -419,6 +432,7 @@ def test_airflow_lists_the_pages(airflow: AirflowServer):
     ours = next(each for each in plugins.json()["plugins"] if each["name"] == "invoicing")
     assert {view["href"] for view in ours["external_views"]} >= {
         "/invoicing/cycles",
+        "/invoicing/foresight",
         "/invoicing/tenants",
         "/invoicing/templates",
         "/invoicing/automation",

@@ -91,3 +91,32 @@ def test_the_first_search_for_invalid_addresses_of_a_process_is_bearable(large: 
     large.as_editor().see("/tenants?problem=invalid_email")
 
     assert time.perf_counter() - begun < 10 * MOST_SECONDS
+
+
+def test_a_month_is_foreseen_within_two_seconds_or_shows_its_progress(
+    large: App, capsys: pytest.CaptureFixture[str]
+):
+    editor = large.as_editor()
+    begun = time.perf_counter()
+    first = editor.see("/foresight/2026-12")
+    answered = time.perf_counter() - begun
+    while editor.see("/foresight/2026-12").status_code == 202:
+        assert time.perf_counter() - begun < 60
+        # What others look at meanwhile is served.
+        assert editor.see("/tenants").status_code == 200
+    ready = time.perf_counter() - begun
+    medians = {}
+    for page in ("", "?change=new&q=nunez", "?sort=-difference&page=50"):
+        seconds = []
+        for _ in range(5):
+            begun = time.perf_counter()
+            assert editor.see(f"/foresight/2026-12{page}").status_code == 200
+            seconds.append(time.perf_counter() - begun)
+        medians[page] = statistics.median(seconds)
+
+    with capsys.disabled():
+        print(f"\n  answered {answered:.1f} s ({first.status_code}), worked out {ready:.1f} s")
+        for page, median in medians.items():
+            print(f"  {1000 * median:6.0f} ms  /foresight/2026-12{page}")
+    assert answered < 2
+    assert max(medians.values()) < MOST_SECONDS

@@ -23,6 +23,7 @@ from invoicing.services.delivery.trial import MOST_AN_HOUR, Sender, Trial, allow
 from invoicing.services.views.trials import show_trials
 from invoicing.web.door.duties import READING, Duty
 from invoicing.web.door.visitor import Visitor
+from support.database import tampering
 from support.month import Inbox, open_inbox
 from support.project import free_port
 from support.visiting import App, CookieGate, open_app
@@ -65,7 +66,13 @@ def rows(db: Database) -> list[dict[str, Any]]:
 
 
 def use_up(db: Database, user: str = "ana", count: int = MOST_AN_HOUR) -> None:
-    db.execute(
+    """Tests of the hour before: only the owner writes when they were."""
+    with tampering(db) as owner:
+        _use_up(owner, user, count)
+
+
+def _use_up(owner: Database, user: str, count: int) -> None:
+    owner.execute(
         "INSERT INTO invoicing.trial_message (user_id, actor, to_address, template_version_id, parts_sha256,"
         " message_id, asked_at) SELECT %s, 'x', 'x@y.example', id, repeat('0', 64), %s || n || clock_timestamp(),"
         " now() - make_interval(mins => 59 - n) FROM invoicing.template_version, generate_series(1, %s) AS n",
@@ -258,22 +265,22 @@ def test_invoices_too_large_to_be_mailed_are_not(dsn: str, db: Database):
     [
         "DELETE FROM invoicing.trial_message",
         "TRUNCATE invoicing.trial_message",
-        "UPDATE invoicing.trial_message SET outcome = 'accepted', ended_at = now(), to_address = 'x' WHERE outcome IS NULL",
-        "UPDATE invoicing.trial_message SET outcome = 'accepted', ended_at = now(), asked_at = now() WHERE outcome IS NULL",
+        "UPDATE invoicing.trial_message SET outcome = 'refused', ended_at = now(), actor = 'y' WHERE code IS NULL",
+        "UPDATE invoicing.trial_message SET outcome = 'refused', ended_at = now(), asked_at = now() WHERE code IS NULL",
         "UPDATE invoicing.trial_message SET outcome = 'refused' WHERE outcome IS NOT NULL",
         "UPDATE invoicing.trial_message SET outcome = NULL, ended_at = NULL WHERE outcome IS NOT NULL",
     ],
 )
-def test_what_was_written_down_stays(db: Database, act: str):
+def test_what_was_written_down_stays(db: Database, owner: Database, act: str):
     current_template(db, "default")
     use_up(db, count=2)
     db.execute(
-        "UPDATE invoicing.trial_message SET outcome = 'accepted', ended_at = now() WHERE id ="
+        "UPDATE invoicing.trial_message SET outcome = 'accepted', code = 250, ended_at = now() WHERE id ="
         " (SELECT min(id) FROM invoicing.trial_message)"
     )
 
     with pytest.raises(psycopg.errors.IntegrityConstraintViolation):
-        db.execute(act)  # type: ignore[arg-type]
+        owner.execute(act)  # type: ignore[arg-type]
     assert [row["outcome"] for row in rows(db)] == ["accepted", None]
 
 

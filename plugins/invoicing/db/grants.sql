@@ -77,6 +77,10 @@ GRANT SELECT ON invoicing.delivery_event TO {runtime};
 -- A hold is released, once.
 GRANT SELECT, INSERT (tenant_id, period, reason, actor), UPDATE (released_at, released_by, release_reason)
     ON invoicing.sending_hold TO {runtime};
+-- What was asked to be approved, and the one answer: added, and kept.
+GRANT SELECT, INSERT (scope, cycle_id, run_id, fingerprint, summary, actor) ON invoicing.approval_request TO {runtime};
+GRANT SELECT, INSERT (request_id, delivery_id, fingerprint) ON invoicing.approval_item TO {runtime};
+GRANT SELECT, INSERT (request_id, answer, via, actor, reason) ON invoicing.approval_answer TO {runtime};
 -- A test message gets its outcome, once.
 GRANT SELECT, INSERT (user_id, actor, to_address, template_version_id, parts_sha256, message_id),
     UPDATE (outcome, code, reply, ended_at)
@@ -91,7 +95,9 @@ GRANT SELECT ON invoicing.schema_migration TO {runtime};
 
 -- What generated columns and statements call; guards are called by their triggers, and need no grant.
 GRANT EXECUTE ON FUNCTION invoicing.plain(text), invoicing.joined(text[]), invoicing.has_doubtful_address(text[]),
-    invoicing.may_have_left(bigint), invoicing.is_held(bigint, text) TO {runtime};
+    invoicing.may_have_left(bigint), invoicing.is_held(bigint, text),
+    invoicing.delivery_fingerprint(bigint, text[], text[], text, bigint, bigint), invoicing.is_approved(bigint, text),
+    invoicing.lacks_approval(bigint, text[], text[], text, bigint, bigint) TO {runtime};
 GRANT EXECUTE ON FUNCTION invoicing.analyze_month(text), invoicing.hold_tenants() TO {runtime};
 
 -- name: owned_tables

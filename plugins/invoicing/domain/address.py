@@ -6,6 +6,7 @@ literal, a control character) is invalid: https://www.rfc-editor.org/rfc/rfc5321
 than any tenant needs.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,15 @@ from invoicing.words.failures import Fault
 
 MAX_LENGTH = 254
 """Characters of the longest address an SMTP path can carry (RFC 3696, erratum 1690)."""
+
+# Valid for sure, and nearly all of them: the validator takes fifty times as long, half a second for 10,000 tenants.
+# Shorter than any part of an address may be. Names of a special use (RFC 6761) are the validator's.
+_PLAIN_LENGTH = 60
+_PLAIN = re.compile(
+    r"[A-Za-z0-9]+(?:[._+-][A-Za-z0-9]+)*@(?:[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\.)+"
+    r"(?!(?:arpa|invalid|local|localhost|onion)\Z)[A-Za-z]{2,12}",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,8 @@ def problem(address: str) -> Fault | None:
 
     Syntax only: whether the domain exists or receives mail is the relay's to say.
     """
+    if len(address) <= _PLAIN_LENGTH and _PLAIN.fullmatch(address):
+        return None
     found = _validated(address)
     return found if isinstance(found, Fault) else None
 

@@ -129,3 +129,6 @@ Said = Annotated[_T, _Mark(hide, clean)]
 
 PersonalTrace = Annotated[_T, _Mark(hide_in_trace)]
 """A decision's trace: an address that is none is in it."""
+
+PersonalAnswer = Annotated[_T, _Mark(lambda answer: answer and _hide_in_answer(answer))]
+"""One answer of it; None where there is none."""

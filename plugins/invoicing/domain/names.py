@@ -4,6 +4,9 @@ MONTHLY_DAG = "monthly_invoicing"
 SINGLE_INVOICES_DAG = "send_new_invoices"
 SWEEP_DAG = "sweep_deliveries"
 
+APPROVAL_TASK = "approve_sending"
+"""Waits for a person, in `MONTHLY_DAG`."""
+
 INVOICES_ASSET = "invoices"
 """An event of it starts `SINGLE_INVOICES_DAG`."""
 

@@ -58,6 +58,11 @@ class Period:
         """The month after this one."""
         return type(self)(self.year + self.month // 12, self.month % 12 + 1)
 
+    @property
+    def preceding(self) -> Self:
+        """The month before this one; raises `InputError` before 2000-02."""
+        return type(self)(self.year - (self.month == 1), (self.month - 2) % 12 + 1)
+
     def is_near(self, day: datetime.date) -> bool:
         """Whether it is the month of ``day`` or the next: what is billed without a question."""
         month = Period.containing(day)

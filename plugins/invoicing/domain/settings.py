@@ -79,6 +79,28 @@ class Settings(BaseModel):
         50, ge=1, le=10_000, description="Messages before the connection to the relay is renewed"
     )
 
+    approval: Literal["never", "always", "changed"] = Field(
+        "never", description="Whether a person approves what a monthly run is about to send"
+    )
+    approval_change_percent: int = Field(
+        20,
+        ge=0,
+        le=1000,
+        description="With changed: by how many per cent something has to differ to be asked about",
+    )
+    approval_reminder_hours: int = Field(
+        4,
+        ge=1,
+        le=720,
+        description="Hours that a month waits for an approval before the operator is reminded",
+    )
+    approval_deadline_hours: int = Field(
+        24,
+        ge=1,
+        le=720,
+        description="Hours after which the operator is told that it waits still; it waits on",
+    )
+
     doubt_policy: Literal["hold", "resend_after"] = Field(
         "hold",
         description="A delivery in doubt waits for a person, or goes out again (at least once, maybe twice)",

@@ -21,12 +21,14 @@ from invoicing.on_airflow.tasks import (
 INVOICES = Asset(INVOICES_ASSET)
 
 
-def deliver_batches(batches: Any, cycle_run: Any) -> Any:
+def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> Any:
     """Wire what every DAG that sends has in common: render, check the relay, send.
 
     Args:
         batches: Output of the task that selected them: a list of `MappedBatch`.
         cycle_run: Output of the task that opened the run: its id.
+        approval: The task that waits for a person once the documents are there, and skips what follows where they
+            reject it; None for what a person asked to be sent.
 
     Returns:
         The last task, to be followed by the one that closes the run.
@@ -46,7 +48,9 @@ def deliver_batches(batches: Any, cycle_run: Any) -> Any:
             return render.render_batch(db, open_archive(), cycle_run, mapped_batch(batch))
 
     # A document that could not be rendered costs its own tenant the mail; the others go on.
-    @task(trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, **SETUP_RETRIES)
+    after_rendering = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
+
+    @task(trigger_rule=after_rendering if approval is None else TriggerRule.ALL_SUCCESS, **SETUP_RETRIES)
     def check_mail_server(batches: list[MappedBatch]) -> None:
         """Connect and log in once: what is wrong with the set-up must not cost any delivery an attempt."""
         from invoicing.services.agency import settings
@@ -79,5 +83,12 @@ def deliver_batches(batches: Any, cycle_run: Any) -> Any:
 
     rendered = render_invoices.partial(cycle_run=cycle_run).expand(batch=plan_rendering(batches))
     sent = send_invoices.partial(cycle_run=cycle_run).expand(batch=batches)
-    rendered >> check_mail_server(batches) >> sent
+    checked = check_mail_server(batches)
+    if approval is None:
+        rendered >> checked
+    else:
+        # The batches too: with nothing to render, rendering is skipped, and that is no reason not to go on.
+        approval.trigger_rule = after_rendering
+        [rendered, batches] >> approval >> checked
+    checked >> sent
     return sent

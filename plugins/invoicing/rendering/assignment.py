@@ -25,6 +25,9 @@ LARGEST_REPLY_BYTES = {
 }
 """Of one document, by product. What is larger is refused by the child, and not read by the parent."""
 
+PATIENCE = 4
+"""How much longer than it may work a document may take, on a machine where others work as well."""
+
 HEADER = struct.Struct("!Q")
 DONE = b"+"
 FAILED = b"-"
@@ -35,7 +38,8 @@ class Limits:
     """What one document may cost.
 
     Args:
-        seconds: Wall clock. A usual invoice takes 0.05 s, one of a thousand lines 10 s.
+        seconds: Of the processor, and `PATIENCE` times as many of the clock. A usual invoice takes 0.05 s, one of a
+            thousand lines 10 s.
         memory_bytes: On top of what the process holds before it has seen the template.
         output_bytes: Of HTML or text that the template prints.
     """

@@ -104,11 +104,11 @@ class Proofreader:
                 yield _problem(part, note.line, note.fault, is_warning=note.is_about_ignored_css)
             elif note.relative_url is not None:
                 yield _blocked(part, source, note.relative_url)
-        if part == INVOICE_CSS:
+        if part == INVOICE_CSS and "appearance" in source.lower():
             yield from self._typeset_whole()
 
     def _typeset_whole(self) -> Iterable[TemplateProblem]:
-        """What style sheet and HTML make only together: a form, for example."""
+        """What style sheet and HTML make only together: a form, of fields that the style sheet lets appear."""
         from invoicing.rendering.typesetting import Typesetter
 
         def faults(css: str) -> list[Fault]:

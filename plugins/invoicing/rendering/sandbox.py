@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from invoicing.rendering import forbidden_calls
-from invoicing.rendering.assignment import FAILED, HEADER, Assignment, Inspection, Limits
+from invoicing.rendering.assignment import FAILED, HEADER, PATIENCE, Assignment, Inspection, Limits
 from invoicing.rendering.cage import Cage, CageReport
 from invoicing.rendering.errors import (
     LONGEST_VALUE,
@@ -109,7 +109,7 @@ class TemplateProcess:
         """
         try:
             self.start(label)
-            return self._exchange(document, self._limits.seconds, label)
+            return self._exchange(document, self._longest_seconds, label)
         except BaseException:
             # Whatever interrupted the exchange, an answer to it must not be taken for the next one's.
             self.close()
@@ -163,7 +163,7 @@ class TemplateProcess:
             os.set_blocking(stream.fileno(), False)
         cage = Cage(forbidden_calls.compiled(), scratch)
         answer = self._exchange(
-            (self._assignment, self._limits, cage), START_SECONDS + self._limits.seconds, label
+            (self._assignment, self._limits, cage), START_SECONDS + self._longest_seconds, label
         )
         return CageReport.from_json(answer)
 
@@ -207,6 +207,11 @@ class TemplateProcess:
                     elif _receive_some(stdout, incoming, self._assignment.largest_reply_bytes):
                         return bytes(incoming[HEADER.size :])
 
+    @property
+    def _longest_seconds(self) -> float:
+        """Of the clock: how long one document may take."""
+        return self._limits.seconds * PATIENCE
+
     def _over_time(self) -> Fault:
         return Fault("template_too_slow", seconds=self._limits.seconds)
 
@@ -215,7 +220,7 @@ class TemplateProcess:
         process = self._child.process
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=GRACE_SECONDS)
-        if process.returncode == -signal.SIGALRM:
+        if process.returncode in (-signal.SIGPROF, -signal.SIGALRM):
             return self._over_time()
         size = os.fstat(self._child.complaints.fileno()).st_size
         self._child.complaints.seek(max(0, size - 500))

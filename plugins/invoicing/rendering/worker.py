@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from invoicing.rendering.assignment import DONE, FAILED, HEADER, Assignment, Inspection, Limits
+from invoicing.rendering.assignment import DONE, FAILED, HEADER, PATIENCE, Assignment, Inspection, Limits
 from invoicing.rendering.cage import enter
 from invoicing.rendering.errors import DocumentTooLargeError, PartFaultError, broken, cut
 from invoicing.words.failures import Fault
@@ -34,7 +34,8 @@ def main() -> None:
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     requests = sys.stdin.buffer
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for over_time in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(over_time, signal.SIG_DFL)
     assignment, limits, cage = _read(requests)
     with _answering(replies) as answer:
         # Out of reach once the cage is shut.
@@ -128,11 +129,17 @@ def _end_with_parent(pipe: int) -> None:
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Have the kernel end this process after ``seconds``, whatever it is doing then."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    """Have the kernel end this process once it has worked for ``seconds``, whatever it is doing then.
+
+    By the processor's time: a busy machine refuses no template that a quiet one takes. A process that does not get to
+    work has `PATIENCE` times as long.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds * PATIENCE)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

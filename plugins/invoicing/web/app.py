@@ -14,6 +14,7 @@ from invoicing.web.door.form_tokens import FormTokens, require_form_token
 from invoicing.web.door.headers import SecurityHeaders
 from invoicing.web.door.turns import Places
 from invoicing.web.errors import install_handlers, refuse
+from invoicing.web.foresights import Foresights
 from invoicing.web.html.forms import lead_to
 from invoicing.web.html.templating import STATIC_FOLDER, Pages
 from invoicing.web.outside import Outside
@@ -40,6 +41,7 @@ def create_app(outside: Outside) -> FastAPI:
     app.state.outside = outside
     app.state.pool = Pool(outside.find_dsn)
     app.state.places = Places()
+    app.state.foresights = Foresights(app.state.pool)
     app.state.pages = Pages()
     app.state.form_tokens = FormTokens(outside.secret)
     # The last one added is the outermost.

@@ -5,12 +5,30 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from invoicing.domain.errors import WorkFailedError
+from invoicing.domain.period import Period
 from invoicing.mail.transmission import Relay
+from invoicing.services.delivery.approvals import Answered, WaitingRun
 from invoicing.services.delivery.archive import Archive
-from invoicing.web.door.visitor import Gate
+from invoicing.web.door.visitor import Gate, Visitor
 
 
-def _tell_nobody() -> None:
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """A run of the month's DAG that Airflow was asked for.
+
+    Args:
+        is_paused: It waits until somebody unpauses the DAG.
+    """
+
+    dag_run_id: str
+    is_paused: bool = False
+
+
+def _tell_nobody(*_: object) -> None:
+    raise WorkFailedError("airflow_absent")
+
+
+def _run_nothing(_period: Period, _is_confirmed: bool, _by: str) -> Triggered:
     raise WorkFailedError("airflow_absent")
 
 
@@ -28,6 +46,8 @@ class Outside:
         relay_sender: The relay connection's own from-address, if it has one.
         has_notifier: Whether the relay's connection names a notifier of the operator's own.
         announce: Tells Airflow that there is something to send outside the monthly job.
+        resume: Tells a run of Airflow's, which may be waiting for it, that a person answered, and who.
+        run_month: Has Airflow run a month: which, whether it was confirmed, and who asks, as Airflow shows it.
     """
 
     gate: Gate
@@ -39,3 +59,5 @@ class Outside:
     relay_sender: Callable[[], str | None]
     has_notifier: Callable[[], bool] = lambda: False
     announce: Callable[[], None] = _tell_nobody
+    resume: Callable[[WaitingRun, Answered, Visitor], None] = _tell_nobody
+    run_month: Callable[[Period, bool, str], Triggered] = _run_nothing

@@ -805,6 +805,45 @@ FAILURES: Mapping[str, Text] = {
         "delivery {delivery} to tenant {tenant} is on its way already ({state}): wait for it; nothing was changed",
     ),
     "nothing_unsent": ("no queda nada por enviar", "nothing was unsent"),
+    "approval_stored": ("la respuesta quedó guardada", "the answer is stored"),
+    "approval_not_told": (
+        "{done}, pero no se le pudo decir a Airflow ({reason}): la ejecución lo ve sola en unos minutos, o repita el "
+        "comando",
+        "{done}, but Airflow could not be told ({reason}): the run sees for itself within minutes, or repeat the "
+        "command",
+    ),
+    "approvals_none": ("nada espera aprobación", "nothing waits for an approval"),
+    "approvals_waiting": (
+        "esperan que alguien los apruebe: {listing}",
+        "somebody has to approve: {listing}",
+    ),
+    "approvals_waiting_next": (
+        "mire qué saldría (bin/invoicing cycle show {period}) y responda en la página del mes, en Required Actions de "
+        "Airflow, o con bin/invoicing cycle approve|reject {period} --reason …",
+        "look at what would leave (bin/invoicing cycle show {period}) and answer on the month's page, under Airflow's "
+        "Required Actions, or with bin/invoicing cycle approve|reject {period} --reason …",
+    ),
+    "approvals_in_time": ("ninguna aprobación pasó de su plazo", "no approval is past its deadline"),
+    "approvals_overdue": (
+        "pasó el plazo y nadie respondió: {listing}; nada sale mientras tanto",
+        "the deadline has passed and nobody answered: {listing}; nothing leaves meanwhile",
+    ),
+    "approval_not_asked": (
+        "nada de {period} espera aprobación; no se cambió nada",
+        "nothing of {period} waits for an approval; nothing was changed",
+    ),
+    "approval_approved_already": (
+        "los envíos de {period} ya fueron aprobados, por {actor}, {at}; no se cambió nada",
+        "the sending of {period} was approved already, by {actor}, {at}; nothing was changed",
+    ),
+    "approval_rejected_already": (
+        "los envíos de {period} ya fueron rechazados, por {actor}, {at}; no se cambió nada",
+        "the sending of {period} was rejected already, by {actor}, {at}; nothing was changed",
+    ),
+    "approval_overtaken": (
+        "lo que saldría de {period} cambió mientras tanto ({changes}): se pregunta de nuevo, mire las cifras nuevas",
+        "what would leave of {period} changed meanwhile ({changes}): it is asked again, look at the new figures",
+    ),
     "holds_none": ("no hay nadie retenido", "nobody is held"),
     "holds_some": (
         "retenidos por una persona: {listing}",
@@ -899,6 +938,33 @@ FAILURES: Mapping[str, Text] = {
     "tenant_without_invoice": (
         "el tercero {tenant} no tiene factura en {period}, ni se le generaría: elija otro mes u otro tercero",
         "tenant {tenant} has no invoice in {period}, and would have none",
+    ),
+    "month_at_work": (
+        "una ejecución de {period}, una importación u otra vista del mes está trabajando: intente de nuevo en unos "
+        "segundos",
+        "a run of {period}, an import or another look at the month is at work: try again in a few seconds",
+    ),
+    "foresights_busy": (
+        "se está calculando otro mes: espere unos segundos y vuelva a intentarlo",
+        "another month is being worked out: wait a few seconds and try again",
+    ),
+    "foresight_underway": (
+        "{period} todavía se está calculando: vuelva a preguntar en unos segundos",
+        "{period} is still being worked out: ask again in a few seconds",
+    ),
+    "foresight_interrupted": (
+        "no se pudo calcular {period}: un fallo nuestro, que quedó en el registro; intente de nuevo",
+        "{period} could not be worked out: a fault of ours, which is in the log; try again",
+    ),
+    "lease_not_foreseen": (
+        "el contrato {lease!r} no tendría factura en {period}",
+        "lease {lease!r} would have no invoice in {period}",
+    ),
+    "month_not_retyped": (
+        "Hoy es {today} y {period} no es este mes ni el próximo, y nadie lo ha abierto: escriba {period} para "
+        "confirmar.",
+        "Today is {today}, and {period} is neither this month nor the next, and was never opened: type {period} to "
+        "confirm.",
     ),
     "trial_without_address": (
         "escriba la dirección a la que se envía la prueba",
@@ -1272,6 +1338,14 @@ FAILURES: Mapping[str, Text] = {
     "airflow_asset_without_dag": (
         "Airflow no conoce el asset {asset!r}: ¿está el DAG {dag}?",
         "Airflow knows no asset {asset!r}: is the DAG {dag} there?",
+    ),
+    "airflow_dag_absent": (
+        "Airflow no conoce el DAG {dag}: ¿está en su carpeta, y sin errores?",
+        "Airflow knows no DAG {dag}: is it in its folder, and free of errors?",
+    ),
+    "airflow_run_refused": (
+        "Airflow no inició {dag}: {reason}",
+        "Airflow did not start {dag}: {reason}",
     ),
     "airflow_event_refused": (
         "Airflow no aceptó el evento del asset {asset!r}",

@@ -37,6 +37,32 @@ STATES: Mapping[str, Text] = {
     "void": ("Anulada", "Void"),
 }
 
+APPROVALS: Mapping[str, Text] = {
+    "waiting": ("Espera aprobación", "Waits for approval"),
+    "approved": ("Aprobado", "Approved"),
+    "rejected": ("Rechazado", "Rejected"),
+    "overtaken": ("Cambió mientras esperaba", "Changed while it waited"),
+}
+"""What became of a question."""
+
+WHY_ASKED: Mapping[str, Text] = {
+    "always": ("Se aprueba cada mes.", "Every month is approved."),
+    "first_month": (
+        "Es el primer mes: no hay con qué comparar.",
+        "It is the first month: there is nothing to compare with.",
+    ),
+    "total": ("El total cambió más de lo permitido.", "The total changed by more than the setting allows."),
+    "recipients": (
+        "El número de terceros con correo cambió más de lo permitido.",
+        "The number of tenants who get mail changed by more than the setting allows.",
+    ),
+    "invoice": (
+        "Alguna factura cambió más de lo permitido.",
+        "Some invoice changed by more than the setting allows.",
+    ),
+}
+"""Why a person is asked."""
+
 VERDICTS: Mapping[str, Text] = {
     "accepted": ("Aceptado", "Accepted"),
     "refused_temporarily": ("Rechazado por ahora", "Refused for now"),
@@ -52,3 +78,10 @@ TRIALS: Mapping[str, Text] = {
     "unknown": ("No se sabe", "Unknown"),
 }
 """What became of test messages."""
+
+CHANGES: Mapping[str, Text] = {
+    "new": ("Contrato nuevo", "New lease"),
+    "ended": ("Contrato terminado", "Ended lease"),
+    "amount": ("Otro valor", "Another amount"),
+    "decision": ("Otra decisión", "Another decision"),
+}

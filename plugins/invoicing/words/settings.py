@@ -25,6 +25,10 @@ LABELS: Mapping[str, Text] = {
     "reply_to": ("Responder a", "Reply to"),
     "per_minute_limit": ("Límite por minuto", "Limit per minute"),
     "messages_per_connection": ("Mensajes por conexión", "Messages per connection"),
+    "approval": ("Aprobar antes de enviar", "Approve before sending"),
+    "approval_change_percent": ("Cambio que se pregunta", "Change that is asked about"),
+    "approval_reminder_hours": ("Recordar después de", "Remind after"),
+    "approval_deadline_hours": ("Avisar del plazo después de", "Tell of the deadline after"),
     "doubt_policy": ("Si no se sabe si un envío llegó", "When it is unknown whether a delivery arrived"),
     "doubt_minutes": ("Minutos en duda antes de reenviar", "Minutes in doubt before sending again"),
     "operator_email": ("Avisar de fallas a", "Tell about failures"),
@@ -39,6 +43,14 @@ VALUES: Mapping[str, Mapping[str, Text]] = {
     "grouping": {
         "per_tenant": ("Un mensaje por tercero", "One message a tenant"),
         "per_invoice": ("Un mensaje por factura", "One message an invoice"),
+    },
+    "approval": {
+        "never": ("Nunca: sale apenas está listo", "Never: it leaves once it is ready"),
+        "always": ("Siempre", "Always"),
+        "changed": (
+            "Solo si algo cambió mucho desde el mes anterior",
+            "Only if something changed much since the month before",
+        ),
     },
     "doubt_policy": {
         "hold": (

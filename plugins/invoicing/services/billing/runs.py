@@ -158,6 +158,12 @@ def load_run(db: Database, run_id: int | None) -> Run:
     )
 
 
+def find_run(db: Database, dag_id: str, dag_run_id: str) -> int | None:
+    """The id of what a DAG run opened; None where it opened nothing."""
+    row = db.execute(_SQL["find_run"], {"dag_id": dag_id, "dag_run_id": dag_run_id}).fetchone()
+    return None if row is None else int(row["id"])
+
+
 def lock(db: Database, run: Run) -> None:
     """Take turns with other runs of the same cycle until the caller's transaction ends."""
     if run.cycle_id is None:
@@ -178,7 +184,7 @@ def lock_single_invoices(db: Database) -> None:
 
 
 def finish_stage(db: Database, run: Run, stage: Stage, counts: dict[str, Any]) -> None:
-    """Keep that the run has finished ``stage``, and its counts; bring the tables' statistics up to date."""
+    """Keep that the run has finished ``stage``, and its counts; bring the statistics of what it wrote up to date."""
     db.execute(_SQL["analyze"], {"stage": stage})
     finished = {"run_id": run.id, "counts": Jsonb(counts)}
     match stage:

@@ -29,6 +29,9 @@ FROM invoicing.cycle_run AS r
 LEFT JOIN invoicing.billing_cycle AS c ON c.id = r.cycle_id
 WHERE r.id = %(run_id)s;
 
+-- name: find_run
+SELECT id FROM invoicing.cycle_run WHERE dag_id = %(dag_id)s AND dag_run_id = %(dag_run_id)s;
+
 -- name: lock_cycle
 -- Two runs of one period take turns, task by task.
 SELECT id FROM invoicing.billing_cycle WHERE id = %(cycle_id)s FOR UPDATE;

@@ -194,7 +194,7 @@ class _Sending:
                 if now.state is DeliveryState.PENDING and not now.has_address:
                     missing = f"tenant {now.tenant_code} has no address: give one, then clear"
                     return _Result(now.state, missing, needs_person=True)
-                return _stopped(now) or _Result(now.state, "another worker has it")
+                return _stopped(now) or self._unapproved(now) or _Result(now.state, "another worker has it")
             slot.is_used = True
             # Its content is frozen from here on; while this worker waited its turn, a run may have changed it.
             delivery = self._ledger.find(delivery.id)
@@ -209,6 +209,15 @@ class _Sending:
             state, why = self._ledger.settle(delivery.id, token, outcome)
             needs_person = state in (DeliveryState.FAILED, DeliveryState.IN_DOUBT)
             return _Result(state, why, away, needs_person)
+
+    def _unapproved(self, delivery: Delivery) -> _Result | None:
+        if delivery.state is not DeliveryState.PENDING or not self._ledger.lacks_approval(delivery.id):
+            return None
+        why = (
+            f"nobody approved what would leave to tenant {delivery.tenant_code} now: clear approve_sending, which "
+            "asks, or send it by name (cycle send)"
+        )
+        return _Result(delivery.state, why, needs_person=True)
 
     def _attempt(self, delivery: Delivery, token: int) -> tuple[Outcome, Away | None]:
         """Compose and transmit; every way out is an outcome, save faults of the relay's set-up, which are raised."""

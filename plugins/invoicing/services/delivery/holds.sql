@@ -58,7 +58,10 @@ WHERE d.period = %(period)s AND (%(tenant_id)s::bigint IS NULL OR d.tenant_id = 
 ORDER BY d.id;
 
 -- name: resume
--- The month goes on: what the stop had set aside is sent, save what is held by the tenant's name.
+-- The month goes on: what the stop had set aside is sent, save what is held by the tenant's name, and what nobody
+-- approved, where that is asked for: the next run of the month asks.
 UPDATE invoicing.delivery AS d SET state = 'pending', on_request = true, actor = %(actor)s, reason = %(reason)s
 WHERE d.period = %(period)s AND d.state = 'held' AND NOT invoicing.is_held(d.tenant_id, d.period)
+  AND NOT invoicing.lacks_approval(d.id, d.to_addresses, d.cc_addresses, d.language, d.settings_version_id,
+                                   d.template_version_id)
 RETURNING d.id;

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 import tenacity
@@ -193,25 +194,35 @@ class Ledger:
         """Take the delivery for this worker, and bring its content up to date where this is a new execution.
 
         Returns:
-            The claim's token; None where another worker has it, or it may not leave now.
+            The claim's token; None where another worker has it, it may not leave now, or nobody approved it.
         """
-        settings = current_settings(self.db)
-        template = current_template(self.db, settings.settings.template)
         row = self.db.execute(
             _SQL["claim"],
             {
-                "id": delivery_id,
+                **self._execution(delivery_id),
                 "duration": self.claim_duration,
                 "owner": str(self._worker.address),
-                "execution": self._worker.execution,
                 "actor": self._worker.name,
                 "host": socket.gethostname(),
-                "is_repeated": self._worker.is_repeated,
-                "settings_version_id": settings.id,
-                "template_version_id": template.id,
             },
         ).fetchone()
         return None if row is None else int(row["claim_token"])
+
+    def lacks_approval(self, delivery_id: int) -> bool:
+        """Whether the delivery may not leave since nobody approved what this execution would send."""
+        row = self.db.execute(_SQL["lacks_approval"], self._execution(delivery_id)).fetchone()
+        return row is not None and bool(row["lacks_approval"])
+
+    def _execution(self, delivery_id: int) -> dict[str, Any]:
+        """What decides on the content that a claim would give the delivery."""
+        settings = current_settings(self.db)
+        return {
+            "id": delivery_id,
+            "execution": self._worker.execution,
+            "is_repeated": self._worker.is_repeated,
+            "settings_version_id": settings.id,
+            "template_version_id": current_template(self.db, settings.settings.template).id,
+        }
 
     def mark(self, delivery_id: int, token: int, payload_sha256: str) -> None:
         """Write down that the message is about to leave. After this only a reply, or a person, ends the transmission.

@@ -60,7 +60,8 @@ WHERE t.id = d.tenant_id AND d.state = 'failed' AND NOT d.given_up AND d.id = AN
 
 -- name: claim
 -- Gives one delivery to one worker, unless the automatic sending is off, globally or the tenant's, or a person holds the
--- tenant: the brake is asked here, whatever was decided before. A claim alone has sent nothing: one that is over, or that an earlier try of the same
+-- tenant: the brake is asked here, whatever was decided before. So is whether a person approved what leaves, where the
+-- settings ask for that. A claim alone has sent nothing: one that is over, or that an earlier try of the same
 -- task instance left behind, is taken over; its worker's token no longer counts. A new execution takes the addresses,
 -- settings and template of today, unless the message may have left.
 WITH due AS (
@@ -83,12 +84,28 @@ WITH due AS (
     FROM due JOIN invoicing.tenant AS t ON t.id = due.tenant_id CROSS JOIN invoicing.settings_in_force AS s
     WHERE d.id = due.id AND s.auto_send AND t.auto_send AND NOT invoicing.is_held(d.tenant_id, d.period)
       AND (NOT due.renew OR cardinality(t.emails) > 0)
+      AND NOT CASE WHEN due.renew
+                   THEN invoicing.lacks_approval(d.id, t.emails, t.cc_emails, t.language, %(settings_version_id)s,
+                                                 %(template_version_id)s)
+                   ELSE invoicing.lacks_approval(d.id, d.to_addresses, d.cc_addresses, d.language, d.settings_version_id,
+                                                 d.template_version_id) END
     RETURNING d.id, d.claim_token
 ), attempt AS (
     INSERT INTO invoicing.delivery_attempt (delivery_id, claim_token, claimed_by, host)
     SELECT id, claim_token, %(actor)s, %(host)s FROM claimed
 )
 SELECT claim_token FROM claimed;
+
+-- name: lacks_approval
+-- Whether `claim` would refuse it for want of an approval, as it stands or as a new execution would renew it.
+SELECT CASE WHEN d.execution IS DISTINCT FROM %(execution)s AND (d.execution IS NOT NULL OR %(is_repeated)s)
+                 AND NOT invoicing.may_have_left(d.id)
+            THEN invoicing.lacks_approval(d.id, t.emails, t.cc_emails, t.language, %(settings_version_id)s,
+                                          %(template_version_id)s)
+            ELSE invoicing.lacks_approval(d.id, d.to_addresses, d.cc_addresses, d.language, d.settings_version_id,
+                                          d.template_version_id) END AS lacks_approval
+FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
+WHERE d.id = %(id)s;
 
 -- name: mark
 -- From here on nothing but a reply, or a person, takes the delivery out of `transmitting`.

@@ -13,7 +13,7 @@ from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.templates import current_template
-from invoicing.services.delivery import select
+from invoicing.services.delivery import approvals, select
 from invoicing.services.delivery.reasons import given_reason
 
 _SQL = beside(__file__)
@@ -51,6 +51,8 @@ def resolve(db: Database, delivery_id: int, ruling: str, *, reason: str, actor: 
         ).fetchone()
         if settled is None:
             raise InputError("delivery_not_in_doubt", delivery=delivery_id, state=before["state"])
+        if ruling == "retry":
+            approvals.approve_own_act(db, [delivery_id], actor=actor, reason=reason)
         audit.record(
             db,
             actor=actor,
@@ -102,6 +104,7 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
             ).fetchall()
             select.add_invoices(db, [(row["id"], row["invoice_id"]) for row in added], purpose="resend")
             ids.append(added[0]["id"])
+        approvals.approve_own_act(db, ids, actor=actor, reason=reason)
         audit.record(
             db,
             actor=actor,

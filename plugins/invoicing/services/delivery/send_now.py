@@ -13,7 +13,7 @@ from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.templates import current_template
 from invoicing.services.billing import runs
 from invoicing.services.billing.decide import counted_tenants
-from invoicing.services.delivery import select
+from invoicing.services.delivery import approvals, select
 
 _SQL = beside(__file__)
 
@@ -47,7 +47,8 @@ def send_now(db: Database, period: Period, codes: Sequence[str], *, actor: str) 
     """Decide anew on some tenants of a month, by the settings and switches of today, and ask for what they are due.
 
     The rest of the month is not touched. What is asked for is sent by the next run of `send_new_invoices`, which the
-    caller tells. Safe to repeat: a message that was accepted is never made again.
+    caller tells; where the settings ask for an approval, this act is one of just these. Safe to repeat: a message
+    that was accepted is never made again.
 
     Returns:
         One a tenant, in the order of ``codes``.
@@ -77,6 +78,9 @@ def send_now(db: Database, period: Period, codes: Sequence[str], *, actor: str) 
         asked = {"cycle_id": cycle_id, "tenant_ids": to_send, "actor": actor}
         for row in db.execute(_SQL["request"], asked):
             requested.setdefault(row["tenant_id"], []).append(row["id"])
+        approvals.approve_own_act(
+            db, [id_ for ids_ in requested.values() for id_ in ids_], actor=actor, reason="sent by name"
+        )
         by_code = {
             tenant.code: SentNow(tenant.code, decision.reason, sorted(requested.get(tenant.tenant_id, [])))
             for tenant, decision in decided

@@ -183,6 +183,44 @@ def _held(db: Database, _here: Here) -> Check:
     return Check("held", detail, Fault("holds_some_next"))
 
 
+def _approvals(db: Database, here: Here) -> Check:
+    """Does a month wait for a person to approve it? The operator is reminded once it waits for some hours."""
+    waiting = _waiting_approvals(db)
+    if not waiting:
+        return Check("approvals", Fault("approvals_none"))
+    after = datetime.timedelta(hours=current_settings(db).settings.approval_reminder_hours)
+    detail = Fault("approvals_waiting", listing=_listed(waiting))
+    is_late = any(here.now - each.asked_at > after for each in waiting)
+    return Check(
+        "approvals", detail, Fault("approvals_waiting_next", period=waiting[0].period), alarms=is_late
+    )
+
+
+def _approval_deadline(db: Database, here: Here) -> Check:
+    """Has a month waited for an approval until its deadline? Nothing leaves for that."""
+    after = datetime.timedelta(hours=current_settings(db).settings.approval_deadline_hours)
+    overdue = [each for each in _waiting_approvals(db) if here.now - each.asked_at > after]
+    if not overdue:
+        return Check("approval_deadline", Fault("approvals_in_time"))
+    detail = Fault("approvals_overdue", listing=_listed(overdue))
+    next_step = Fault("approvals_waiting_next", period=overdue[0].period)
+    return Check("approval_deadline", detail, next_step, alarms=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _WaitingApproval:
+    period: str
+    asked_at: datetime.datetime
+
+
+def _waiting_approvals(db: Database) -> list[_WaitingApproval]:
+    return fetch_all(db, _WaitingApproval, _SQL["waiting_approvals"])
+
+
+def _listed(waiting: Sequence[_WaitingApproval]) -> str:
+    return "; ".join(f"{each.period} ({_moment(each.asked_at)})" for each in waiting[:_MOST_NAMED])
+
+
 def _unsent(db: Database, here: Here) -> Check:
     """Is there a delivery that may be sent, and that nobody tries to send?"""
     counted = _count(db, _SQL["unsent"], before=here.now - UNSENT_PATIENCE)
@@ -289,6 +327,8 @@ _QUESTIONS: Sequence[Callable[[Database, Here], Check]] = (
     _in_doubt,
     _unsent,
     _held,
+    _approvals,
+    _approval_deadline,
     _operator,
     _journal,
     _notices,

@@ -20,6 +20,7 @@ from invoicing.rendering.sample import sample_invoice, sample_mail
 from invoicing.rendering.templates import Template
 from invoicing.services.agency import clock
 from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.templates import current_template
 from invoicing.services.billing import leases
 from invoicing.services.delivery import documents
 
@@ -107,6 +108,34 @@ def render_invoices(template: Template, shown: Sequence[InvoiceDocument]) -> lis
     """One PDF per invoice; raises `RenderFailedError`."""
     with InvoiceRenderer(template, _INVOICE_LIMITS) as renderer:
         return [renderer.render(each) for each in shown]
+
+
+def would_be_issued(db: Database, lease_code: str, period: Period, number: str = "") -> InvoiceDocument:
+    """The invoice that the month's run would issue for a lease; nothing is written.
+
+    Args:
+        number: What it would have; without one, one that says that it is none.
+
+    Raises:
+        NotFoundError: There is no such lease, or it would have no invoice.
+        InputError: It cannot be worked out.
+    """
+    settings = settings_service.current_settings(db).settings
+    known = leases.leases_by_code(db, [lease_code.replace("\0", "")]).get(lease_code)
+    draft = None
+    if known is not None:
+        known = leases.leases_by_id(db, [known.id], period)[known.id]
+        draft = leases.draft_lease(known, period, leases.tax_table(db, period.first_day))
+    if known is None or draft is None or draft.total <= 0:
+        raise NotFoundError("lease_not_foreseen", lease=lease_code, period=period)
+    tenant = fetch_one(db, _Tenant, _SQL["tenant_to_show"], {"code": known.tenant.code})
+    assert tenant is not None
+    return _document(number or f"{settings.invoice_prefix}000", known.terms, draft, tenant, period, settings)
+
+
+def current_look(db: Database) -> Template:
+    """The template that a run takes today."""
+    return current_template(db, settings_service.current_settings(db).settings.template).template
 
 
 def _sample(settings: Settings, period: Period | None, language: str, subject: str) -> Documents:

@@ -10,6 +10,7 @@ from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.discretion import clean, hide, hide_in_trace
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
+from invoicing.services.views.approvals import ApprovalShown, approval_of
 from invoicing.services.views.cycles import Cycle, cycle_figures, load_cycle
 
 _SQL = beside(__file__)
@@ -51,6 +52,7 @@ def cycle_report(db: Database, period: Period) -> Json:
         "deliveries": dict(figures.deliveries),
         "balanced": figures.balanced,
         "imbalances": [str(fault) for fault in figures.imbalances],
+        "approval": approval_report(approval_of(db, period)),
         "runs": [
             {
                 "dag_run_id": row["dag_run_id"],
@@ -64,6 +66,22 @@ def cycle_report(db: Database, period: Period) -> Json:
             }
             for row in db.execute(_SQL["runs_of_cycle"], {"cycle_id": cycle.id})
         ],
+    }
+
+
+def approval_report(shown: ApprovalShown | None) -> Json | None:
+    """What a month waits for, or who let it leave; ``at``: since when, or when."""
+    if shown is None:
+        return None
+    return {
+        "state": shown.state,
+        "actor": shown.actor,
+        "at": _instant(shown.at or shown.asked_at),
+        "reason": shown.reason,
+        "via": shown.via,
+        "asked_at": _instant(shown.asked_at),
+        "fingerprint": shown.fingerprint,
+        "summary": dict(shown.summary),
     }
 
 
@@ -150,6 +168,15 @@ def list_deliveries(
         }
         for row in rows
     ]
+
+
+def cycle_as_seen(shown: Json, *, with_personal: bool) -> Json:
+    """What `cycle_report` gives, as somebody may see it."""
+    approval = shown["approval"]
+    if approval is None:
+        return shown
+    reason = clean(approval["reason"]) if with_personal else hide(approval["reason"])
+    return shown | {"approval": approval | {"reason": reason}}
 
 
 def rows_as_seen(rows: list[Json], *, with_personal: bool) -> list[Json]:

@@ -1,11 +1,22 @@
 """The JSON API, a module per noun: thin, over the services that the pages and the command line use."""
 
-from invoicing.web.api import cycles, deliveries, invoices, openapi, problems, settings, templates, tenants
+from invoicing.web.api import (
+    cycles,
+    deliveries,
+    foresight,
+    invoices,
+    openapi,
+    problems,
+    settings,
+    templates,
+    tenants,
+)
 
 ROUTERS = (
     settings.router,
     tenants.router,
     cycles.router,
+    foresight.router,
     invoices.router,
     deliveries.router,
     templates.router,

@@ -1,16 +1,17 @@
 """The JSON API of cycles: what the command line prints of a month, and what its page asks for."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from invoicing.domain.period import Period
-from invoicing.services.delivery import holds, send_now
+from invoicing.services.delivery import approvals, holds, send_now
 from invoicing.services.views import cycle_tenants, cycles, report
-from invoicing.web.announcement import announce
+from invoicing.services.views.approvals import approval_of
+from invoicing.web.announcement import announce, tell_waiting
 from invoicing.web.api.amounts import as_json
 from invoicing.web.api.deliveries import delivery_json
 from invoicing.web.database import DatabaseDep
@@ -36,9 +37,10 @@ def get_cycles(
 
 @router.get("/cycles/{period}")
 @needs(Duty.READ_AMOUNTS)
-def get_cycle(db: DatabaseDep, period: str) -> dict[str, Any]:
+def get_cycle(db: DatabaseDep, visitor: VisitorDep, period: str) -> dict[str, Any]:
     """Counts and sums, as ``cycle show --json`` prints them."""
-    return report.cycle_report(db, Period.parse(period))
+    shown = report.cycle_report(db, Period.parse(period))
+    return report.cycle_as_seen(shown, with_personal=visitor.may(Duty.READ_PERSONAL))
 
 
 @router.get("/cycles/{period}/progress")
@@ -98,6 +100,14 @@ class Reason(BaseModel):
     reason: str = Field(max_length=500)
 
 
+class Answer(BaseModel):
+    """An answer to what the month waits for; ``reason`` may be empty where it is approved."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field("", max_length=500)
+
+
 @router.post("/cycles/{period}/send")
 @needs(Duty.ACT_ON_DELIVERIES)
 def post_send(
@@ -117,6 +127,39 @@ def post_send(
         ],
         "airflow_told": any(each.deliveries for each in decided) and announce(request),
     }
+
+
+@router.post("/cycles/{period}/approve")
+@needs(Duty.ACT_ON_DELIVERIES)
+def post_approve(
+    request: Request, db: DatabaseDep, visitor: VisitorDep, period: str, order: Answer
+) -> dict[str, Any]:
+    """Let the month leave as it was shown. ``airflow_told``: whether its run goes on at once."""
+    return _answer(request, db, visitor, period, "approved", order.reason)
+
+
+@router.post("/cycles/{period}/reject")
+@needs(Duty.ACT_ON_DELIVERIES)
+def post_reject(
+    request: Request, db: DatabaseDep, visitor: VisitorDep, period: str, order: Answer
+) -> dict[str, Any]:
+    """Nothing of the month leaves: its deliveries are held, its run ends."""
+    return _answer(request, db, visitor, period, "rejected", order.reason)
+
+
+def _answer(
+    request: Request,
+    db: DatabaseDep,
+    visitor: VisitorDep,
+    period: str,
+    wanted: Literal["approved", "rejected"],
+    reason: str,
+) -> dict[str, Any]:
+    month = Period.parse(period)
+    answered = approvals.answer(db, month, wanted, reason=reason, actor=visitor.actor, via="api")
+    told = tell_waiting(request, answered, visitor)
+    answered.raise_if_refused()
+    return {"approval": report.approval_report(approval_of(db, month)), "airflow_told": told}
 
 
 @router.post("/cycles/{period}/stop")

@@ -229,7 +229,7 @@ def post_test(
 
 
 @router.get("/templates/{name}/tests")
-@needs(Duty.CHANGE_SETTINGS)
+@needs(Duty.CHANGE_SETTINGS, Duty.READ_PERSONAL)
 def get_tests(db: DatabaseDep, visitor: VisitorDep, name: str) -> list[TrialRow]:
     """The latest test messages, newest first."""
     templates.show_template(db, name)

@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import json
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,8 +50,11 @@ class Pages:
             "month": _month,
             "number": _number,
             "money": _money,
+            "signed_money": _signed_money,
+            "signed_percent": _signed_percent,
         }
         self._environment.filters |= {"run_place": run_place, "task_place": task_place}
+        self._environment.filters["decimal"] = Decimal
         self._environment.filters["path_part"] = lambda text: quote(str(text), safe="")
         self._environment.filters["as_json"] = lambda value: json.dumps(
             value, ensure_ascii=False, default=str
@@ -144,3 +148,17 @@ def _number(context: jinja2.runtime.Context, number: Any) -> str:
 @jinja2.pass_context
 def _money(context: jinja2.runtime.Context, amount: Any, currency: str) -> str:
     return formats.money(amount, currency, context["language"])
+
+
+@jinja2.pass_context
+def _signed_money(context: jinja2.runtime.Context, amount: Decimal, currency: str) -> str:
+    """By how much: ``+$ 200.000``, ``-$ 200.000``."""
+    text = formats.money(amount, currency, context["language"])
+    return f"+{text}" if amount > 0 else text
+
+
+@jinja2.pass_context
+def _signed_percent(context: jinja2.runtime.Context, ratio: Decimal) -> str:
+    """By which part: ``+3,5 %``; to a tenth."""
+    text = formats.percent(round(ratio, 3), context["language"])
+    return f"+{text}" if ratio > 0 else text

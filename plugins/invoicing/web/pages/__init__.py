@@ -1,9 +1,11 @@
 """The pages, a module each."""
 
 from invoicing.web.pages import (
+    approvals,
     automation,
     cycles,
     deliveries,
+    foresight,
     holds,
     invoices,
     runs,
@@ -18,6 +20,8 @@ ROUTERS = (
     automation.router,
     cycles.router,
     deliveries.router,
+    approvals.router,
+    foresight.router,
     holds.router,
     invoices.router,
     runs.router,

@@ -13,6 +13,7 @@ from invoicing.domain.period import Period
 from invoicing.rendering.formats import LOCALES
 from invoicing.services.agency.settings import current_settings
 from invoicing.services.views import deliveries, invoices, runs
+from invoicing.services.views.approvals import approval_of, earlier_answers
 from invoicing.services.views.cycle_tenants import (
     OUTCOMES,
     SORTS,
@@ -36,6 +37,7 @@ from invoicing.web.html.spreadsheet import csv_response
 from invoicing.web.html.table import TablePage, TableQuery
 from invoicing.web.html.templating import PagesDep
 from invoicing.web.html.trace import explain, steps
+from invoicing.words.ledger import APPROVALS, WHY_ASKED
 
 router = APIRouter(prefix="/cycles")
 
@@ -236,6 +238,10 @@ def _overview(db: DatabaseDep, month: Period) -> dict[str, Any]:
         "period": str(month),
         "overview": cycle_overview(db, month),
         "hold": hold_of(db, month),
+        "approval": (approval := approval_of(db, month)),
+        "earlier_answers": earlier_answers(db, month, approval),
+        "whys": WHY_ASKED,
+        "approvals": APPROVALS,
         "progress": show_progress(db, month),
         "most_out_of_step": MOST_OUT_OF_STEP,
         "duration": _duration,
