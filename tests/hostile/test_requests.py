@@ -143,10 +143,15 @@ def test_there_are_thirty_and_more(kind: str):
 
 
 def test_paths(site: Site, tried: Tried):
-    for entry in corpus("paths").values():
-        for route in ROUTES:
-            for name in route.parameters:
-                tried.ask(entry, route, route.address(site.samples | {name: entry["value"]}))
+    # Routes of a kind take turns: pages and API, reading and changing, by the parameter that is tried.
+    kinds: dict[tuple[str, bool, bool], list[Route]] = {}
+    for route in ROUTES:
+        for name in route.parameters:
+            kinds.setdefault((name, route.is_api, route.is_read), []).append(route)
+    for number, entry in enumerate(corpus("paths").values()):
+        for (name, *_), routes in kinds.items():
+            route = routes[number % len(routes)]
+            tried.ask(entry, route, route.address(site.samples | {name: entry["value"]}))
 
 
 def test_queries(site: Site, tried: Tried):
