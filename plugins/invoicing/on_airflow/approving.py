@@ -11,13 +11,13 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import SkipMixin, conf
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import Param, RetryDecision
+from airflow.sdk import Param
 from airflow.sdk.exceptions import TaskAwaitingInput
 
 from invoicing.domain.approval import OPTIONS
 from invoicing.on_airflow.connections import open_database
-from invoicing.on_airflow.tasks import NoRetryOfRefusals, TaskRefusedError, task_errors
-from invoicing.services.delivery.approvals import Reply, Verdict
+from invoicing.on_airflow.tasks import task_errors
+from invoicing.services.delivery.approvals import Asked, Reply, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,7 @@ _ANSWERS: dict[str, Any] = {
     OPTIONS["rejected"]: "rejected",
     OPTIONS["overtaken"]: None,
 }
-
 _POLL = datetime.timedelta(seconds=float(os.environ.get("INVOICING_APPROVAL_POLL_SECONDS", "300")))
-# Each time that something changed is a try; so is each failure, and those wait a quarter of an hour at the most.
-_TRIES = 200
-
-
 _REASON = Param(
     "",
     type="string",
@@ -40,22 +35,8 @@ _REASON = Param(
     description="Se guarda con la respuesta. Kept with the answer.",
     source="task",
 )
-
-
-class AskAgainError(TaskRefusedError):
-    """What was shown is no longer so: another try shows it as it is now. Airflow keeps what it showed once."""
-
-
-class _AtOnce(NoRetryOfRefusals):
-    """Asks again at once; everything else as usual."""
-
-    def evaluate(
-        self, exception: BaseException, try_number: int, max_tries: int, context: Any = None
-    ) -> RetryDecision:
-        """Decide on a failed try."""
-        if isinstance(exception, AskAgainError):
-            return RetryDecision.retry(datetime.timedelta(seconds=1), str(exception))
-        return super().evaluate(exception, try_number, max_tries, context)
+# No request has this id: what Airflow shows is not what is asked.
+_NOT_SHOWN = 0
 
 
 class ApproveSending(HITLOperator, SkipMixin):
@@ -69,47 +50,30 @@ class ApproveSending(HITLOperator, SkipMixin):
     template_fields = ()
 
     def __init__(self, **kwargs: Any) -> None:
-        # Airflow hands over the DAG's params and default arguments too: these of the task's own stand.
-        own: dict[str, Any] = {
-            "params": {"reason": _REASON},
-            "retries": _TRIES,
-            "retry_policy": _AtOnce(),
-        }
-        super().__init__(subject="-", options=list(_ANSWERS), **{**kwargs, **own})
+        # Airflow hands over the DAG's params too: this one is the task's own.
+        super().__init__(subject="-", options=list(_ANSWERS), **{**kwargs, "params": {"reason": _REASON}})
 
     def execute(self, context: Any) -> None:
         """Ask, where somebody has to be asked."""
-        verdict = self._look(context, None)
-        if verdict.asked is None:
-            return self._end(context, verdict)
-        from invoicing.rendering.approval import render_request
+        self._go_on(context, self._look(context, None))
 
-        pages = f"{(conf.get('api', 'base_url', fallback='') or '').rstrip('/')}/invoicing"
-        request = render_request(verdict.asked.period, verdict.asked.summary, pages)
-        self.subject, self.body = request.subject, request.body
-        try:
-            super().execute(context)
-        except TaskAwaitingInput as parked:
-            raise self._parked(parked.method_name, verdict.asked.id) from None
+    def execute_complete(self, context: Any, event: dict[str, Any], request_id: int = _NOT_SHOWN) -> None:
+        """Somebody answered, or it is time to look whether somebody did elsewhere.
 
-    def execute_complete(self, context: Any, event: dict[str, Any], request_id: int = 0) -> None:
-        """Somebody answered, or it is time to look whether somebody did elsewhere."""
-        reply = None
-        if "error" not in event:
-            user = event.get("responded_by_user") or {}
-            given = event.get("params_input") or {}
-            if user:
-                chosen = (event.get("chosen_options") or [""])[0]
-                name = str(user.get("name") or user.get("id"))
-                reply = Reply(request_id, _ANSWERS.get(chosen), name, str(given.get("reason") or "")[:500])
-        elif event.get("error_type") != "timeout":
-            log.warning("Airflow could not take the answer: %s", event["error"])
+        Args:
+            request_id: What Airflow showed them; `_NOT_SHOWN` where that is no longer what is asked.
+        """
+        reply = _reply(event, request_id)
         verdict = self._look(context, reply)
-        if verdict.asked is None:
-            return self._end(context, verdict)
-        if verdict.asked.id == request_id and "error" in event:
-            raise self._parked("execute_complete", request_id)
-        raise AskAgainError("what would leave is shown anew", is_final=False)
+        if (
+            verdict.asked is not None
+            and verdict.asked.id == request_id
+            and reply is None
+            and "error" in event
+        ):
+            # An answer that comes in while this looks is Airflow's to hand over once the task is parked.
+            raise _parked(request_id)
+        self._go_on(context, verdict)
 
     def _look(self, context: Any, reply: Reply | None) -> Verdict:
         from invoicing.services.billing import runs
@@ -119,13 +83,59 @@ class ApproveSending(HITLOperator, SkipMixin):
         with task_errors(), open_database() as db:
             return approvals.look(db, runs.find_run(db, run.dag_id, run.run_id), reply)
 
-    def _end(self, context: Any, verdict: Verdict) -> None:
+    def _go_on(self, context: Any, verdict: Verdict) -> None:
+        if verdict.asked is not None:
+            raise _parked(verdict.asked.id if self._show(context, verdict.asked) else _NOT_SHOWN)
         if verdict.state == "send":
             log.info("nobody has to approve anything (any more): sending goes on")
             return
         log.warning("rejected by %s: %s; nothing is sent", verdict.actor, verdict.reason or "-")
         self.skip(ti=context["ti"], tasks=context["task"].get_direct_relatives(upstream=False))
 
-    @staticmethod
-    def _parked(method: str, request_id: int) -> TaskAwaitingInput:
-        return TaskAwaitingInput(method_name=method, kwargs={"request_id": request_id}, timeout=_POLL)
+    def _show(self, context: Any, asked: Asked) -> bool:
+        """Have Airflow ask; whether it shows what is asked.
+
+        Airflow keeps a task's text as it was first written, over answers, tries and clears: only what was answered is
+        emptied. A person there who was shown something else does not approve this.
+        """
+        from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+        from invoicing.rendering.approval import render_request
+
+        pages = f"{(conf.get('api', 'base_url', fallback='') or '').rstrip('/')}/invoicing"
+        request = render_request(asked.period, asked.summary, asked.fingerprint, pages)
+        self.subject, self.body = request.subject, request.body
+        stored: Any = SUPERVISOR_COMMS.send(
+            CreateHITLDetailPayload(
+                ti_id=context["task_instance"].id,
+                options=self.options,
+                subject=self.subject,
+                body=self.body,
+                params=self.serialized_params,
+            )
+        )
+        is_shown = getattr(stored, "body", None) == self.body
+        log.info("waiting for a person: %s", asked.fingerprint)
+        if not is_shown:
+            log.warning(
+                "what would leave has changed since Airflow's text was written: answer on the month's page"
+            )
+        return is_shown
+
+
+def _reply(event: dict[str, Any], request_id: int) -> Reply | None:
+    if "error" in event:
+        if event.get("error_type") != "timeout":
+            log.warning("Airflow could not take the answer: %s", event["error"])
+        return None
+    user = event.get("responded_by_user") or {}
+    if not user:
+        return None  # a time-out's default, and there is none
+    chosen = (event.get("chosen_options") or [""])[0]
+    reason = str((event.get("params_input") or {}).get("reason") or "")[:500]
+    return Reply(request_id, _ANSWERS.get(chosen), str(user.get("name") or user.get("id")), reason)
+
+
+def _parked(request_id: int) -> TaskAwaitingInput:
+    return TaskAwaitingInput(method_name="execute_complete", kwargs={"request_id": request_id}, timeout=_POLL)

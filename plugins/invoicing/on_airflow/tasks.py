@@ -23,7 +23,7 @@ SCHEDULE = clock.SCHEDULE
 log = logging.getLogger(__name__)
 
 
-class NoRetryOfRefusals(RetryPolicy):
+class _NoRetryOfRefusals(RetryPolicy):
     """What no retry can fix fails at once; everything else as usual."""
 
     def evaluate(
@@ -47,7 +47,7 @@ DAG_DEFAULTS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=_RETRY_SECONDS),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(seconds=30 * _RETRY_SECONDS),
-    "retry_policy": NoRetryOfRefusals(),
+    "retry_policy": _NoRetryOfRefusals(),
 }
 # What a run cannot begin, or send, without: the database and the relay may be away for hours. About three and a half.
 SETUP_RETRIES: dict[str, Any] = {"retries": 12, "max_retry_delay": timedelta(seconds=60 * _RETRY_SECONDS)}

@@ -35,10 +35,11 @@ class RenderedRequest:
     body: str
 
 
-def render_request(period: str, summary: Mapping[str, Any], pages: str) -> RenderedRequest:
+def render_request(period: str, summary: Mapping[str, Any], fingerprint: str, pages: str) -> RenderedRequest:
     """The question in words, Spanish first.
 
     Args:
+        fingerprint: Over all that would leave: two texts are equal only where what would leave is.
         summary: As `services.delivery.approvals.Asked` has it.
         pages: Address of the pages, without a slash at its end.
     """
@@ -47,7 +48,7 @@ def render_request(period: str, summary: Mapping[str, Any], pages: str) -> Rende
     subject = (
         f"{month}: ¿enviar {summary['messages']} mensajes? · Send {summary['messages']} messages of {period}?"
     )
-    return RenderedRequest(subject, "\n\n---\n\n".join(parts))
+    return RenderedRequest(subject, "\n\n---\n\n".join([*parts, f"SHA-256 `{fingerprint}`"]))
 
 
 def _in_words(period: str, summary: Mapping[str, Any], pages: str, language: Language) -> str:

@@ -46,11 +46,13 @@ class Asked:
 
     Args:
         id: Of the request.
+        fingerprint: Over all that would leave.
         summary: The figures as they are shown, money as decimal strings; no name and no address.
     """
 
     id: int
     period: str
+    fingerprint: str
     summary: Json
     asked_at: datetime.datetime
 
@@ -407,7 +409,7 @@ def _give(db: Database, request_id: int, given: Answer, via: str, actor: str, re
 def _shown(db: Database, request_id: int, period: str) -> Asked:
     row = db.execute(_SQL["summary"], {"id": request_id}).fetchone()
     assert row is not None
-    return Asked(request_id, period, row["summary"], row["asked_at"])
+    return Asked(request_id, period, row["fingerprint"], row["summary"], row["asked_at"])
 
 
 def _months(db: Database, run: Run) -> tuple[Month, Month | None]:

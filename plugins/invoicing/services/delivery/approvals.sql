@@ -13,7 +13,7 @@ WHERE q.cycle_id = %(cycle_id)s AND q.scope = 'month'
 ORDER BY q.id DESC LIMIT 1;
 
 -- name: summary
-SELECT summary, asked_at FROM invoicing.approval_request WHERE id = %(id)s;
+SELECT fingerprint, summary, asked_at FROM invoicing.approval_request WHERE id = %(id)s;
 
 -- name: stale_tenants
 -- Those whose message to be is no longer what it would be made of today, or who would be decided on otherwise.
