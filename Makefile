@@ -41,7 +41,7 @@ e2e: setup-test ## Run the tests on the real stack
 	$(PY) -m pytest tests/e2e --long
 
 faults: setup-test ## Run the fault suite in its long form
-	$(PY) -m pytest tests/faults --long -s
+	$(PY) -m pytest tests/faults tests/hostile --long -s
 
 check: setup-test ## Lint, types, import rules, lock drift
 	.venv/bin/ruff check

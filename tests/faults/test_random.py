@@ -67,6 +67,7 @@ def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     return show
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_short_campaign(ledger: Ledger, server: Server, tmp_path: Path) -> None:
     shown: list[str] = []

@@ -172,6 +172,7 @@ def healthy_afterwards(pipeline: Pipeline) -> Iterator[None]:
     pipeline.relay.script()
 
 
+@pytest.mark.long
 def test_one_run_with_everything_going_wrong_ends_as_it_must_and_converges(pipeline: Pipeline) -> None:
     """Greylisting, a refused address, a document that hangs, a kill in mid-message, a dead scheduler."""
     period, codes = "2026-11", [f"T{number}" for number in range(1, 8)]

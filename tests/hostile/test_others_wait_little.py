@@ -21,7 +21,7 @@ from support.attacked import Site
 from support.hostile import corpus
 from support.project import PYTHON_PATH
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.long]
 
 MOST_SECONDS = 1.0
 SAMPLES = 20
