@@ -290,20 +290,21 @@ def test_a_send_task_killed_in_mid_message_leaves_a_doubt_and_sends_nothing_twic
     before = {str(message["Message-ID"]) for message in tenants_mail(agency)}
     inbox = psutil.Process(agency.pid("inbox"))
     # Holds the victim's worker just before its mark commits, long enough to stop the inbox under it.
-    db.execute(
+    owner = psycopg.connect(agency.owner_dsn, autocommit=True)
+    owner.execute(
         f"""CREATE FUNCTION invoicing.hold_mark() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                 IF NEW.state = 'transmitting' AND NEW.tenant_id =
                     (SELECT id FROM invoicing.tenant WHERE code = '{victim}') THEN PERFORM pg_sleep(4);
                 END IF; RETURN NULL; END $$"""
     )
-    db.execute(
+    owner.execute(
         "CREATE TRIGGER hold_mark AFTER UPDATE ON invoicing.delivery"
         " FOR EACH ROW EXECUTE FUNCTION invoicing.hold_mark()"
     )
     try:
         agency.run("run", "--period", period, "--yes")
         wait_for(
-            lambda: db.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone(),
+            lambda: owner.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone(),
             "the worker is held",
         )
         others = "SELECT count(*) FROM invoicing.delivery WHERE period = %s AND state = 'sent'"
@@ -314,8 +315,9 @@ def test_a_send_task_killed_in_mid_message_leaves_a_doubt_and_sends_nothing_twic
         worker.wait(10)
     finally:
         inbox.send_signal(signal.SIGCONT)
-        db.execute("DROP TRIGGER hold_mark ON invoicing.delivery")
-        db.execute("DROP FUNCTION invoicing.hold_mark()")
+        owner.execute("DROP TRIGGER hold_mark ON invoicing.delivery")
+        owner.execute("DROP FUNCTION invoicing.hold_mark()")
+        owner.close()
 
     run = wait_for(
         lambda: next((run for run in api.dag_runs(DAG, partition_key=period) if run.is_over), None),

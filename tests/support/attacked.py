@@ -80,6 +80,7 @@ def attacked_site(server: Server, folder: Path) -> Iterator[Site]:
                 "delivery_id": str(sample["id"]),
                 "period": "2026-11",
                 "name": "default",
+                "lease": "1",
                 "version": "1",
                 "version_id": "1",
                 "dag_id": "monthly_invoicing",

@@ -56,6 +56,7 @@ def to(stack: Stack, address: str) -> list[EmailMessage]:
 
 
 def test_what_is_edited_is_previewed_tried_saved_and_sent(agency: Stack, airflow: Page):
+    agency.run("settings", "set", "test_domains=agencia.example")
     editor = open_in_airflow(airflow, "templates/default")
     preview = editor.frame_locator("iframe[name=preview]")
     editor.get_by_role("tab", name="Message as text").click()

@@ -190,7 +190,7 @@ def _page(
         return pages.respond(request, "foresight_none.html", 202, **(context | absent | {"underway": known}))
     query = _query(request)
     found, total = find(
-        current_visitor(request).sees(known),
+        known,
         _asked(query),
         sort=query.sort,
         descending=query.descending,
@@ -203,8 +203,9 @@ def _page(
         request,
         "foresight.html",
         status,
-        foresight=current_visitor(request).sees(known),
-        table=TablePage(query, found, total),
+        # Of the whole, the page shows figures and codes.
+        foresight=known,
+        table=TablePage(query, current_visitor(request).sees(found), total),
         explain=_explain,
         asks_to_confirm=asks_to_confirm,
         problem=problem,
