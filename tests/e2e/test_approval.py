@@ -17,7 +17,7 @@ from invoicing.airflow_api import AirflowApi
 from support.project import DEMO
 from support.running_stack import Stack, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900)]
 
 DAG, TASK = "monthly_invoicing", "approve_sending"
 HEADERS = {path.stem: path.read_text(encoding="utf-8").splitlines()[0] for path in DEMO.glob("*.csv")}
@@ -120,7 +120,6 @@ def test_a_month_is_approved_under_required_actions_though_the_scheduler_died(
     assert approval["reason"] == "all as it should be"
 
 
-@pytest.mark.long
 def test_a_month_is_approved_on_its_page_once_what_changed_was_shown(agency: Stack, api: AirflowApi) -> None:
     run_id = begin(api, "2026-12")
     wait_until_asked(api, run_id)
@@ -146,7 +145,6 @@ def test_a_month_is_approved_on_its_page_once_what_changed_was_shown(agency: Sta
     assert requests(agency, "2026-12") == [("overtaken", "page"), ("approved", "page")]
 
 
-@pytest.mark.long
 def test_a_month_is_rejected_by_command_and_a_later_run_takes_it_up(agency: Stack, api: AirflowApi) -> None:
     run_id = begin(api, "2027-01")
     wait_until_asked(api, run_id)
@@ -174,7 +172,6 @@ def test_a_month_is_rejected_by_command_and_a_later_run_takes_it_up(agency: Stac
     assert len(agency.mailbox()) == sent + 2
 
 
-@pytest.mark.long
 def test_what_airflow_was_not_told_of_the_run_finds_in_the_ledger(agency: Stack, api: AirflowApi) -> None:
     """A time-out of Airflow's answers nothing: it is when the run looks."""
     run_id = begin(api, "2027-02")
@@ -189,7 +186,6 @@ def test_what_airflow_was_not_told_of_the_run_finds_in_the_ledger(agency: Stack,
     assert len(agency.mailbox()) == sent + 2
 
 
-@pytest.mark.long
 def test_a_time_out_never_approves(agency: Stack, api: AirflowApi) -> None:
     run_id = begin(api, "2027-03")
     wait_until_asked(api, run_id)
