@@ -113,6 +113,7 @@ class ApproveSending(HITLOperator, SkipMixin):
                 subject=self.subject,
                 body=self.body,
                 params=self.serialized_params,
+                assigned_users=[],
             )
         )
         is_shown = getattr(stored, "body", None) == self.body
