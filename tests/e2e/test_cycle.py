@@ -304,7 +304,7 @@ def test_a_send_task_killed_in_mid_message_leaves_a_doubt_and_sends_nothing_twic
     try:
         agency.run("run", "--period", period, "--yes")
         wait_for(
-            lambda: owner.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone(),
+            lambda: db.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone(),
             "the worker is held",
         )
         others = "SELECT count(*) FROM invoicing.delivery WHERE period = %s AND state = 'sent'"
