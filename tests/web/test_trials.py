@@ -26,12 +26,13 @@ from invoicing.web.door.visitor import Visitor
 from support.database import tampering
 from support.month import Inbox, open_inbox
 from support.project import free_port
-from support.visiting import App, CookieGate, open_app
+from support.visiting import App, Browser, CookieGate, open_app
 from support.waiting import wait_until
 
 HERE = "/templates/default"
 ANA = Visitor("ana", "ana", frozenset(Duty), email="ana@agencia.example")
 LUIS = Visitor("luis", "luis", READING)
+DIANA = Visitor("diana", "diana", frozenset({Duty.READ_AMOUNTS, Duty.CHANGE_SETTINGS}))
 SETTINGS = {
     "from_email": "facturas@agencia.example",
     "agency_name": "Agencia",
@@ -46,7 +47,7 @@ def posted(dsn: str, db: Database, tmp_path: Path) -> Iterator[tuple[Inbox, App]
     current_template(db, "default")
     with (
         open_inbox() as (inbox, connect_relay),
-        open_app(dsn, tmp_path, open_relay=connect_relay, gate=CookieGate(ANA, LUIS)) as app,
+        open_app(dsn, tmp_path, open_relay=connect_relay, gate=CookieGate(ANA, LUIS, DIANA)) as app,
     ):
         yield inbox, app
 
@@ -101,6 +102,25 @@ def test_a_test_is_written_down_before_the_relay_is_asked(dsn: str, db: Database
     assert row["template_version_id"] == current_template(db, "default").id
     (shown,) = show_trials(db, "default", user_id="ana").latest
     assert shown.outcome == "unknown"
+
+
+def test_who_may_not_read_personal_data_gets_no_test_with_a_real_tenants_documents(
+    posted: tuple[Inbox, App], db: Database
+):
+    """Neither by the page nor by the JSON API; one with sample data they get."""
+    inbox, app = posted
+    diana = Browser(app.parent, DIANA, "en")
+    order = {"to": "x@prueba.example"}
+    answers = [
+        diana.ask("POST", f"{HERE}/test", {**order, "tenant": "T00001"}),
+        diana.submit(f"{HERE}/test", {**order, "tenant": "T00001", "seen_version": "1"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert answers[0].json()["code"] == "may_not_read"
+    assert (inbox.messages, rows(db)) == ([], [])
+    assert diana.ask("POST", f"{HERE}/test", order).status_code == 200
+    assert "x@prueba.example" not in diana.see(HERE).text
 
 
 def test_what_nobody_lived_to_learn_is_shown_as_unknown(posted: tuple[Inbox, App], db: Database):

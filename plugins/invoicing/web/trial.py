@@ -11,6 +11,7 @@ from invoicing.services.agency import settings as settings_service
 from invoicing.services.delivery import documents, trial
 from invoicing.services.delivery.trial import Sender, Trial
 from invoicing.services.views import preview
+from invoicing.web.door.duties import Duty
 from invoicing.web.door.visitor import Visitor
 from invoicing.web.outside import Outside
 
@@ -21,6 +22,7 @@ def send_trial(
     visitor: Visitor,
     draft: Template,
     template_version_id: int,
+    tenant: str,
     gather: Callable[[Database], preview.Documents],
     to: str,
 ) -> Outcome:
@@ -28,11 +30,15 @@ def send_trial(
 
     Args:
         template_version_id: The version that ``draft`` was typed over.
+        tenant: Whose documents; empty for sample ones. A real tenant's take the duty to read personal data.
         gather: Collects the documents.
 
     Raises:
+        MissingDutyError: They are not the visitor's to see.
         InputError, LimitReachedError, RenderFailedError, UnsafeMessageError, RelayUnavailableError: It was not sent.
     """
+    if tenant:
+        visitor.require(Duty.READ_PERSONAL)
     outside: Outside = request.app.state.outside
     by = Sender(visitor.id, visitor.actor, visitor.email)
     with open_database() as db:

@@ -217,7 +217,9 @@ def post_test(
         return preview.gather(db, order.tenant, month, order.language)
 
     try:
-        outcome = send_trial(request, pool.connection, visitor, draft, current.id, gather, order.to.strip())
+        outcome = send_trial(
+            request, pool.connection, visitor, draft, current.id, order.tenant, gather, order.to.strip()
+        )
     except (RenderFailedError, UnsafeMessageError) as error:
         raise InputError("trial_not_sent", reason=error) from None
     said = f"{outcome.code or ''} {outcome.reply}".strip()
