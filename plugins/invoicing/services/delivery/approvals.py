@@ -17,7 +17,7 @@ from invoicing.db import audit
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all, fetch_one
 from invoicing.domain.approval import Answer, Difference, Why, difference, reasons_to_ask
-from invoicing.domain.comparison import Bill, LeaseChange, Month
+from invoicing.domain.comparison import LeaseChange, Month
 from invoicing.domain.eligibility import decide
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
@@ -25,6 +25,7 @@ from invoicing.services.agency import clock
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.templates import current_template
 from invoicing.services.billing import runs
+from invoicing.services.billing.billed import load_month
 from invoicing.services.billing.decide import counted_tenants
 from invoicing.services.billing.runs import Run
 from invoicing.services.delivery import select
@@ -417,13 +418,7 @@ def _months(db: Database, run: Run) -> tuple[Month, Month | None]:
     assert run.cycle_id is not None
     assert run.period is not None
     before = db.execute(_SQL["previous_cycle"], {"period": str(run.period.preceding)}).fetchone()
-    return _month(db, run.cycle_id), None if before is None else _month(db, before["id"])
-
-
-def _month(db: Database, cycle_id: int) -> Month:
-    which = {"cycle_id": cycle_id}
-    outcomes = {row["code"]: row["outcome"] for row in db.execute(_SQL["outcomes"], which)}
-    return Month(fetch_all(db, Bill, _SQL["bills"], which), outcomes)
+    return load_month(db, run.cycle_id), None if before is None else load_month(db, before["id"])
 
 
 def _figures(db: Database, ids: Sequence[int]) -> Json:

@@ -92,17 +92,6 @@ WHERE cycle_id = %(cycle_id)s AND state = 'running' ORDER BY id DESC LIMIT 50;
 -- name: previous_cycle
 SELECT id, period FROM invoicing.billing_cycle WHERE period = %(period)s;
 
--- name: bills
-SELECT l.code AS lease, t.code AS tenant, i.total, i.currency FROM invoicing.invoice AS i
-JOIN invoicing.lease AS l ON l.id = i.lease_id
-JOIN invoicing.tenant AS t ON t.id = i.tenant_id
-WHERE i.cycle_id = %(cycle_id)s AND i.origin = 'monthly' AND i.state = 'issued';
-
--- name: outcomes
-SELECT t.code, coalesce(c.reason, 'send') AS outcome FROM invoicing.decision AS c
-JOIN invoicing.tenant AS t ON t.id = c.tenant_id
-WHERE c.cycle_id = %(cycle_id)s AND c.superseded_at IS NULL;
-
 -- name: messages
 SELECT count(*) AS messages, coalesce(sum(cardinality(to_addresses) + cardinality(cc_addresses)), 0)::bigint AS addresses
 FROM invoicing.delivery WHERE id = ANY(%(ids)s);

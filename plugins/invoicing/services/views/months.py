@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import beside, fetch_all
-from invoicing.domain.comparison import Bill, Month, TenantComparison, compare
+from invoicing.db.statements import beside
+from invoicing.domain.comparison import Month, TenantComparison, compare
 from invoicing.domain.period import Period
+from invoicing.services.billing.billed import load_month
 from invoicing.services.views.cycles import load_cycle
 
 _SQL = beside(__file__)
@@ -34,15 +35,7 @@ def compare_with_before(db: Database, period: Period) -> MonthCompared:
     Raises:
         NotFoundError: ``period`` has no cycle.
     """
-    now = _month(db, load_cycle(db, period).id)
+    now = load_month(db, load_cycle(db, period).id)
     row = db.execute(_SQL["month_before"], {"period": str(period)}).fetchone()
-    before = Month() if row is None else _month(db, row["cycle_id"])
+    before = Month() if row is None else load_month(db, row["cycle_id"])
     return MonthCompared(Period.parse(row["period"]) if row else None, before, now, compare(before, now))
-
-
-def _month(db: Database, cycle_id: int) -> Month:
-    which = {"cycle_id": cycle_id}
-    return Month(
-        bills=fetch_all(db, Bill, _SQL["bills"], which),
-        outcomes={row["tenant"]: row["outcome"] for row in db.execute(_SQL["outcomes"], which)},
-    )

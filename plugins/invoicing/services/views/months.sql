@@ -4,15 +4,3 @@ SELECT c.id AS cycle_id, c.period FROM invoicing.billing_cycle AS c
 WHERE c.period < %(period)s AND EXISTS (
     SELECT FROM invoicing.invoice AS i WHERE i.cycle_id = c.id AND i.origin = 'monthly' AND i.state = 'issued')
 ORDER BY c.period DESC LIMIT 1;
-
--- name: bills
-SELECT l.code AS lease, t.code AS tenant, i.total, i.currency
-FROM invoicing.invoice AS i
-JOIN invoicing.tenant AS t ON t.id = i.tenant_id
-JOIN invoicing.lease AS l ON l.id = i.lease_id
-WHERE i.cycle_id = %(cycle_id)s AND i.origin = 'monthly' AND i.state = 'issued';
-
--- name: outcomes
-SELECT t.code AS tenant, coalesce(d.reason, 'send') AS outcome
-FROM invoicing.decision AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
-WHERE d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL;
