@@ -118,7 +118,7 @@ def apply_rules(tenants: Sequence[CountedTenant], policy: SendPolicy) -> "pd.Dat
     names = [field.name for field in fields(CountedTenant)]
     rows = [[getattr(each, name) for name in names] for each in tenants]
     counted = pd.DataFrame(rows, columns=names, dtype=object).astype({"has_message": bool, "has_open": bool})
-    decisions = [decide(each.as_tenant(), each.invoices, policy) for each in tenants]
+    decisions = decide_tenants(tenants, policy)
     frame = pd.DataFrame(
         {
             "tenant": pd.Series(list(tenants), dtype=object),
@@ -130,6 +130,11 @@ def apply_rules(tenants: Sequence[CountedTenant], policy: SendPolicy) -> "pd.Dat
     frame["anew"] = ~(is_settled & counted["decision_id"].notna())
     frame["outcome"] = frame["reason"].where(frame["anew"], counted["decided_reason"]).fillna("send")
     return frame
+
+
+def decide_tenants(tenants: Iterable[CountedTenant], policy: SendPolicy) -> list[Decision]:
+    """Decide on each of ``tenants``, in their order, whatever stands decided."""
+    return [decide(each.as_tenant(), each.invoices, policy) for each in tenants]
 
 
 def decide_single_invoices(invoices: Iterable[UndecidedInvoice], policy: SendPolicy) -> list[Decision]:

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
@@ -54,6 +54,11 @@ class Run:
     dag_run_id: str
     settings: settings_service.SettingsVersion
     template: TemplateVersion
+
+    @property
+    def name(self) -> str:
+        """As the ledger names it where the run itself acts."""
+        return f"{self.dag_id}/{self.dag_run_id}"
 
 
 def open_month(db: Database, *, dag_id: str, dag_run_id: str, wish: MonthWish) -> int:
@@ -162,6 +167,12 @@ def find_run(db: Database, dag_id: str, dag_run_id: str) -> int | None:
     """The id of what a DAG run opened; None where it opened nothing."""
     row = db.execute(_SQL["find_run"], {"dag_id": dag_id, "dag_run_id": dag_run_id}).fetchone()
     return None if row is None else int(row["id"])
+
+
+def as_of_today(db: Database, run: Run) -> Run:
+    """The run with the settings and template of today in place of its snapshot."""
+    settings = settings_service.current_settings(db)
+    return replace(run, settings=settings, template=current_template(db, settings.settings.template))
 
 
 def lock(db: Database, run: Run) -> None:

@@ -8,7 +8,7 @@ import datetime
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
@@ -18,7 +18,6 @@ from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all, fetch_one
 from invoicing.domain.approval import Answer, Difference, Why, difference, reasons_to_ask
 from invoicing.domain.comparison import LeaseChange, Month
-from invoicing.domain.eligibility import decide
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.agency import clock
@@ -26,7 +25,6 @@ from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.templates import current_template
 from invoicing.services.billing import runs
 from invoicing.services.billing.billed import load_month
-from invoicing.services.billing.decide import counted_tenants
 from invoicing.services.billing.runs import Run
 from invoicing.services.delivery import select
 from invoicing.services.delivery.reasons import given_reason
@@ -261,15 +259,9 @@ def approve_own_act(db: Database, ids: Sequence[int], *, actor: str, reason: str
 
 def _today(db: Database, run: Run, *, refresh: bool = True) -> Run:
     """The run with the settings and template of today, and its open deliveries made of them."""
-    settings = settings_service.current_settings(db)
-    today = replace(run, settings=settings, template=current_template(db, settings.settings.template))
-    if refresh:
-        stale = _stale_tenants(db, today)
-        if stale:
-            policy = settings.settings.policy
-            counted = counted_tenants(db, today, stale)
-            decided = [(each, decide(each.as_tenant(), each.invoices, policy)) for each in counted]
-            select.bring_in_line(db, today, decided, actor=f"{run.dag_id}/{run.dag_run_id}")
+    today = runs.as_of_today(db, run)
+    if refresh and (stale := _stale_tenants(db, today)):
+        select.decide_anew(db, today, stale, actor=run.name)
     return today
 
 
@@ -313,13 +305,12 @@ def _answer_open(
 
 def _verdict(db: Database, today: Run, asked: _Open | None, due: Sequence[_Due]) -> Verdict:
     assert today.cycle_id is not None
-    name = f"{today.dag_id}/{today.dag_run_id}"
     overtook: Json | None = None
     if asked is not None:
         changes = _changes(db, asked, due)
         if not changes:
             return Verdict("wait", _shown(db, asked.id, str(today.period)))
-        _give(db, asked.id, "overtaken", "run", name, changes)
+        _give(db, asked.id, "overtaken", "run", today.name, changes)
     if not any(each.lacks_approval for each in due):
         latest = fetch_one(db, _Latest, _SQL["latest_request"], {"cycle_id": today.cycle_id})
         if not due and latest is not None and latest.answer == "rejected":
@@ -333,7 +324,7 @@ def _verdict(db: Database, today: Run, asked: _Open | None, due: Sequence[_Due])
     why = reasons_to_ask(settings.approval, settings.approval_change_percent, before, now)
     summary = _summary(db, today, due, now, before, why, overtook)
     items = [(each.id, each.fingerprint) for each in due]
-    request_id = _add_request(db, "month", today.cycle_id, today.id, items, summary, name)
+    request_id = _add_request(db, "month", today.cycle_id, today.id, items, summary, today.name)
     if not why:
         _give(
             db,

@@ -46,7 +46,7 @@ def close_run(db: Database, run_id: int) -> dict[str, Any]:
 def delivery_counts(db: Database, run: Run) -> dict[str, int]:
     """Deliveries by state: of the run's cycle; of the run itself where it belongs to none."""
     if run.cycle_id is None:
-        tasks = f"{run.dag_id}/{run.dag_run_id}/"
+        tasks = f"{run.name}/"
         rows = db.execute(_SQL["delivery_counts_of_run"], {"run_id": run.id, "tasks": tasks})
     else:
         rows = db.execute(_SQL["first_delivery_counts"], {"cycle_id": run.cycle_id})

@@ -47,11 +47,11 @@ def select_recipients(db: Database, run_id: int) -> list[Batch]:
     with db.transaction():
         runs.lock(db, run)
         count.keep_counts(db, run)
-        _run_statement(db, _SQL["cancel_misgrouped"], run, _name(run), grouping=settings.grouping)
+        _run_statement(db, _SQL["cancel_misgrouped"], run, run.name, grouping=settings.grouping)
         frame = decide.apply_rules(decide.counted_tenants(db, run), settings.policy)
         anew = frame[frame["anew"]]
         decide.drop_uncounted(db, run)
-        bring_in_line(db, run, list(zip(anew["tenant"], anew["decision"], strict=True)), actor=_name(run))
+        bring_in_line(db, run, list(zip(anew["tenant"], anew["decision"], strict=True)), actor=run.name)
         outcomes = frame["outcome"].value_counts()
         runs.finish_stage(db, run, "decided", {"decisions": {str(k): int(v) for k, v in outcomes.items()}})
         due = db.execute(_SQL["cycle_deliveries_to_send"], {"cycle_id": run.cycle_id}).fetchall()
@@ -82,7 +82,7 @@ def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
                 for invoice, decision in zip(invoices, decisions, strict=True)
                 if decision.send
             ],
-            _name(run),
+            run.name,
         )
         runs.finish_stage(
             db, run, "decided", {"invoices": len(invoices), "send": sum(each.send for each in decisions)}
@@ -91,6 +91,27 @@ def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
     new = [row for row in due if not row["is_leftover"]]
     left_over = [row for row in due if row["is_leftover"]]
     return _batches(new) + _batches(left_over, is_leftover=True)
+
+
+def decide_anew(
+    db: Database, run: Run, tenant_ids: Sequence[int], *, actor: str
+) -> list[tuple[CountedTenant, Decision]]:
+    """Decide once more on these tenants of the run's cycle alone, and bring their first deliveries in line.
+
+    In the caller's transaction, which holds the cycle's lock.
+
+    Args:
+        run: With the settings that decide, as `bring_in_line` takes it.
+        actor: Who, or what, decides.
+
+    Returns:
+        What was decided, by the tenants' codes.
+    """
+    counted = decide.counted_tenants(db, run, tenant_ids)
+    decisions = decide.decide_tenants(counted, run.settings.settings.policy)
+    decided = list(zip(counted, decisions, strict=True))
+    bring_in_line(db, run, decided, actor=actor)
+    return decided
 
 
 def bring_in_line(
@@ -116,10 +137,6 @@ def bring_in_line(
     to_send = [tenant for tenant, decision in decided if decision.send]
     _reopen_failed(db, run, to_send, actor)
     _prepare(db, run, to_send, actor)
-
-
-def _name(run: Run) -> str:
-    return f"{run.dag_id}/{run.dag_run_id}"
 
 
 def _reopen_failed(db: Database, run: Run, to_send: Sequence[CountedTenant], actor: str) -> None:

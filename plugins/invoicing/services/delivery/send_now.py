@@ -1,18 +1,14 @@
 """Send now, just these: a person has some tenants of a month decided on anew, and sent what they are due."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from invoicing.db import audit
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all
-from invoicing.domain.eligibility import decide
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
-from invoicing.services.agency import settings as settings_service
-from invoicing.services.agency.templates import current_template
 from invoicing.services.billing import runs
-from invoicing.services.billing.decide import counted_tenants
 from invoicing.services.delivery import approvals, select
 
 _SQL = beside(__file__)
@@ -59,20 +55,14 @@ def send_now(db: Database, period: Period, codes: Sequence[str], *, actor: str) 
             them. Nothing was changed.
     """
     codes = list(dict.fromkeys(codes))
-    snapshot = settings_service.current_settings(db)
-    template = current_template(db, snapshot.settings.template)
     with db.transaction():
         cycle_id = runs.lock_month(db, period)
         if cycle_id is None:
             raise NotFoundError("cycle_not_opened", period=period)
         ids = _find_tenants(db, cycle_id, period, codes)
         latest = _check_runs(db, cycle_id, period, list(ids.values()))
-        run = replace(runs.load_run(db, latest), settings=snapshot, template=template)
-        counted = counted_tenants(db, run, list(ids.values()))
-        decided = [
-            (each, decide(each.as_tenant(), each.invoices, snapshot.settings.policy)) for each in counted
-        ]
-        select.bring_in_line(db, run, decided, actor=actor)
+        run = runs.as_of_today(db, runs.load_run(db, latest))
+        decided = select.decide_anew(db, run, list(ids.values()), actor=actor)
         to_send = [tenant.tenant_id for tenant, decision in decided if decision.send]
         requested: dict[int, list[int]] = {}
         asked = {"cycle_id": cycle_id, "tenant_ids": to_send, "actor": actor}
