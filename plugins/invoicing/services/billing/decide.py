@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all
-from invoicing.domain.eligibility import SINGLE_INVOICE_RULES, Decision, SendPolicy, decide
+from invoicing.domain.eligibility import (
+    HELD,
+    SINGLE_INVOICE_RULES,
+    Decision,
+    RuleAnswer,
+    SendPolicy,
+    decide,
+)
 from invoicing.domain.lease import Language, Tenant
 from invoicing.services.billing.runs import Run
 
@@ -165,6 +172,17 @@ def keep_decisions(db: Database, run: Run, anew: Sequence[tuple[CountedTenant, D
             for tenant, decision in changed
         ),
     )
+
+
+def decide_held(db: Database, decision_id: int) -> None:
+    """Put a decision to hold in place of one to send: the rules have answered as they did, and a person objects."""
+    row = db.execute(_SQL["decision"], {"id": decision_id}).fetchone()
+    assert row is not None
+    answers = [RuleAnswer(**answer) for answer in row["trace"] if answer["rule"] != HELD]
+    held = Decision(row["code"], HELD, (*answers, RuleAnswer(HELD, {"held": True}, objects=True)))
+    db.execute(_SQL["supersede_decisions"], {"ids": [decision_id]})
+    keys = (row["run_id"], row["cycle_id"], row["tenant_id"], None, row["invoice_count"])
+    _copy_decisions(db, [(*keys, held)])
 
 
 def keep_single_decisions(

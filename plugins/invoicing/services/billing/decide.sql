@@ -48,6 +48,11 @@ WHERE i.origin = 'single' AND i.state = 'issued'
       SELECT FROM invoicing.decision AS d WHERE d.invoice_id = i.id AND d.superseded_at IS NULL)
 ORDER BY i.series, i.serial;
 
+-- name: decision
+SELECT d.run_id, d.cycle_id, d.tenant_id, t.code, d.invoice_count, d.trace
+FROM invoicing.decision AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
+WHERE d.id = %(id)s;
+
 -- name: supersede_decisions
 UPDATE invoicing.decision SET superseded_at = now() WHERE id = ANY(%(ids)s);
 

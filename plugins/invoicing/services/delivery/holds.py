@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
 from invoicing.db import audit
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside
-from invoicing.domain.eligibility import HELD
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
-from invoicing.services.billing import runs
+from invoicing.services.billing import decide, runs
 from invoicing.services.delivery.reasons import given_reason
 
 _SQL = beside(__file__)
@@ -59,11 +56,9 @@ def hold(db: Database, code: str, period: Period, *, reason: str, actor: str) ->
         cycle_id = runs.lock_month(db, period)
         tenant_id = _tenant(db, code, period, needs_invoices=True)
         which = {"tenant_id": tenant_id, "period": str(period), "actor": actor, "reason": reason}
-        before = db.execute(_SQL["current_hold"], which).fetchone()
-        if before is not None:
-            raise InputError("hold_exists", tenant=code, period=period, actor=before["actor"])
-        db.execute(_SQL["add_hold"], which)
-        held = _set_aside(db, which)
+        if holder := _holder(db, which):
+            raise InputError("hold_exists", tenant=code, period=period, actor=holder)
+        held = _add(db, which)
         if cycle_id is not None:
             _decide_held(db, cycle_id, tenant_id)
         _audit(db, actor, "tenant_held", f"tenant {code} {period}", reason, held.deliveries)
@@ -101,11 +96,9 @@ def stop_month(db: Database, period: Period, *, reason: str, actor: str) -> Held
         if runs.lock_month(db, period) is None:
             raise NotFoundError("cycle_not_opened", period=period)
         which = {"tenant_id": None, "period": str(period), "actor": actor, "reason": reason}
-        before = db.execute(_SQL["current_hold"], which).fetchone()
-        if before is not None:
-            raise InputError("month_stopped_already", period=period, actor=before["actor"])
-        db.execute(_SQL["add_hold"], which)
-        held = _set_aside(db, which)
+        if holder := _holder(db, which):
+            raise InputError("month_stopped_already", period=period, actor=holder)
+        held = _add(db, which)
         _audit(db, actor, "month_stopped", f"month {period}", reason, held.deliveries)
     return held
 
@@ -143,7 +136,14 @@ def _tenant(db: Database, code: str, period: Period, *, needs_invoices: bool) ->
     return int(row["id"])
 
 
-def _set_aside(db: Database, which: Mapping[str, Any]) -> Held:
+def _holder(db: Database, which: Mapping[str, Any]) -> str | None:
+    row = db.execute(_SQL["current_hold"], which).fetchone()
+    return None if row is None else str(row["actor"])
+
+
+def _add(db: Database, which: Mapping[str, Any]) -> Held:
+    """Put the hold into force, and set aside what it comes in time for."""
+    db.execute(_SQL["add_hold"], which)
     db.execute(_SQL["end_claims"], which)
     held = sorted(row["id"] for row in db.execute(_SQL["set_aside"], which))
     under_way = [row["id"] for row in db.execute(_SQL["under_way"], which)]
@@ -152,15 +152,9 @@ def _set_aside(db: Database, which: Mapping[str, Any]) -> Held:
 
 def _decide_held(db: Database, cycle_id: int, tenant_id: int) -> None:
     """The decision to send, of which nothing has left, is a decision to hold from here on."""
-    which = {"cycle_id": cycle_id, "tenant_id": tenant_id}
-    row = db.execute(_SQL["decided_to_send"], which).fetchone()
-    if row is None:
-        return
-    answers = [answer for answer in row["trace"] if answer["rule"] != HELD]
-    trace = [*answers, {"rule": HELD, "inputs": {"held": True}, "objects": True}]
-    db.execute(_SQL["supersede_decision"], {"id": row["id"]})
-    counted = {"run_id": row["run_id"], "invoice_count": row["invoice_count"]}
-    db.execute(_SQL["decide_held"], {**which, **counted, "reason": HELD, "trace": Jsonb(trace)})
+    row = db.execute(_SQL["decided_to_send"], {"cycle_id": cycle_id, "tenant_id": tenant_id}).fetchone()
+    if row is not None:
+        decide.decide_held(db, row["id"])
 
 
 def _release(db: Database, which: Mapping[str, Any], actor: str, reason: str) -> bool:

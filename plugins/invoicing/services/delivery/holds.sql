@@ -1,6 +1,6 @@
 -- name: find_tenant
 -- Whether there is, or will be, anything to hold: an invoice of the period, or a lease that is active in it.
-SELECT t.id, t.name,
+SELECT t.id,
        EXISTS (SELECT FROM invoicing.invoice AS i
                WHERE i.tenant_id = t.id AND i.period = %(period)s AND i.state = 'issued')
        OR EXISTS (SELECT FROM invoicing.lease AS l WHERE l.tenant_id = t.id AND l.start_date <= %(last_day)s
@@ -8,7 +8,7 @@ SELECT t.id, t.name,
 FROM invoicing.tenant AS t WHERE t.code = %(code)s;
 
 -- name: current_hold
-SELECT id, actor, reason, held_at FROM invoicing.sending_hold
+SELECT id, actor FROM invoicing.sending_hold
 WHERE period = %(period)s AND tenant_id IS NOT DISTINCT FROM %(tenant_id)s AND released_at IS NULL
 FOR UPDATE;
 
@@ -38,24 +38,16 @@ ORDER BY id;
 
 -- name: decided_to_send
 -- The tenant's standing decision, where nothing of it may have left.
-SELECT d.id, d.run_id, d.cycle_id, d.invoice_count, d.trace FROM invoicing.decision AS d
+SELECT d.id FROM invoicing.decision AS d
 WHERE d.cycle_id = %(cycle_id)s AND d.tenant_id = %(tenant_id)s AND d.superseded_at IS NULL AND d.reason IS NULL
   AND NOT EXISTS (
       SELECT FROM invoicing.delivery AS v
       WHERE v.cycle_id = d.cycle_id AND v.tenant_id = d.tenant_id AND v.purpose = 'initial'
         AND v.state NOT IN ('held', 'cancelled'));
 
--- name: supersede_decision
-UPDATE invoicing.decision SET superseded_at = now() WHERE id = %(id)s;
-
--- name: decide_held
-INSERT INTO invoicing.decision (run_id, cycle_id, tenant_id, invoice_count, reason, trace)
-VALUES (%(run_id)s, %(cycle_id)s, %(tenant_id)s, %(invoice_count)s, %(reason)s, %(trace)s);
-
 -- name: held_deliveries
-SELECT d.id FROM invoicing.delivery AS d
-WHERE d.period = %(period)s AND (%(tenant_id)s::bigint IS NULL OR d.tenant_id = %(tenant_id)s) AND d.state = 'held'
-ORDER BY d.id;
+SELECT id FROM invoicing.delivery
+WHERE period = %(period)s AND tenant_id = %(tenant_id)s AND state = 'held' ORDER BY id;
 
 -- name: resume
 -- The month goes on: what the stop had set aside is sent, save what is held by the tenant's name, and what nobody
