@@ -10,6 +10,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,11 +24,25 @@ from invoicing.rendering import formats
 from invoicing.rendering.complaints import FaultyUseError, NamedUndefined, prints_too_much, syntax_fault
 from invoicing.rendering.document import InvoiceDocument, MailDocument
 from invoicing.rendering.errors import PartFaultError, broken
-from invoicing.rendering.parts import INVOICE_CSS, INVOICE_HTML, MAIL_HTML, MAIL_TEXT, PARTS, SUBJECT
+from invoicing.rendering.parts import (
+    CORRECTION_HTML,
+    CORRECTION_TEXT,
+    CREDIT_NOTE_HTML,
+    INVOICE_CSS,
+    INVOICE_HTML,
+    MAIL_HTML,
+    MAIL_TEXT,
+    PARTS,
+    SUBJECT,
+    VARIATIONS,
+)
 from invoicing.rendering.permitted import TemplateSandbox
 from invoicing.words.failures import Fault
 
 __all__ = [
+    "CORRECTION_HTML",
+    "CORRECTION_TEXT",
+    "CREDIT_NOTE_HTML",
     "INVOICE_CSS",
     "INVOICE_HTML",
     "MAIL_HTML",
@@ -46,6 +61,19 @@ __all__ = [
 
 SHIPPED_FOLDER = Path(__file__).parents[3] / "include" / "templates"
 
+CORRECTION_SUBJECT = (
+    "{{ t('Corrección de su factura', 'Correction of your invoice') }}"
+    "{{ ' ' + corrected|join(', ') }}{% if agency.name %} – {{ agency.name }}{% endif %}"
+)
+"""Of a message that corrects an invoice: the settings' subject speaks of a new one."""
+
+
+@cache
+def shipped_variations() -> Mapping[str, str]:
+    """The credit note, and the message that goes with it; read once."""
+    folder = SHIPPED_FOLDER / "correction"
+    return {part: (folder / part).read_text(encoding="utf-8") for part in VARIATIONS}
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -55,12 +83,14 @@ class Template:
         version: 0 for the shipped one.
         parts: Source text by part; all of `PARTS`.
         folder: The only folder whose files (pictures, fonts) the invoice may refer to; None for no files.
+        variations: Source text of what corrects an invoice, by `VARIATIONS`; as shipped, for every template.
     """
 
     name: str
     version: int
     parts: Mapping[str, str] = field(repr=False)
     folder: Path | None = None
+    variations: Mapping[str, str] = field(default_factory=shipped_variations, repr=False)
 
     def __post_init__(self) -> None:
         missing = [part for part in PARTS if part not in self.parts]
@@ -107,6 +137,17 @@ def mail_variables(document: MailDocument) -> dict[str, Any]:
         "totals": document.totals,
         "first_due_on": document.first_due_on,
         "language": document.language,
+    }
+
+
+def correction_variables(document: MailDocument) -> dict[str, Any]:
+    """What the message of a correction may name: beside the rest, the numbers of the invoices that were wrong."""
+    numbers = [each.corrects or each.replaces for each in document.invoices]
+    return {
+        **mail_variables(document),
+        "corrected": tuple(dict.fromkeys(number for number in numbers if number)),
+        "notes": tuple(each for each in document.invoices if each.corrects),
+        "replacements": tuple(each for each in document.invoices if not each.corrects),
     }
 
 

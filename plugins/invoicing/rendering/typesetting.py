@@ -22,6 +22,7 @@ with warnings.catch_warnings():
 from invoicing.rendering.complaints import PrinterNote
 from invoicing.rendering.document import InvoiceDocument
 from invoicing.rendering.templates import (
+    CREDIT_NOTE_HTML,
     INVOICE_CSS,
     INVOICE_HTML,
     Part,
@@ -99,6 +100,9 @@ class Typesetter:
         self._base_url = None if template.folder is None else template.folder.resolve().as_uri() + "/"
         self._fonts = FontConfiguration()
         self._part = Part(environment(), INVOICE_HTML, template.parts[INVOICE_HTML], largest_html_bytes)
+        self._credit_note = Part(
+            environment(), CREDIT_NOTE_HTML, template.variations[CREDIT_NOTE_HTML], largest_html_bytes
+        )
         self._css = weasyprint.CSS(
             string=template.parts[INVOICE_CSS],
             font_config=self._fonts,
@@ -112,8 +116,9 @@ class Typesetter:
         Raises:
             PartFaultError: The template cannot be printed with this document.
         """
+        part = self._part if document.corrects is None else self._credit_note
         html = weasyprint.HTML(
-            string=self._part.render(invoice_variables(document)),
+            string=part.render(invoice_variables(document)),
             url_fetcher=self.fetcher,
             base_url=self._base_url,
         )

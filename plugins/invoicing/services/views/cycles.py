@@ -69,7 +69,7 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class CurrencySum:
-    """A cycle's standing invoices in one currency."""
+    """A cycle's standing invoices, or its credit notes, in one currency."""
 
     currency: str
     count: int
@@ -91,7 +91,8 @@ class CycleFigures:
     """A cycle's counts and sums.
 
     Args:
-        sums: The currency with most invoices first.
+        sums: Of the invoices that stand; the currency with most invoices first.
+        credits: Of the credit notes, those of invoices that no longer stand too; likewise.
         decisions: Tenants by outcome: ``send``, which is always there, or the reason.
         deliveries: By state; every state is there.
         unissued: By lease, as of the last run.
@@ -101,6 +102,7 @@ class CycleFigures:
     """
 
     sums: Sequence[CurrencySum]
+    credits: Sequence[CurrencySum]
     decisions: Mapping[str, int]
     deliveries: Mapping[str, int]
     unissued: Sequence[UnissuedInvoice]
@@ -243,6 +245,7 @@ def cycle_figures(db: Database, cycle: Cycle, *, most_out_of_step: int | None = 
     states = {row["state"]: row["deliveries"] for row in db.execute(_SQL["delivery_counts"], which)}
     return CycleFigures(
         sums=fetch_all(db, CurrencySum, _SQL["invoice_sums"], which),
+        credits=fetch_all(db, CurrencySum, _SQL["credit_sums"], which),
         decisions={"send": 0} | outcomes,
         deliveries={str(state): states.get(state, 0) for state in DeliveryState},
         unissued=fetch_all(db, UnissuedInvoice, _SQL["unissued"], which),

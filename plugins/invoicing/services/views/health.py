@@ -17,7 +17,7 @@ from invoicing.rendering.cage import CALLS, FILES, NETWORK, USER, CageReport
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.services.agency import clock
 from invoicing.services.agency.settings import current_settings
-from invoicing.services.billing import out_of_step
+from invoicing.services.billing import out_of_step, series
 from invoicing.words.failures import Failure, Fault
 
 _SQL = beside(__file__)
@@ -161,6 +161,28 @@ class _Counted:
     count: int
     ids: Sequence[int]
     since: datetime.datetime | None
+
+
+def _series(db: Database, _here: Here) -> Check:
+    """Does a series that is in use run out of numbers, or of days?"""
+    needed = series.needed_next_month(db)
+    found: list[Fault] = []
+    for each in series.list_series(db):
+        if not each.used_for:
+            continue
+        if each.left == 0 or each.days_left == 0:
+            found.append(Fault("series_over", prefix=each.prefix))
+            continue
+        # Nobody knows how many credit notes a month needs.
+        need = needed if each.used_for == "invoices" else 1
+        if each.left is not None and (each.is_nearly_used_up or each.left < need):
+            found.append(Fault("series_nearly_used_up", prefix=each.prefix, left=each.left, needed=need))
+        if each.days_left is not None and each.days_left <= series.EXPIRES_SOON_DAYS:
+            found.append(Fault("series_expires_soon", prefix=each.prefix, days=each.days_left))
+    if not found:
+        return Check("series", Fault("series_fine"))
+    detail = Fault("series_running_out", series=found)
+    return Check("series", detail, Fault("series_running_out_next"), alarms=True)
 
 
 def _failed(db: Database, _here: Here) -> Check:
@@ -323,6 +345,7 @@ _QUESTIONS: Sequence[Callable[[Database, Here], Check]] = (
     _month,
     _cycles,
     _unbilled,
+    _series,
     _failed,
     _in_doubt,
     _unsent,

@@ -29,6 +29,37 @@ class DeliveryOfInvoice:
 
 
 @dataclass(frozen=True, slots=True)
+class CorrectionOfInvoice:
+    """What somebody corrected of it.
+
+    Args:
+        act: ``void``, ``credit`` or ``replace``.
+        made: Number of the credit note, or of what replaced it; None, like its total, for a void.
+    """
+
+    act: str
+    made: str | None
+    total: Decimal | None
+    currency: str | None
+    reason: Said[str]
+    actor: str
+    at: datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LineOfInvoice:
+    """A line, and what of its amount no credit note has taken."""
+
+    position: int
+    concept: str
+    description: Personal[str]
+    amount: Decimal
+    tax: Decimal
+    tax_rate: Decimal
+    left: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceShown:
     """An invoice, what is known of its document, and its deliveries.
 
@@ -36,7 +67,12 @@ class InvoiceShown:
         cycle_id: None, as ``reference`` is not, for a single invoice.
         lease: Its code; None for an invoice that belongs to none.
         sha256: Of the document; None, like all up to ``template_number``, as long as there is none.
+        kind: ``invoice`` or ``credit_note``.
+        corrects: Number of the invoice that a credit note credits.
+        replaced_by: Number of what was issued in its place; ``replaces``: in whose place it was issued.
         deliveries: Newest first.
+        corrections: Oldest first.
+        lines: By position.
     """
 
     id: int
@@ -58,6 +94,10 @@ class InvoiceShown:
     total: Decimal
     currency: str
     state: str
+    kind: str
+    corrects: str | None
+    replaced_by: str | None
+    replaces: str | None
     settings_version_id: int
     sha256: str | None
     size_bytes: int | None
@@ -65,6 +105,8 @@ class InvoiceShown:
     template_name: str | None
     template_number: int | None
     deliveries: Sequence[DeliveryOfInvoice] = ()
+    corrections: Sequence[CorrectionOfInvoice] = ()
+    lines: Sequence[LineOfInvoice] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +138,17 @@ class SingleInvoice:
 
 
 def show_invoice(db: Database, number: str) -> InvoiceShown:
-    """An invoice, what is known of its document, and its deliveries; raises `NotFoundError`."""
+    """An invoice, what is known of its document, its deliveries and corrections; raises `NotFoundError`."""
     found = fetch_one(db, InvoiceShown, _SQL["invoice_by_number"], {"number": number.replace("\0", "")})
     if found is None:
         raise NotFoundError("invoice_unknown", number=number)
     deliveries = fetch_all(db, DeliveryOfInvoice, _SQL["deliveries_of_invoice"], {"id": found.id})
-    return replace(found, deliveries=deliveries)
+    return replace(
+        found,
+        deliveries=deliveries,
+        corrections=fetch_all(db, CorrectionOfInvoice, _SQL["corrections_of_invoice"], {"id": found.id}),
+        lines=fetch_all(db, LineOfInvoice, _SQL["lines_of_invoice"], {"id": found.id}),
+    )
 
 
 def find_single_invoices(
