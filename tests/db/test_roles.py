@@ -380,7 +380,7 @@ def test_every_function_with_its_owners_rights_and_every_guard_looks_in_a_fixed_
 
     assert len(rows) > 10
     assert {
-        row["proname"] for row in rows if row["proconfig"] != ["search_path=pg_catalog, pg_temp"]
+        row["proname"] for row in rows if "search_path=pg_catalog, pg_temp" not in (row["proconfig"] or ())
     } == set()
     definers = db.execute(
         "SELECT proname FROM pg_proc WHERE pronamespace = 'invoicing'::regnamespace AND prosecdef ORDER BY 1"

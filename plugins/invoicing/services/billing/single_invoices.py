@@ -15,6 +15,7 @@ from invoicing.domain.taxes import TaxTable
 from invoicing.services.agency import clock, merge
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.billing import decide, issue, leases, runs
+from invoicing.services.billing.basis import Basis, basis_of_items
 from invoicing.services.billing.leases import BilledLease, BilledTenant
 from invoicing.services.billing.single_invoice_file import SingleInvoiceRequest, read_single_invoices
 
@@ -46,6 +47,7 @@ class _Resolved:
     tenant: BilledTenant
     lease: BilledLease | None
     draft: InvoiceDraft
+    basis: Basis
 
 
 def create_from_file(db: Database, path: Path, *, actor: str) -> SingleInvoices:
@@ -76,6 +78,7 @@ def create_from_file(db: Database, path: Path, *, actor: str) -> SingleInvoices:
                 period=Period.containing(issued_on),
                 issued_on=issued_on,
                 due_on=issued_on + datetime.timedelta(days=settings.settings.due_days),
+                basis=each.basis,
             )
             for each in _resolve(db, asked, leases.tax_table(db, issued_on), path.name)
         ]
@@ -151,7 +154,8 @@ def _resolve(
         if draft.total <= 0:
             problems.append(_problem(file, request, "total_not_positive", total=draft.total))
             continue
-        resolved.append(_Resolved(request.reference, tenant, lease, draft))
+        basis = basis_of_items(tenant.code, request.items, taxes)
+        resolved.append(_Resolved(request.reference, tenant, lease, draft, basis))
     if problems:
         raise ImportRejectedError(problems)
     return resolved
