@@ -1,4 +1,4 @@
-"""Void, credit, replace (docs/contract.md, section 5, "Corrections"): what becomes of the invoice, and of what is sent."""
+"""Void, credit, replace (docs/contract.md, section 5): what becomes of the invoice, and of what is sent."""
 
 import threading
 from collections import Counter
@@ -25,6 +25,19 @@ from invoicing.services.views import report
 from support.agency import NOVEMBER, Agency
 
 WHY = {"reason": "billed twice", "actor": "Ana"}
+FORGED = """
+INSERT INTO invoicing.invoice (series, serial, origin, kind, corrects, cycle_id, tenant_id, lease_id,
+    settings_version_id, period, issued_on, due_on, currency, subtotal, tax, withholding, total, tenant_name,
+    tenant_document_type, tenant_document_number, tenant_city, language, property, property_city, use)
+SELECT 'NC-', %(serial)s, 'correction', 'credit_note', id, cycle_id, %(tenant_id)s, lease_id, settings_version_id,
+    %(period)s, issued_on, due_on, %(currency)s, %(amount)s, %(tax)s, 0, %(amount)s::numeric + %(tax)s::numeric,
+    tenant_name, tenant_document_type, tenant_document_number, tenant_city, language, property, property_city, use
+FROM invoicing.invoice WHERE number = 'FV-1' RETURNING id
+"""
+FORGED_LINE = """
+INSERT INTO invoicing.invoice_line (invoice_id, position, concept, description, amount, tax_rate, tax)
+VALUES (%s, %s, 'rent', 'x', %s, %s, %s)
+"""
 
 
 def void(agency: Agency, number: str) -> Corrected:
@@ -48,8 +61,8 @@ def send(agency: Agency, tenant: str) -> None:
     """As a worker sends the tenant's newest delivery."""
     agency.put(tenant, "claimed", "transmitting")
     agency.db.execute(
-        "UPDATE invoicing.delivery_attempt SET verdict = 'accepted', phase = 'acceptance', code = 250, reply = '250 Ok',"
-        " ended_at = now() WHERE verdict IS NULL"
+        "UPDATE invoicing.delivery_attempt SET verdict = 'accepted', phase = 'acceptance', code = 250,"
+        " reply = '250 Ok', ended_at = now() WHERE verdict IS NULL"
     )
     agency.put(tenant, "sent")
 
@@ -300,24 +313,15 @@ class TestCredit:
             }
             with owner.transaction():
                 row = owner.execute(
-                    "INSERT INTO invoicing.invoice (series, serial, origin, kind, corrects, cycle_id, tenant_id, lease_id,"
-                    " settings_version_id, period, issued_on, due_on, currency, subtotal, tax, withholding, total,"
-                    " tenant_name, tenant_document_type, tenant_document_number, tenant_city, language, property,"
-                    " property_city, use) SELECT 'NC-', %(serial)s, 'correction', 'credit_note', id, cycle_id,"
-                    " %(tenant_id)s, lease_id, settings_version_id, %(period)s, issued_on, due_on, %(currency)s, %(amount)s,"
-                    " %(tax)s, 0, %(amount)s::numeric + %(tax)s::numeric, tenant_name, tenant_document_type, tenant_document_number,"
-                    " tenant_city, language, property, property_city, use FROM invoicing.invoice WHERE number = 'FV-1'"
-                    " RETURNING id",
-                    {"serial": next(number), "amount": amount, "tax": tax, **values},
-                ).fetchone()
-                assert row is not None
-                owner.execute(
-                    "INSERT INTO invoicing.invoice_line (invoice_id, position, concept, description, amount, tax_rate, tax)"
-                    " VALUES (%s, %s, 'rent', 'x', %s, %s, %s)",
-                    [row["id"], position, amount, rate, tax],
+                    FORGED.encode(), {"serial": next(number), "amount": amount, "tax": tax, **values}
                 )
-                owner.execute("UPDATE invoicing.invoice SET state = %s WHERE number = 'FV-1' AND state <> %s",
-                              [values["state"], values["state"]])  # fmt: skip
+                forged = row.fetchone()
+                assert forged is not None
+                owner.execute(FORGED_LINE.encode(), [forged["id"], position, amount, rate, tax])
+                owner.execute(
+                    "UPDATE invoicing.invoice SET state = %(state)s WHERE number = 'FV-1' AND state <> %(state)s",
+                    values,
+                )
 
         for amount, tax, columns in (
             (4_000_001, 0, {"state": "partly_credited"}),
@@ -456,8 +460,8 @@ class TestReplace:
         done = replace(agency, "FV-1")
 
         assert (done.state, done.difference, done.is_to_be_sent) == ("credited", Decimal(-100_000), True)
-        found = invoices(agency)
-        assert {number: (row["state"], row["corrects"], row["replaced_by"], row["replaces"]) for number, row in found.items()} == {
+        links = ("state", "corrects", "replaced_by", "replaces")
+        assert {number: tuple(row[key] for key in links) for number, row in invoices(agency).items()} == {
             "FV-1": ("credited", None, "FV-3", None),
             "FV-2": ("issued", None, None, None),
             "FV-3": ("issued", None, None, "FV-1"),

@@ -157,7 +157,8 @@ def test_notes_that_add_up_to_the_whole_give_back_the_invoice_to_the_peso(data: 
         try:
             note = draft_credit(left, asked)
         except InputError as error:
-            assert error.code in ("credit_of_nothing", "credit_leaves_less_than_nothing")
+            if error.code not in ("credit_of_nothing", "credit_leaves_less_than_nothing"):
+                raise
             continue
         for line in note.draft.lines:
             assert abs(line.tax - line.amount * line.tax_rate) <= unit

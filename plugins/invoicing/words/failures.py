@@ -762,6 +762,10 @@ FAILURES: Mapping[str, Text] = {
         "lease {lease} comes out in {period} as invoice {number} does, {total}: import what changed first; nothing was "
         "changed",
     ),
+    "delivery_carries_nothing": (
+        "el envío {delivery} ya no lleva nada: sus facturas se anularon",
+        "delivery {delivery} carries nothing any more: its invoices were voided",
+    ),
     "resend_nothing_stands": (
         "nada de lo que lleva el envío {delivery} sigue en pie: sus facturas se anularon o se acreditaron; no se "
         "cambió "

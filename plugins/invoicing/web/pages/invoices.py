@@ -13,7 +13,7 @@ from invoicing.services.delivery.archive import (
     KeptDocument,
     StorageFaultError,
 )
-from invoicing.services.views.invoices import InvoiceShown, show_invoice
+from invoicing.services.views.invoices import InvoiceShown, draw_void, show_invoice
 from invoicing.web.database import PoolDep
 from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.turns import EXPENSIVE, IN_FRAME
@@ -32,7 +32,7 @@ def show(request: Request, pool: PoolDep, pages: PagesDep, t: TranslatorDep, num
     """An invoice's facts, and its document as it is kept."""
     invoice, records = _find(pool, number)
     problem = ""
-    if invoice.sha256:
+    if invoice.sha256 and invoice.state != "void":
         try:
             _read(request, invoice, records)
         except (DocumentDamagedError, StorageFaultError) as error:
@@ -44,7 +44,7 @@ def show(request: Request, pool: PoolDep, pages: PagesDep, t: TranslatorDep, num
 @needs(Duty.READ_PERSONAL)
 def download_document(request: Request, pool: PoolDep, number: str, download: str = "") -> Response:
     """The PDF from the archive, its checksum verified."""
-    kept = _read(request, *_find(pool, number))
+    kept = _document(request, pool, number)
     return pdf_response(kept.content, kept.filename, download=download == "yes")
 
 
@@ -54,9 +54,8 @@ def frame_document(
     request: Request, pool: PoolDep, pages: PagesDep, t: TranslatorDep, number: str
 ) -> Response:
     """The document's pages as pictures: browsers show no PDF in a sandboxed frame."""
-    found = _find(pool, number)
     try:
-        kept = _read(request, *found)
+        kept = _document(request, pool, number)
         drawn = draw_pages(kept.content, f"invoice {number}", most=_PAGES_SHOWN)
     except (DocumentDamagedError, StorageFaultError, RenderFailedError) as error:
         return problem_frame(pages, request, t.failure(error))
@@ -79,6 +78,14 @@ def _find(pool: PoolDep, number: str) -> tuple[InvoiceShown, list[DocumentRecord
     with pool.connection() as db:
         invoice = show_invoice(db, number)
         return invoice, archive.find(db, [invoice.id])
+
+
+def _document(request: Request, pool: PoolDep, number: str) -> KeptDocument:
+    """As it is kept; of a voided invoice, made now, with the word across it."""
+    invoice, records = _find(pool, number)
+    if invoice.state == "void":
+        return draw_void(pool.connection, invoice)
+    return _read(request, invoice, records)
 
 
 def _read(request: Request, invoice: InvoiceShown, records: list[DocumentRecord]) -> KeptDocument:
