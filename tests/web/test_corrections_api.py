@@ -149,6 +149,38 @@ def test_several_are_all_or_none(month: Month, page: Browser) -> None:
     assert [each["state"] for each in done] == ["void", "credited"]
 
 
+def test_on_its_page_what_would_come_out_is_seen_first(month: Month, page: Browser) -> None:
+    number = number_of(month, "ANA-0")
+    here = f"/invoices/{number}"
+    assert "See what would come out" in page.see(here).text
+    for typed, words in (
+        ({"reason": "x"}, "choose what to do"),
+        ({"action": "credit", "reason": " "}, "give a reason"),
+        ({"action": "void", "reason": "x"}, "correct it by a credit note"),
+        ({"action": "credit", "reason": "x", "line-1": "mil"}, "POSITION=AMOUNT"),
+        ({"action": "void", "reason": "x", "line-1": "5"}, "only a credit note"),
+        ({"action": "credit", "reason": "x", "line-1": "1000001"}, "has 1000000 left"),
+    ):
+        refused = page.submit(f"{here}/correct", typed)
+        assert refused.status_code == 422
+        assert words in refused.text, words
+    typed = {"action": "credit", "reason": "a week <b>", "line-1": "250000"}
+    foreseen = page.submit(f"{here}/correct", typed)
+    for words in ("nothing has changed yet", "NC-1", "250", "Confirm"):
+        assert words in foreseen.text, words
+    assert page.get(f"{INVOICES}/{number}").json()["state"] == "issued"
+
+    done = page.submit(f"{here}/correct", {**typed, "step": "do"})
+
+    assert "Corrected." in done.text
+    assert "a week &lt;b&gt;" in done.text
+    assert month.announced
+    assert page.get(f"{INVOICES}/{number}").json()["state"] == "partly_credited"
+    assert "Credit note NC-1" in page.see("/invoices/NC-1").text
+    assert "See what would come out" not in page.see("/invoices/NC-1").text
+    assert "See what would come out" not in month.app.as_viewer("en").see(here).text
+
+
 def test_who_only_looks_corrects_nothing(month: Month) -> None:
     answer = do(month.app.as_viewer("en"), number_of(month, "DAN-0"), "void")
     assert (answer.status_code, answer.json()["code"]) == (403, "may_not_change")

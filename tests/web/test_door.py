@@ -60,6 +60,7 @@ NEEDED: dict[str, set[Duty]] = {
     "GET /foresight/{period}/leases/{lease}/pages": {PERSONAL},
     "POST /foresight/{period}/run": {DELIVERIES},
     "GET /invoices/{number}": {AMOUNTS},
+    "POST /invoices/{number}/correct": {DELIVERIES},
     "GET /invoices/{number}/document.pdf": {PERSONAL},
     "GET /invoices/{number}/pages": {PERSONAL},
     "GET /runs/{dag_id}/{dag_run_id}": {AMOUNTS},

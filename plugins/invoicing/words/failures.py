@@ -731,6 +731,10 @@ FAILURES: Mapping[str, Text] = {
         "la corrección está guardada",
         "the correction is stored",
     ),
+    "correction_not_chosen": (
+        "elija qué hacer: anular, acreditar o reemplazar",
+        "choose what to do: void, credit or replace",
+    ),
     "correction_lines_unexpected": (
         "solo una nota crédito (credit) lleva líneas",
         "only a credit note (credit) has lines",
