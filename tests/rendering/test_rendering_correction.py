@@ -50,7 +50,8 @@ def test_a_credit_note_says_what_it_corrects_and_asks_for_no_payment(printer: In
     for words in (
         "Nota crédito",
         "NC-7",
-        "FV-1042 · 1 de noviembre de 2026",
+        "CORRIGE LA FACTURA",
+        "FV-1042",
         "Arrendamiento de noviembre de 2026",
         "Subtotal $ 4.420.000",
         "Retención de ICA 0,966 % de $ 4.200.000 -$ 40.572",

@@ -14,7 +14,7 @@ from support.month import Month, November
 from support.rendering import pages_of
 from support.visiting import Browser
 
-INVOICES = "/api/v1/invoices"
+INVOICES = "/invoices"
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def number_of(month: Month, lease: str) -> str:
 
 
 def do(page: Browser, number: str, act: str, **body: Any) -> Any:
-    return page.post(f"{INVOICES}/{number}/{act}", json={"reason": "billed wrongly", **body})
+    return page.ask("POST", f"{INVOICES}/{number}/{act}", {"reason": "billed wrongly", **body})
 
 
 def last_message(month: Month) -> EmailMessage:
@@ -82,11 +82,11 @@ def test_what_was_sent_is_credited_replaced_and_told(month: Month, page: Browser
     assert f"deja sin efecto la factura {number}" in " ".join(body.get_content().split())
     assert balanced(month)
     # The same bytes, whatever became of the invoices since.
-    shown = page.get(f"{INVOICES}/{number}").json()
+    shown = page.ask("GET", f"{INVOICES}/{number}").json()
     assert (shown["state"], shown["replaced_by"]) == ("credited", done["replacement"]["number"])
     assert [each["act"] for each in shown["corrections"]] == ["credit", "replace"]
     assert shown["corrections"][0]["reason"] == "billed wrongly"
-    told = page.get(f"/deliveries/{month.delivery('ANA')}/message.txt", headers={"sec-fetch-dest": "iframe"})
+    told = page.see(f"/deliveries/{month.delivery('ANA')}/message.txt")
     assert "The same bytes as were transmitted" in told.text
 
 
@@ -94,18 +94,18 @@ def test_a_part_is_credited_by_line(month: Month, page: Browser) -> None:
     number = number_of(month, "ANA-0")
     done = do(page, number, "credit", lines=[{"position": 1, "amount": "250000", "currency": "COP"}]).json()
     assert (done["state"], done["credit_note"]["total"]) == ("partly_credited", "250000")
-    assert page.get(f"{INVOICES}/{number}").json()["lines"][0]["left"] == "750000"
+    assert page.ask("GET", f"{INVOICES}/{number}").json()["lines"][0]["left"] == "750000"
     month.send_again()
     body = last_message(month).get_body(("plain",))
     assert body is not None
     assert "que queda en" in body.get_content()
-    assert page.get("/api/v1/cycles/2026-11").json()["credits"]["count"] == 1
+    assert page.ask("GET", "/cycles/2026-11").json()["credits"]["count"] == 1
 
 
 def test_a_void_invoice_says_so_on_paper(month: Month, page: Browser) -> None:
     number = number_of(month, "DAN-0")
     assert do(page, number, "void").json()["state"] == "void"
-    pdf = page.get(f"/invoices/{number}/document.pdf")
+    pdf = page.see(f"/invoices/{number}/document.pdf")
     assert pdf.status_code == 200
     assert "ANULADA" in " ".join(pages_of(pdf.content)).upper()
     assert "document.pdf" in page.see(f"/invoices/{number}").text
@@ -142,10 +142,10 @@ def test_several_are_all_or_none(month: Month, page: Browser) -> None:
         {"number": dan, "action": "void", "reason": "x"},
         {"number": ana, "action": "void", "reason": "x"},
     ]
-    assert page.post("/api/v1/corrections", json={"corrections": orders}).status_code == 422
-    assert page.get(f"{INVOICES}/{dan}").json()["state"] == "issued"
+    assert page.ask("POST", "/corrections", {"corrections": orders}).status_code == 422
+    assert page.ask("GET", f"{INVOICES}/{dan}").json()["state"] == "issued"
     orders[1]["action"] = "credit"
-    done = page.post("/api/v1/corrections", json={"corrections": orders}).json()["corrections"]
+    done = page.ask("POST", "/corrections", {"corrections": orders}).json()["corrections"]
     assert [each["state"] for each in done] == ["void", "credited"]
 
 
@@ -168,14 +168,14 @@ def test_on_its_page_what_would_come_out_is_seen_first(month: Month, page: Brows
     foreseen = page.submit(f"{here}/correct", typed)
     for words in ("nothing has changed yet", "NC-1", "250", "Confirm"):
         assert words in foreseen.text, words
-    assert page.get(f"{INVOICES}/{number}").json()["state"] == "issued"
+    assert page.ask("GET", f"{INVOICES}/{number}").json()["state"] == "issued"
 
     done = page.submit(f"{here}/correct", {**typed, "step": "do"})
 
     assert "Corrected." in done.text
     assert "a week &lt;b&gt;" in done.text
     assert month.announced
-    assert page.get(f"{INVOICES}/{number}").json()["state"] == "partly_credited"
+    assert page.ask("GET", f"{INVOICES}/{number}").json()["state"] == "partly_credited"
     assert "Credit note NC-1" in page.see("/invoices/NC-1").text
     assert "See what would come out" not in page.see("/invoices/NC-1").text
     assert "See what would come out" not in month.app.as_viewer("en").see(here).text
