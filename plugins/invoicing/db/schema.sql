@@ -355,7 +355,7 @@ CREATE TRIGGER invoice_is_kept BEFORE UPDATE OR DELETE ON invoicing.invoice
 -- What may have left is never voided. Its deliveries are locked against claim and mark; the voided invoice leaves those that
 -- are still to be sent.
 CREATE FUNCTION invoicing.guard_void() RETURNS trigger LANGUAGE plpgsql
-    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     carried bigint;
 BEGIN
@@ -385,7 +385,7 @@ CREATE TRIGGER invoice_leaves_its_deliveries AFTER UPDATE ON invoicing.invoice F
 
 -- Credit notes of one invoice, and its voiding, take turns on its row.
 CREATE FUNCTION invoicing.guard_correction() RETURNS trigger LANGUAGE plpgsql
-    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     original invoicing.invoice;
 BEGIN
@@ -410,7 +410,7 @@ CREATE TRIGGER invoice_corrects_what_it_may BEFORE INSERT ON invoicing.invoice F
 
 -- Its lines have the positions of those that they credit.
 CREATE FUNCTION invoicing.check_credit_note() RETURNS trigger LANGUAGE plpgsql
-    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     original invoicing.invoice;
 BEGIN

@@ -731,6 +731,10 @@ FAILURES: Mapping[str, Text] = {
         "la corrección está guardada",
         "the correction is stored",
     ),
+    "correction_not_chosen": (
+        "elija qué hacer: anular, acreditar o reemplazar",
+        "choose what to do: void, credit or replace",
+    ),
     "correction_lines_unexpected": (
         "solo una nota crédito (credit) lleva líneas",
         "only a credit note (credit) has lines",
@@ -761,6 +765,10 @@ FAILURES: Mapping[str, Text] = {
         "se cambió nada",
         "lease {lease} comes out in {period} as invoice {number} does, {total}: import what changed first; nothing was "
         "changed",
+    ),
+    "delivery_carries_nothing": (
+        "el envío {delivery} ya no lleva nada: sus facturas se anularon",
+        "delivery {delivery} carries nothing any more: its invoices were voided",
     ),
     "resend_nothing_stands": (
         "nada de lo que lleva el envío {delivery} sigue en pie: sus facturas se anularon o se acreditaron; no se "

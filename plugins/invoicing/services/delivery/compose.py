@@ -79,7 +79,11 @@ class Composer:
         return self.assemble(self.gather(db, delivery))
 
     def gather(self, db: Database, delivery: Delivery) -> Ingredients:
-        """All that the database knows of it; raises `InputError` where a sender is missing or a recipient wrong."""
+        """All that the database knows of it.
+
+        Raises:
+            InputError: A sender is missing, a recipient is wrong, or all that it carried was voided.
+        """
         settings = self.settings(db, delivery)
         if not (settings.from_email or self._sender):
             raise InputError("no_sender")
@@ -89,6 +93,8 @@ class Composer:
         invoice_ids = [
             row["invoice_id"] for row in db.execute(_SQL["invoice_ids_of_delivery"], {"id": delivery.id})
         ]
+        if not invoice_ids:
+            raise InputError("delivery_carries_nothing", delivery=delivery.id)
         return Ingredients(
             delivery,
             settings,

@@ -6,11 +6,16 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from invoicing.db.connection import Database
+from invoicing.db.connection import Database, OpenDatabase
 from invoicing.db.statements import beside, fetch_all, fetch_one, fetch_page
 from invoicing.domain.discretion import Personal, PersonalTrace, Said
 from invoicing.domain.errors import NotFoundError
+from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.agency.searching import patterns
+from invoicing.services.agency.settings import current_settings
+from invoicing.services.agency.templates import current_template, show_version
+from invoicing.services.delivery import documents
+from invoicing.services.delivery.archive import KeptDocument
 
 _SQL = beside(__file__)
 
@@ -149,6 +154,22 @@ def show_invoice(db: Database, number: str) -> InvoiceShown:
         corrections=fetch_all(db, CorrectionOfInvoice, _SQL["corrections_of_invoice"], {"id": found.id}),
         lines=fetch_all(db, LineOfInvoice, _SQL["lines_of_invoice"], {"id": found.id}),
     )
+
+
+def draw_void(open_database: OpenDatabase, invoice: InvoiceShown) -> KeptDocument:
+    """The document of a voided invoice, which says so: the one that is kept, if any, was made before.
+
+    Raises:
+        RenderFailedError: Its template cannot be rendered.
+    """
+    with open_database() as db:
+        (document,) = documents.load_invoices(db, [invoice.id])
+        if invoice.template_name is not None and invoice.template_number is not None:
+            template = show_version(db, invoice.template_name, invoice.template_number)
+        else:
+            template = current_template(db, current_settings(db).settings.template)
+    with InvoiceRenderer(template.template) as renderer:
+        return KeptDocument(documents.filename(invoice.number), renderer.render(document))
 
 
 def find_single_invoices(

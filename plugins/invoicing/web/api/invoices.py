@@ -28,7 +28,7 @@ _OURS = ("id", "cycle_id", "deliveries", "corrections", "lines")
 
 
 class Reason(BaseModel):
-    """Why; kept for the audit."""
+    """Why; kept for the audit. ``dry_run``: what would come out, and nothing is changed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,11 +52,15 @@ class CreditOrder(Reason):
     lines: list[CreditedLine] | None = Field(None, max_length=1000)
 
 
-class CorrectionOrder(CreditOrder):
-    """One of several corrections."""
+class CorrectionOrder(BaseModel):
+    """One of several corrections; only a credit note has lines."""
+
+    model_config = ConfigDict(extra="forbid")
 
     number: str = Field(max_length=40)
     action: Act
+    reason: str = Field(max_length=500)
+    lines: list[CreditedLine] | None = Field(None, max_length=1000)
 
 
 class CorrectionOrders(BaseModel):
