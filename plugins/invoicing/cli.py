@@ -31,11 +31,14 @@ from invoicing.domain.period import Period
 from invoicing.rendering.cage import CageReport
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.sandbox import look_at_cage
+from invoicing.mail.sender import sender_of_connection
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
+from invoicing.services.audit import export, history, look_back, verify
 from invoicing.services.billing import out_of_step, runs, series, single_invoices
 from invoicing.services.billing.corrections import Act
 from invoicing.services.delivery import approvals, corrections, holds, resolution, send_now
+from invoicing.services.delivery.archive import Archive, FolderArchive
 from invoicing.services.delivery.correction_file import read_corrections
 from invoicing.services.delivery.journal import Journal, journal_folder
 from invoicing.services.delivery.notices import NoticeFolder
@@ -76,6 +79,8 @@ app.add_typer(settings_app, name="settings")
 app.add_typer(cycle_app, name="cycle")
 app.add_typer(invoices_app, name="invoices")
 app.add_typer(deliveries_app, name="deliveries")
+audit_app = typer.Typer(help="What was sent, and the proof of it.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
 series_app = typer.Typer(help="Numbers: the range and the days of each series.", no_args_is_help=True)
 app.add_typer(series_app, name="series")
 tenants_app = typer.Typer(help="Hold a tenant's mail of a month back.", no_args_is_help=True)
@@ -1175,6 +1180,152 @@ def _demo_settings() -> None:
     wanted = json.loads((DEMO_FOLDER / "settings.json").read_text(encoding="utf-8"))
     with _database() as db:
         settings_service.change_settings(db, wanted, actor="demo")
+
+
+
+# Proof.
+
+
+@audit_app.command("export")
+def audit_export(
+    period: PeriodArgument,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Empty, or not there yet.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a month as files that verify without this program: CSV, JSON, PDFs, messages, SHA256SUMS."""
+    month = Period.parse(period)
+    with _database() as db, _progress() as tell_progress:
+        made = export.export_period(db, _archive(), month, folder, sender=_sender(), report=tell_progress)
+    if made.not_rebuilt:
+        shown = ", ".join(map(str, made.not_rebuilt[:_CODES_SHOWN]))
+        _say(Fault("export_messages_absent", count=len(made.not_rebuilt), deliveries=shown))
+    summary = {
+        "period": str(month),
+        "folder": str(made.folder),
+        "rows": sum(made.rows.values()),
+        "invoices": made.rows["invoice"],
+        "deliveries": made.rows["delivery"],
+        "documents": made.documents,
+        "messages": made.messages,
+        "not_rebuilt": list(made.not_rebuilt),
+        "head": str(made.head),
+    }
+    if as_json:
+        _print_json(summary)
+    else:
+        _print_table(f"exported {month} to {made.folder}", [summary], [
+            "invoices", "deliveries", "documents", "messages", "rows", "head",
+        ])  # fmt: skip
+
+
+@audit_app.command("verify")
+def audit_verify(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="An export; without one, the database alone.")
+    ] = None,
+    files_only: Annotated[
+        bool, typer.Option("--files-only", help="Do not ask the database, nor the archive.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Exit 0 and one line where all is as it was written; else 1, and each file or row that differs."""
+    if folder is None and files_only:
+        raise InputError("verify_nothing")
+    language = _language()
+    with _progress() as tell_progress:
+        found = verify.Verified() if folder is None else verify.verify_folder(folder)
+        checked: look_back.LookedBack | None = None
+        if not files_only:
+            try:
+                with _database() as db:
+                    checked = look_back.look_back(db, _archive(), report=tell_progress)
+                    if folder is not None:
+                        found.differences += look_back.compare_head(db, found)
+            except (WorkFailedError, InputError) as error:
+                if folder is None:
+                    raise
+                found.notes.append(Fault("verify_files_alone", reason=error))
+    differences = [*found.differences, *(checked.differences if checked else ())]
+    notes = [*found.notes, *(checked.notes if checked else ())]
+    for note in notes:
+        _report(f"note: {tell(note, language)}")
+    if as_json:
+        _print_json(
+            {
+                "ok": not differences,
+                "differences": [
+                    {"where": each.where, "code": each.what.code, "what": tell(each.what, language)}
+                    for each in differences
+                ],
+                "files": found.files,
+                "rows": found.rows,
+                "head": None if checked is None else str(checked.head),
+                "notes": [tell(note, language) for note in notes],
+            }
+        )
+    else:
+        for each in differences:
+            out.print(f"{each.where}: {tell(each.what, language)}", markup=False, highlight=False)
+        if not differences:
+            out.print(_verified(folder, found, checked), markup=False, highlight=False)
+    if differences:
+        raise typer.Exit(1)
+
+
+def _verified(
+    folder: Path | None, found: verify.Verified, checked: "look_back.LookedBack | None"
+) -> str:
+    parts = []
+    if folder is not None:
+        parts.append(f"{folder}: {found.files} files and {found.rows} rows of {found.period} are as they were written")
+    if checked is not None:
+        parts.append(
+            f"the database's history is whole: {checked.entries} entries, {checked.documents} documents,"
+            f" head {checked.head}"
+        )
+    return "; ".join(parts)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Gives what shows how far a long reading or writing is, where somebody looks."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}"),
+        TimeElapsedColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
+    bars: dict[str, Any] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        if stage not in bars:
+            bars[stage] = progress.add_task(stage, total=total or None)
+        progress.update(bars[stage], completed=done)
+
+    with progress:
+        yield show
+
+
+def _archive() -> Archive:
+    """The archive of issued documents, wherever it is."""
+    environ = {**stack.environment(), **os.environ}
+    root = environ.get("INVOICING_ARCHIVE", "")
+    if not root:
+        raise InputError("variable_missing", variable="INVOICING_ARCHIVE")
+    if "://" not in root or root.startswith("file://"):
+        return FolderArchive(Path(root.removeprefix("file://")))
+    # Of a bucket only Airflow knows the connection; importing it takes seconds.
+    os.environ.update(environ)
+    from invoicing.on_airflow.storage import open_archive
+
+    return open_archive()
+
+
+def _sender() -> str:
+    environ = {**stack.environment(), **os.environ}
+    return sender_of_connection(environ.get("AIRFLOW_CONN_INVOICING_SMTP", ""))
 
 
 if __name__ == "__main__":

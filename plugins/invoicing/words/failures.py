@@ -2039,6 +2039,14 @@ FAILURES: Mapping[str, Text] = {
         "la base de datos no se puede consultar, se comprobaron solo los archivos: {reason}",
         "the database cannot be asked, the files alone were checked: {reason}",
     ),
+    "verify_nothing": (
+        "sin carpeta y sin base de datos no hay nada que comprobar: diga una carpeta, o quite --files-only",
+        "without a folder and without the database there is nothing to verify: name a folder, or leave --files-only out",
+    ),
+    "history_unsealed": (
+        "{count} entradas aún no están encadenadas: nada responde por ellas todavía",
+        "{count} entries are not chained yet: nothing speaks for them so far",
+    ),
     "verify_archive_away": (
         "el archivo de documentos no se puede leer, no se comprobaron sus PDF: {reason}",
         "the archive of documents cannot be read, its PDFs were not checked: {reason}",
