@@ -53,6 +53,8 @@ MESSAGES = "json/message.jsonl"
 
 Row = Mapping[str, Any]
 
+# Written without a fraction they look like integers.
+_AMOUNTS = frozenset({"amount", "tax", "tax_rate", "base", "rate", "subtotal", "withholding", "total", "rent"})
 _NOT_FOR_PEOPLE = frozenset({"words", "plain_name", "doubtful_address"})
 _LEASE = ("code", "property", "city", "use", "start_date", "end_date", "rent", "currency")
 _CHARGE = ("concept", "description", "amount", "tax", "prorated")
@@ -83,7 +85,10 @@ def parse(line: bytes | str) -> dict[str, Any]:
     """A line of exact rows; raises `ValueError` where it is none. Amounts are exact decimals."""
     row = json.loads(line, parse_float=Decimal)
     if not isinstance(row, dict):
-        raise ValueError("not an object")
+        raise ValueError("not an object")  # noqa: TRY004 (as of any line that is none)
+    for name in _AMOUNTS & row.keys():
+        if type(row[name]) is int:
+            row[name] = Decimal(row[name])
     return row
 
 
