@@ -34,7 +34,7 @@ from invoicing.rendering.sandbox import look_at_cage
 from invoicing.mail.sender import sender_of_connection
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
-from invoicing.services.audit import export, history, look_back, verify
+from invoicing.services.audit import export, look_back, story, verify
 from invoicing.services.billing import out_of_step, runs, series, single_invoices
 from invoicing.services.billing.corrections import Act
 from invoicing.services.delivery import approvals, corrections, holds, resolution, send_now
@@ -1182,8 +1182,116 @@ def _demo_settings() -> None:
         settings_service.change_settings(db, wanted, actor="demo")
 
 
-
 # Proof.
+
+
+@audit_app.command("show")
+def audit_show(
+    delivery_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=_LARGEST)], as_json: AsJson = False
+) -> None:
+    """All there is to know of a delivery: what was billed, why it was sent, what left, who touched anything."""
+    told = story.tell_story(_database, _archive(), delivery_id, sender=_sender())
+    if as_json:
+        _print_json(story.as_json(told))
+        return
+    for line in _story_lines(told):
+        out.print(line, markup=False, highlight=False)
+
+
+def _story_lines(told: story.Story) -> Iterator[str]:
+    delivery = told.delivery
+    yield (
+        f"delivery {delivery.id}: {delivery.state}, {delivery.purpose} {delivery.generation}, {delivery.period},"
+        f" {delivery.tenant} {delivery.tenant_name}"
+    )
+    yield f"  to {', '.join(delivery.to_addresses)}; copy {', '.join(delivery.cc_addresses) or 'to nobody'}"
+    yield f"  Message-ID {delivery.message_id}"
+    if told.run is not None:
+        yield f"  run {told.run['dag_id']}/{told.run['dag_run_id']}, program {told.run['code_version']}"
+    yield (
+        f"  settings version {told.settings['id']} by {told.settings['actor']} {_at(told.settings['created_at'])};"
+        f" template {told.template['name']} {told.template['version']} by {told.template['actor']}"
+    )
+    for each in told.invoices:
+        yield from _invoice_lines(each)
+    for row in told.decisions:
+        stood = f", until {_at(row['superseded_at'])}" if row["superseded_at"] else ""
+        yield f"decided {_at(row['decided_at'])}{stood}: {row['reason'] or 'send'}"
+        for answer in row["trace"]:
+            inputs = json.dumps(answer["inputs"], ensure_ascii=False)
+            yield f"  {answer['rule']}: {'objects' if answer['objects'] else 'agrees'} {inputs}"
+    for row in told.approvals:
+        answer = (
+            f"{row['answer']} by {row['actor']} ({row['via']}) {_at(row['at'])}" if row["answer"] else "waits"
+        )
+        now = "what it is" if row["is_what_it_is_now"] else "other content than now"
+        yield f"approval {row['id']}: {answer}; {now}, {row['fingerprint']}"
+    for row in told.holds:
+        released = (
+            f"; released by {row['released_by']} {_at(row['released_at'])}" if row["released_at"] else ""
+        )
+        yield f"held by {row['actor']} {_at(row['held_at'])}: {row['reason']}{released}"
+    yield _message_line(told)
+    for event in delivery.events:
+        words = " ".join(filter(None, (event.reason, event.reply)))
+        yield f"event {_at(event.at)}: {event.from_state or 'made'} → {event.to_state}, {event.actor} {words}".rstrip()
+    for attempt, sha256 in zip(delivery.tries, told.payloads.values(), strict=False):
+        yield (
+            f"attempt {_at(attempt.started_at)}: {attempt.verdict or 'unknown'} ({attempt.phase}) {attempt.claimed_by}"
+            f" on {attempt.host}: {attempt.reply or '-'}; SHA-256 {sha256 or '-'}"
+        )
+    for row in told.people:
+        details = json.dumps(row["details"], ensure_ascii=False, default=str)
+        yield f"person {_at(row['at'])}: {row['actor']} {row['action']} {row['subject']} {details}"
+    yield f"history: {told.entries['entries']} entries, {told.entries['chained']} chained; head {told.head}"
+
+
+def _invoice_lines(told: story.InvoiceTold) -> Iterator[str]:
+    row = told.row
+    yield (
+        f"{row['kind']} {row['number']}: {row['state']}, total {row['total']} {row['currency']}, issued {row['issued_on']},"
+        f" lease {row['lease'] or '-'}, settings {row['settings_version_id']}, program {row['code_version'] or '-'}"
+    )
+    for line in row["lines"]:
+        days = f" {line['active_days']}/{line['period_days']} days" if line["active_days"] is not None else ""
+        yield f"  line {line['position']} {line['concept']}: {line['amount']} + IVA {line['tax']}{days}"
+    for kept in row["withholdings"]:
+        yield f"  {kept['tax']} {kept['rate']} × {kept['base']}: −{kept['amount']}"
+    basis = row["basis"] or {}
+    if "lease" in basis:
+        lease = basis["lease"]
+        yield (
+            f"  as billed: lease {lease['code']}, rent {lease['rent']}, {lease['use']}, {lease['start_date']} to"
+            f" {lease['end_date'] or 'open'}"
+        )
+    for charge in basis.get("charges") or basis.get("items") or ():
+        yield f"  as billed: {charge['description']} {charge['amount']}, tax {charge['tax']}"
+    for rate in basis.get("rates", ()):
+        yield (
+            f"  rate: {rate['tax']} {rate['city']} {rate['rate']}, in force {rate['valid_from']} to"
+            f" {rate['valid_to'] or 'open'}"
+        )
+    for each in row["corrections"]:
+        yield f"  {each['act']} by {each['actor']} {each['at']}: {each['reason']} → {each['made'] or '-'}"
+    if told.has_document:
+        state = "verified now" if told.document_fault is None else str(told.document_fault)
+        yield f"  PDF {row['document']['key']} SHA-256 {row['document']['sha256']}: {state}"
+
+
+def _message_line(told: story.Story) -> str:
+    if told.message is None:
+        return f"message: {told.message_fault}"
+    is_same = told.message.is_as_transmitted
+    state = {
+        None: "not transmitted yet",
+        True: "the same bytes as were transmitted",
+        False: "not the same bytes",
+    }
+    return f"message: {len(told.message.payload)} bytes built again, {state[is_same]}"
+
+
+def _at(instant: Any) -> str:
+    return "" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S}Z"
 
 
 @audit_app.command("export")
@@ -1272,12 +1380,12 @@ def audit_verify(
         raise typer.Exit(1)
 
 
-def _verified(
-    folder: Path | None, found: verify.Verified, checked: "look_back.LookedBack | None"
-) -> str:
+def _verified(folder: Path | None, found: verify.Verified, checked: "look_back.LookedBack | None") -> str:
     parts = []
     if folder is not None:
-        parts.append(f"{folder}: {found.files} files and {found.rows} rows of {found.period} are as they were written")
+        parts.append(
+            f"{folder}: {found.files} files and {found.rows} rows of {found.period} are as they were written"
+        )
     if checked is not None:
         parts.append(
             f"the database's history is whole: {checked.entries} entries, {checked.documents} documents,"

@@ -88,7 +88,10 @@ def seal_anew(folder: Path) -> None:
 def test_an_export_verifies_and_with_sha256sum_alone(exported: Path) -> None:
     assert found(exported) == []
     checked = subprocess.run(
-        ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=exported, capture_output=True, check=False
+        ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"],
+        cwd=exported,
+        capture_output=True,
+        check=False,
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
@@ -117,7 +120,9 @@ def test_messages_are_the_bytes_that_the_relay_got(corrected: Month, exported: P
     written = [path.read_bytes() for path in (exported / "messages").iterdir()]
 
     assert written
-    assert len([each for each in written if hashlib.sha256(each).hexdigest() in got]) == len(corrected.inbox.messages)
+    assert len([each for each in written if hashlib.sha256(each).hexdigest() in got]) == len(
+        corrected.inbox.messages
+    )
 
 
 def test_cells_are_no_formulas(exported: Path) -> None:
@@ -166,7 +171,9 @@ def tampered_row(table: str, change: Callable[[dict[str, Any]], None]) -> Callab
     return act
 
 
-@pytest.mark.parametrize("table", ["invoice", "invoice_line", "decision", "delivery", "delivery_attempt", "audit_event"])
+@pytest.mark.parametrize(
+    "table", ["invoice", "invoice_line", "decision", "delivery", "delivery_attempt", "audit_event"]
+)
 def test_a_row_that_was_changed_with_the_sums_is_named(copy: Path, table: str) -> None:
     where = tampered_row(table, lambda row: row.update({next(reversed(row)): "x"}))(copy)
     seal_anew(copy)

@@ -74,10 +74,16 @@ def test_the_chain_is_what_the_page_of_an_export_says(month: Database) -> None:
     [
         ("UPDATE invoicing.delivery_event SET reason = 'x' WHERE id = 2", "delivery_event 2"),
         ("UPDATE invoicing.invoice SET total = total + 1, subtotal = subtotal + 1 WHERE id = 3", "invoice 3"),
-        ("UPDATE invoicing.invoice_line SET description = 'Calle 2' WHERE invoice_id = 1", "invoice_line 1/1"),
+        (
+            "UPDATE invoicing.invoice_line SET description = 'Calle 2' WHERE invoice_id = 1",
+            "invoice_line 1/1",
+        ),
         ("UPDATE invoicing.delivery_attempt SET host = 'other'", "delivery_attempt 1/1"),
         ("UPDATE invoicing.audit_event SET actor = 'nobody' WHERE id = 1", "audit_event 1"),
-        ("UPDATE invoicing.decision SET decided_at = decided_at - interval '1 microsecond' WHERE id = 1", "decision 1"),
+        (
+            "UPDATE invoicing.decision SET decided_at = decided_at - interval '1 microsecond' WHERE id = 1",
+            "decision 1",
+        ),
         ("UPDATE invoicing.settings_version SET actor = 'x' WHERE id = 1", "settings_version 1"),
         ("UPDATE invoicing.tenant SET name = 'X' WHERE id = 2", "tenant 2"),
     ],
@@ -111,7 +117,9 @@ def test_an_entry_that_follows_its_row_breaks_the_chain(month: Database) -> None
             "UPDATE invoicing.history_entry SET sha256 = (SELECT sha256(convert_to(to_jsonb(t)::text, 'UTF8'))"
             " FROM invoicing.audit_event t WHERE id = 1) WHERE source = 'audit_event' AND key = '1'"
         )
-        entry = superuser.execute("SELECT id FROM invoicing.history_entry WHERE source = 'audit_event' AND key = '1'")
+        entry = superuser.execute(
+            "SELECT id FROM invoicing.history_entry WHERE source = 'audit_event' AND key = '1'"
+        )
         id_ = entry.fetchone()["id"]  # type: ignore[index]
 
     assert found(month) == [(f"history_entry {id_}", "history_entry_altered")]
@@ -166,7 +174,12 @@ def test_a_table_that_is_not_hashed_any_more_is_named(month: Database) -> None:
 
 @pytest.mark.parametrize(
     ("table", "column"),
-    [("history_entry", "key"), ("history_link", "entry_id"), ("history_seal", "head"), ("history_shape", "source")],
+    [
+        ("history_entry", "key"),
+        ("history_link", "entry_id"),
+        ("history_seal", "head"),
+        ("history_shape", "source"),
+    ],
 )
 def test_nobody_rewrites_the_history_itself(month: Database, table: str, column: str) -> None:
     for act in (
@@ -181,7 +194,9 @@ def test_nobody_rewrites_the_history_itself(month: Database, table: str, column:
     assert found(month) == []
 
 
-def test_what_is_not_committed_when_a_seal_is_made_is_chained_by_a_later_one(month: Database, dsn: str) -> None:
+def test_what_is_not_committed_when_a_seal_is_made_is_chained_by_a_later_one(
+    month: Database, dsn: str
+) -> None:
     """Ids are given before they are committed: a seal that passed one by could never chain it."""
     with connect(dsn) as late:
         with late.transaction():
@@ -211,9 +226,7 @@ def test_a_seal_waits_for_nobody_for_long_and_nobody_for_it(month: Database, dsn
     assert slowest < 1.0
 
 
-def test_a_column_that_comes_later_does_not_change_what_was_written(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_column_that_comes_later_does_not_change_what_was_written(server: Server, tmp_path: Path) -> None:
     for path in MIGRATIONS.glob("*.sql"):
         (tmp_path / path.name).write_text(path.read_text())
     (tmp_path / "9999_wider.sql").write_text(

@@ -1977,7 +1977,10 @@ FAILURES: Mapping[str, Text] = {
         "la historia termina en {entry}:{head}, y el archivo dice otra cosa",
         "the history ends at {entry}:{head}, and the file says otherwise",
     ),
-    "export_sheet_differs": ("no dice lo que dicen las filas de {rows}", "it does not say what the rows of {rows} say"),
+    "export_sheet_differs": (
+        "no dice lo que dicen las filas de {rows}",
+        "it does not say what the rows of {rows} say",
+    ),
     "export_document_differs": (
         "no es el documento que se emitió de {invoice}, o falta",
         "it is not the document that was issued of {invoice}, or is missing",

@@ -190,9 +190,7 @@ class _Export:
         self._first_entry: int | None = None
         self._singles: list[int] = []
 
-    def write(
-        self, head: history.Head
-    ) -> tuple[dict[str, int], int, int, list[int], history.Head]:
+    def write(self, head: history.Head) -> tuple[dict[str, int], int, int, list[int], history.Head]:
         with self._db.transaction():
             self._db.execute(_SQL["one_view"])
             month = self._db.execute(_SQL["month"], {"period": str(self._period)}).fetchone()

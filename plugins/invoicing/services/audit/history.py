@@ -78,7 +78,9 @@ def seal(db: Database, *, patience_seconds: float = 5.0) -> Head:
             break
         except psycopg.errors.LockNotAvailable:
             if time.monotonic() >= give_up_at:
-                log.warning("history: somebody writes for long, the newest entries are chained by a later seal")
+                log.warning(
+                    "history: somebody writes for long, the newest entries are chained by a later seal"
+                )
                 break
             time.sleep(_PAUSE_SECONDS)
     while True:

@@ -54,7 +54,9 @@ MESSAGES = "json/message.jsonl"
 Row = Mapping[str, Any]
 
 # Written without a fraction they look like integers.
-_AMOUNTS = frozenset({"amount", "tax", "tax_rate", "base", "rate", "subtotal", "withholding", "total", "rent"})
+_AMOUNTS = frozenset(
+    {"amount", "tax", "tax_rate", "base", "rate", "subtotal", "withholding", "total", "rent"}
+)
 _NOT_FOR_PEOPLE = frozenset({"words", "plain_name", "doubtful_address"})
 _LEASE = ("code", "property", "city", "use", "start_date", "end_date", "rent", "currency")
 _CHARGE = ("concept", "description", "amount", "tax", "prorated")

@@ -64,7 +64,9 @@ def compare_head(db: Database, exported: Verified) -> Iterator[Difference]:
         return
     if history.link_of(db, exported.head_entry) != exported.head:
         head = f"{exported.head_entry}:{exported.head}"
-        yield Difference(f"history_link {exported.head_entry}", Fault("export_head_not_of_database", head=head))
+        yield Difference(
+            f"history_link {exported.head_entry}", Fault("export_head_not_of_database", head=head)
+        )
 
 
 def _documents(

@@ -102,8 +102,12 @@ def _compare(invoice: Issued, draft: InvoiceDraft, positions: Sequence[int]) -> 
         days = None if row["active_days"] is None else (row["active_days"], row["period_days"])
         words = (row["concept"], row["description"], row["amount"], row["tax_rate"], row["tax"], days)
         found[f"line {row['position']}"] = words
-    expected |= {f"withholding {kept.tax}": (kept.rate, kept.base, kept.amount) for kept in draft.withholdings}
-    found |= {f"withholding {row['tax']}": (row["rate"], row["base"], row["amount"]) for row in invoice.withholdings}
+    expected |= {
+        f"withholding {kept.tax}": (kept.rate, kept.base, kept.amount) for kept in draft.withholdings
+    }
+    found |= {
+        f"withholding {row['tax']}": (row["rate"], row["base"], row["amount"]) for row in invoice.withholdings
+    }
     for what in sorted(set(expected) | set(found)):
         if expected.get(what) != found.get(what):
             said, computed = _shown(found.get(what)), _shown(expected.get(what))
@@ -120,7 +124,11 @@ def _compare_premises(invoice: Issued) -> Iterator[Fault]:
     found = (lease["property"], lease["city"], lease["use"])
     if said != found:
         yield Fault(
-            "export_amount_differs", invoice=invoice.row["number"], what="lease", said=_shown(said), found=_shown(found)
+            "export_amount_differs",
+            invoice=invoice.row["number"],
+            what="lease",
+            said=_shown(said),
+            found=_shown(found),
         )
 
 
@@ -142,12 +150,14 @@ def _check_arithmetic(invoice: Issued) -> Iterator[Fault]:
 def _creditable(original: Issued, earlier: Sequence[Issued]) -> Creditable:
     def credited(position: int, column: str) -> Decimal:
         return sum(
-            (line[column] for note in earlier for line in note.lines if line["position"] == position), Decimal(0)
+            (line[column] for note in earlier for line in note.lines if line["position"] == position),
+            Decimal(0),
         )
 
     def given_back(tax: str) -> Decimal:
         return sum(
-            (kept["amount"] for note in earlier for kept in note.withholdings if kept["tax"] == tax), Decimal(0)
+            (kept["amount"] for note in earlier for kept in note.withholdings if kept["tax"] == tax),
+            Decimal(0),
         )
 
     return Creditable(
@@ -163,7 +173,9 @@ def _creditable(original: Issued, earlier: Sequence[Issued]) -> Creditable:
                     row["amount"],
                     row["tax_rate"],
                     row["tax"],
-                    None if row["active_days"] is None else ActiveDays(row["active_days"], row["period_days"]),
+                    None
+                    if row["active_days"] is None
+                    else ActiveDays(row["active_days"], row["period_days"]),
                 ),
                 credited(row["position"], "amount"),
                 credited(row["position"], "tax"),

@@ -27,7 +27,16 @@ from invoicing.words.failures import Failure, Fault
 
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  ([^\n\\]+)")
 # What reading something that was tampered with may raise.
-_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError, OSError, InputError)
+_MALFORMED = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    IndexError,
+    OSError,
+    InputError,
+)
 
 
 @dataclass(slots=True)
@@ -204,7 +213,9 @@ class _Verifier:
             file = f"documents/{filename(self._names.invoices[row['invoice_id']])}"
             expected.add(file)
             if self._sums.get(file) != row["sha256"]:
-                self._differs(file, "export_document_differs", invoice=self._names.invoices[row["invoice_id"]])
+                self._differs(
+                    file, "export_document_differs", invoice=self._names.invoices[row["invoice_id"]]
+                )
         for file in self._sums:
             if file.startswith("documents/") and file not in expected:
                 self._differs(file, "export_file_extra")
@@ -272,13 +283,19 @@ class _Verifier:
                 without_basis += 1
             if id_ in credited:
                 issued[id_] = invoice
-        for left, table in ((lines, "invoice_line"), (withholdings, "invoice_withholding"), (bases, "invoice_basis")):
+        for left, table in (
+            (lines, "invoice_line"),
+            (withholdings, "invoice_withholding"),
+            (bases, "invoice_basis"),
+        ):
             for id_ in left.left_over():
-                self._differs(f"{layout.rows_file(table)}, invoice {id_}", "export_original_missing", invoice=id_)
+                self._differs(
+                    f"{layout.rows_file(table)}, invoice {id_}", "export_original_missing", invoice=id_
+                )
         for row in invoices.values():
-            if (row["state"] in ("partly_credited", "credited") and row["id"] not in credited) or row["stands"] != (
-                row["kind"] == "invoice" and row["state"] in ("issued", "partly_credited")
-            ):
+            if (row["state"] in ("partly_credited", "credited") and row["id"] not in credited) or row[
+                "stands"
+            ] != (row["kind"] == "invoice" and row["state"] in ("issued", "partly_credited")):
                 self._state_differs(row, "issued")
         for id_, invoice in issued.items():
             credited_total = sum((note.row["total"] for note in notes[id_]), start=0)
@@ -404,7 +421,19 @@ class _Merge:
         return self._passed
 
 
-_BRIEF = ("id", "number", "kind", "origin", "state", "stands", "corrects", "cycle_id", "tenant_id", "currency", "total")
+_BRIEF = (
+    "id",
+    "number",
+    "kind",
+    "origin",
+    "state",
+    "stands",
+    "corrects",
+    "cycle_id",
+    "tenant_id",
+    "currency",
+    "total",
+)
 
 
 def _brief(row: Row) -> Row:

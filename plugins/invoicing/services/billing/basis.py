@@ -66,7 +66,9 @@ def basis_of_items(tenant: str, items: Iterable[Item], taxes: TaxTable) -> Basis
     }
 
 
-def draft_again(basis: Basis, *, period: Period, lease_code: str | None, currency: str) -> InvoiceDraft | None:
+def draft_again(
+    basis: Basis, *, period: Period, lease_code: str | None, currency: str
+) -> InvoiceDraft | None:
     """Work the invoice out once more, as it was on the day of issue.
 
     Returns:

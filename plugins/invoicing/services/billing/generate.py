@@ -113,9 +113,7 @@ def generate_invoices(db: Database, run_id: int, *, prefix: str | None = None) -
     return counts
 
 
-def draft_period(
-    db: Database, period: Period, taxes: TaxTable
-) -> list[tuple[BilledLease, InvoiceDraft]]:
+def draft_period(db: Database, period: Period, taxes: TaxTable) -> list[tuple[BilledLease, InvoiceDraft]]:
     """Work out the invoices that ``period`` still lacks; writes nothing.
 
     Args:
