@@ -99,7 +99,7 @@ def _leases(db: Database) -> Iterator[str]:
 
 def _figures(db: Database, period: Period, deliveries: list[DictRow]) -> Iterator[str]:
     shown = report.cycle_report(db, period)
-    counted = Counter(row["state"] for row in deliveries if row["period"] == str(period))
+    counted = Counter(row["state"] for row in deliveries if row["cycle_id"] and row["period"] == str(period))
     if Counter({state: n for state, n in shown["deliveries"].items() if n}) != counted:
         yield f"I6: the cycle shows {shown['deliveries']}, the ledger has {dict(counted)}"
     if not shown["balanced"]:

@@ -88,7 +88,13 @@ class EarlierDecision:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceOfTenant:
-    """An invoice of the monthly job; ``lease`` is a code, None where the lease is gone."""
+    """An invoice of the month, or a credit note.
+
+    Args:
+        lease: Its code; None where the lease is gone.
+        has_document: A PDF can be had: as it is kept, or of a voided invoice made anew.
+        corrects: Number of the invoice that a credit note credits.
+    """
 
     id: int
     number: str
@@ -100,6 +106,7 @@ class InvoiceOfTenant:
     currency: str
     state: str
     has_document: bool
+    corrects: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,10 @@ ORDER BY id DESC LIMIT 20;
 
 -- name: invoices_of_cycle_tenant
 SELECT i.id, i.number, l.code AS lease, i.property, i.issued_on, i.due_on, i.total, i.currency, i.state,
-       doc.sha256 IS NOT NULL AS has_document
+       doc.sha256 IS NOT NULL OR i.state = 'void' AS has_document, o.number AS corrects
 FROM invoicing.invoice AS i
+LEFT JOIN invoicing.invoice AS o ON o.id = i.corrects
 LEFT JOIN invoicing.lease AS l ON l.id = i.lease_id
 LEFT JOIN invoicing.invoice_document AS doc ON doc.invoice_id = i.id
-WHERE i.cycle_id = %(cycle_id)s AND i.tenant_id = %(tenant_id)s AND i.origin = 'monthly'
-ORDER BY i.series, i.serial LIMIT 200;
+WHERE i.cycle_id = %(cycle_id)s AND i.tenant_id = %(tenant_id)s
+ORDER BY i.id LIMIT 200;
