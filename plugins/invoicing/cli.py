@@ -28,10 +28,10 @@ from invoicing.domain.correction import LineAmount
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, WorkFailedError
 from invoicing.domain.names import APPROVAL_TASK, INVOICES_ASSET, MONTHLY_DAG
 from invoicing.domain.period import Period
+from invoicing.mail.sender import sender_of_connection
 from invoicing.rendering.cage import CageReport
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.sandbox import look_at_cage
-from invoicing.mail.sender import sender_of_connection
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.audit import export, look_back, story, verify
@@ -1234,7 +1234,8 @@ def _story_lines(told: story.Story) -> Iterator[str]:
     yield _message_line(told)
     for event in delivery.events:
         words = " ".join(filter(None, (event.reason, event.reply)))
-        yield f"event {_at(event.at)}: {event.from_state or 'made'} → {event.to_state}, {event.actor} {words}".rstrip()
+        steps = f"{event.from_state or 'made'} → {event.to_state}"
+        yield f"event {_at(event.at)}: {steps}, {event.actor} {words}".rstrip()
     for attempt, sha256 in zip(delivery.tries, told.payloads.values(), strict=False):
         yield (
             f"attempt {_at(attempt.started_at)}: {attempt.verdict or 'unknown'} ({attempt.phase}) {attempt.claimed_by}"
@@ -1249,8 +1250,9 @@ def _story_lines(told: story.Story) -> Iterator[str]:
 def _invoice_lines(told: story.InvoiceTold) -> Iterator[str]:
     row = told.row
     yield (
-        f"{row['kind']} {row['number']}: {row['state']}, total {row['total']} {row['currency']}, issued {row['issued_on']},"
-        f" lease {row['lease'] or '-'}, settings {row['settings_version_id']}, program {row['code_version'] or '-'}"
+        f"{row['kind']} {row['number']}: {row['state']}, total {row['total']} {row['currency']},"
+        f" issued {row['issued_on']}, lease {row['lease'] or '-'}, settings {row['settings_version_id']},"
+        f" program {row['code_version'] or '-'}"
     )
     for line in row["lines"]:
         days = f" {line['active_days']}/{line['period_days']} days" if line["active_days"] is not None else ""
@@ -1339,36 +1341,27 @@ def audit_verify(
     """Exit 0 and one line where all is as it was written; else 1, and each file or row that differs."""
     if folder is None and files_only:
         raise InputError("verify_nothing")
+    found = verify.Verified() if folder is None else verify.verify_folder(folder)
+    checked = None if files_only else _look_back(found, is_needed=folder is None)
     language = _language()
-    with _progress() as tell_progress:
-        found = verify.Verified() if folder is None else verify.verify_folder(folder)
-        checked: look_back.LookedBack | None = None
-        if not files_only:
-            try:
-                with _database() as db:
-                    checked = look_back.look_back(db, _archive(), report=tell_progress)
-                    if folder is not None:
-                        found.differences += look_back.compare_head(db, found)
-            except (WorkFailedError, InputError) as error:
-                if folder is None:
-                    raise
-                found.notes.append(Fault("verify_files_alone", reason=error))
     differences = [*found.differences, *(checked.differences if checked else ())]
-    notes = [*found.notes, *(checked.notes if checked else ())]
+    notes = [tell(note, language) for note in (*found.notes, *(checked.notes if checked else ()))]
     for note in notes:
-        _report(f"note: {tell(note, language)}")
+        _report(f"note: {note}")
     if as_json:
+        rows = [
+            {"where": each.where, "code": each.what.code, "what": tell(each.what, language)}
+            for each in differences
+        ]
+        head = None if checked is None else str(checked.head)
         _print_json(
             {
                 "ok": not differences,
-                "differences": [
-                    {"where": each.where, "code": each.what.code, "what": tell(each.what, language)}
-                    for each in differences
-                ],
+                "differences": rows,
                 "files": found.files,
                 "rows": found.rows,
-                "head": None if checked is None else str(checked.head),
-                "notes": [tell(note, language) for note in notes],
+                "head": head,
+                "notes": notes,
             }
         )
     else:
@@ -1378,6 +1371,20 @@ def audit_verify(
             out.print(_verified(folder, found, checked), markup=False, highlight=False)
     if differences:
         raise typer.Exit(1)
+
+
+def _look_back(found: verify.Verified, *, is_needed: bool) -> look_back.LookedBack | None:
+    """The database and its archive beside an export, where they can be asked; else a note says that they cannot."""
+    try:
+        with _database() as db, _progress() as tell_progress:
+            checked = look_back.look_back(db, _archive(), report=tell_progress)
+            found.differences += look_back.compare_head(db, found)
+            return checked
+    except (WorkFailedError, InputError) as error:
+        if is_needed:
+            raise
+        found.notes.append(Fault("verify_files_alone", reason=error))
+        return None
 
 
 def _verified(folder: Path | None, found: verify.Verified, checked: "look_back.LookedBack | None") -> str:

@@ -1,4 +1,4 @@
-"""Whatever an agency is like and people correct in its month, its export verifies; whatever is changed then is named."""
+"""Whatever an agency is like and people correct in its month, its export verifies; what is changed then is named."""
 
 import datetime
 import random
@@ -71,7 +71,7 @@ def correct(db: Database, act: Act) -> None:
             case _:
                 part = [LineAmount(1, (row["amount"] * act.share / 10).quantize(Decimal(1)))]
                 corrections.credit(db, row["number"], part, **why)
-    except (InputError, PermanentFailureError):
+    except (InputError, PermanentFailureError, psycopg.errors.IntegrityError):
         pass
 
 
@@ -132,7 +132,7 @@ _CHANGED = {
 
 
 def tamper_with_rows(db: Database, dice: random.Random, times: int) -> None:
-    """One value of one row of any table that counts, as the superuser with all triggers off: it is named, and undone."""
+    """One value of one row of any table that counts, by the superuser with all triggers off: named, and undone."""
     with connect(as_superuser(db.info.dsn)) as superuser:
         superuser.execute("SET session_replication_role = replica")
         columns = superuser.execute(

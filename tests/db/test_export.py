@@ -5,21 +5,26 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from invoicing.db.connection import Database
+from invoicing import cli
+from invoicing.db.connection import Database, connect
 from invoicing.domain.correction import LineAmount
 from invoicing.domain.errors import InputError, WorkFailedError
-from invoicing.services.audit import export, look_back, verify
+from invoicing.services.audit import export, look_back, story, verify
 from invoicing.services.delivery import corrections, resolution
 from invoicing.services.delivery.archive import DocumentDamagedError
 from support.agency import NOVEMBER
 from support.archive import archive_in
+from support.database import airflow_connection, as_superuser
 from support.month import Month, November
 
 
@@ -182,7 +187,7 @@ def test_a_row_that_was_changed_with_the_sums_is_named(copy: Path, table: str) -
 
 
 def forge(folder: Path, table: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a row and everything that the history says of it, up to the head: what an insider with the files can do."""
+    """Change a row and all that the history says of it, up to the head: what an insider with the files can do."""
     tampered_row(table, change)(folder)
     line = (folder / f"json/{table}.jsonl").read_text().splitlines()[0]
     path = folder / "json/history.jsonl"
@@ -313,3 +318,143 @@ def test_a_month_without_anything_is_refused(db: Database, tmp_path: Path) -> No
         export.export_period(db, archive_in(tmp_path), NOVEMBER, tmp_path / "out")
 
     assert not (tmp_path / "out").exists()
+
+
+# The whole story of a delivery.
+
+
+def story_of(month: Month, delivery_id: int) -> story.Story:
+    return story.tell_story(
+        partial(nullcontext, month.db), archive_in(month.archive_folder), delivery_id, sender=None
+    )
+
+
+def test_the_story_of_a_delivery_has_all_of_it(corrected: Month) -> None:
+    (row,) = corrected.db.execute(
+        "SELECT d.id FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
+        " WHERE t.code = 'ANA' AND d.purpose = 'initial' AND d.cycle_id IS NOT NULL"
+    )
+
+    told = story_of(corrected, row["id"])
+
+    assert told.message is not None
+    assert told.message.is_as_transmitted is True
+    assert [each.document_fault for each in told.invoices] == [None]
+    (invoice,) = (each.row for each in told.invoices)
+    assert invoice["basis"]["lease"]["rent"] == "1000000"
+    assert [each["act"] for each in invoice["corrections"]] == ["credit"]
+    assert told.decisions[0]["trace"][0]["rule"] == "sending_disabled"
+    assert told.payloads.keys() == {1}
+    assert [task.task_id for task in told.tasks] == ["send_invoices"]
+    people = {each["action"] for each in told.people}
+    assert {"invoice_credited", "deliveries_resent", "settings_changed"} <= people
+    assert told.entries["entries"] == told.entries["chained"] > 5
+
+
+def test_the_story_as_json_has_the_message_byte_for_byte(corrected: Month) -> None:
+    (row,) = corrected.db.execute(
+        "SELECT min(delivery_id) AS id FROM invoicing.delivery_attempt WHERE marked_at > '2000-01-01'"
+    )
+
+    document = json.loads(json.dumps(story.as_json(story_of(corrected, row["id"])), default=str))
+
+    sha256 = hashlib.sha256(document["message"]["eml"].encode("ascii")).hexdigest()
+    assert sha256 == document["attempts"][-1]["payload_sha256"]
+    assert document["message"]["as_transmitted"] is True
+
+
+def test_a_document_that_is_gone_is_said_in_the_story(november: November, tmp_path: Path) -> None:
+    with november.copy(tmp_path) as month:
+        for path in month.archive_folder.rglob("*.pdf"):
+            path.write_bytes(b"%PDF-1.4 another")
+
+        told = story_of(month, month.delivery("ANA"))
+
+        assert [each.document_fault and each.document_fault.code for each in told.invoices] == [
+            "document_altered"
+        ]
+        assert told.message_fault is not None
+        assert told.message is None
+
+
+# By the command line.
+
+
+@pytest.fixture
+def call(
+    corrected: Month, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("AIRFLOW_CONN_INVOICING_DB", airflow_connection(corrected.db.info.dsn))
+    monkeypatch.setenv("INVOICING_ARCHIVE", f"file://{corrected.archive_folder}")
+    monkeypatch.setenv("INVOICING_STATE", str(tmp_path / "no-stack-here"))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["invoicing", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exited:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(exited.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_the_commands_export_and_verify(call: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    code, text, _ = call("audit", "export", "2026-11", str(folder), "--json")
+    assert (code, json.loads(text)["invoices"]) == (0, 10)
+    assert call("audit", "export", "2026-11", str(folder))[0] == 2
+    assert call("audit", "export", "2026-08", str(tmp_path / "other"))[0] == 2
+
+    code, text, _ = call("audit", "verify", str(folder))
+    assert code == 0
+    assert len(text.splitlines()) == 1
+
+    altered = folder / "csv" / "invoice.csv"
+    altered.write_bytes(altered.read_bytes().replace(b"1000000", b"1000001", 1))
+    code, text, _ = call("audit", "verify", str(folder), "--files-only")
+    assert code == 1
+    assert "csv/invoice.csv: " in text
+    assert call("audit", "verify", str(tmp_path / "nothing"))[0] == 2
+
+
+def test_verify_works_on_files_alone_where_there_is_no_database(
+    call: Any, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_INVOICING_DB", "postgres://nobody@127.0.0.1:9/nothing")
+
+    code, text, notes = call("audit", "verify", str(exported))
+
+    assert (code, len(text.splitlines())) == (0, 1)
+    assert "files alone" in notes
+    assert call("audit", "verify")[0] == 1
+
+
+def test_verify_of_an_export_names_a_row_of_the_database(call: Any, exported: Path, corrected: Month) -> None:
+    with connect(as_superuser(corrected.db.info.dsn)) as superuser:
+        superuser.execute("SET session_replication_role = replica")
+        superuser.execute("UPDATE invoicing.delivery_event SET actor = actor || 'x' WHERE id = 3")
+        try:
+            code, text, _ = call("audit", "verify", str(exported))
+        finally:
+            superuser.execute("UPDATE invoicing.delivery_event SET actor = left(actor, -1) WHERE id = 3")
+
+    assert code == 1
+    assert text.startswith("delivery_event 3: ")
+    assert call("audit", "verify", str(exported))[0] == 0
+
+
+def test_the_command_tells_the_story(call: Any, corrected: Month) -> None:
+    (row,) = corrected.db.execute("SELECT min(delivery_id) AS id FROM invoicing.delivery_attempt")
+    code, text, _ = call("audit", "show", str(row["id"]))
+
+    assert code == 0
+    for word in (
+        "as billed: lease",
+        "sending_disabled: agrees",
+        "verified now",
+        "the same bytes as were transmitted",
+    ):
+        assert word in text
+    assert json.loads(call("audit", "show", str(row["id"]), "--json")[1])["delivery"]["id"] == row["id"]
+    assert call("audit", "show", "999999")[0] == 2

@@ -2044,7 +2044,7 @@ FAILURES: Mapping[str, Text] = {
     ),
     "verify_nothing": (
         "sin carpeta y sin base de datos no hay nada que comprobar: diga una carpeta, o quite --files-only",
-        "without a folder and without the database there is nothing to verify: name a folder, or leave --files-only out",
+        "without a folder and without the database there is nothing to verify: name a folder, or drop --files-only",
     ),
     "history_unsealed": (
         "{count} entradas aún no están encadenadas: nada responde por ellas todavía",

@@ -293,7 +293,7 @@ class _Export:
         return done
 
     def _messages(self, which: Mapping[str, Any]) -> tuple[int, list[int]]:
-        """The messages as they were transmitted; how many, and the deliveries whose message could not be built again."""
+        """The messages as they were transmitted; how many, and the deliveries whose message could not be rebuilt."""
         transmitted = self._db.execute(_SQL["transmitted"], which).fetchall()
         written, not_rebuilt = 0, []
         with ExitStack() as stack, self._folder.writing(layout.MESSAGES) as write:
@@ -328,15 +328,15 @@ class _Export:
         except InvoicingError as error:
             return None, str(error)
 
-    def _stream(self, statement: "str | sql.Composable", which: Mapping[str, Any]) -> Iterator[Any]:
+    def _stream(self, statement: "str | sql.Composed", which: Mapping[str, Any]) -> Iterator[Any]:
         """Rows a few at a time, however many there are."""
-        query = statement if isinstance(statement, sql.Composable) else sql.SQL(statement)
+        query = statement if isinstance(statement, sql.Composed) else sql.SQL(statement)
         with contextlib.closing(self._db.cursor(name="export")) as cursor:
             cursor.itersize = _ROWS_AT_ONCE
             yield from cursor.execute(query, which)
 
 
-def _rows_statement(table: str) -> sql.Composable:
+def _rows_statement(table: str) -> sql.Composed:
     columns = layout.TABLES[table]
     return sql.SQL(_SQL["rows"].decode()).format(
         table=sql.Identifier(table),

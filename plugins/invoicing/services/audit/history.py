@@ -1,14 +1,14 @@
 """History that cannot be rewritten quietly: the chain over all that was written, and whether what is there still fits.
 
 Triggers hash each row as it is written (``history_entry``). What is committed is chained here, afterwards, so that no
-writer waits for another: each link is the SHA-256 of the link before and the entry, and the last one, the *head*, stands
-for everything before it. Heads are printed where the database cannot reach: in exports and in the operator's notices
-(docs/decisions/0039).
+writer waits for another: each link is the SHA-256 of the link before and the entry, and the last one, the *head*,
+stands for everything before it. Heads are printed where the database cannot reach: in exports and in the operator's
+notices (docs/decisions/0039).
 """
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,12 +119,24 @@ def differences(db: Database) -> Iterator[Difference]:
         yield Difference(row["table_name"], Fault("history_guard_off", table=row["table_name"]))
 
 
+# What SQL finds, as it calls it.
+_FAULTS: Mapping[str, Failure] = {
+    "row altered": Fault("history_row_altered"),
+    "row missing": Fault("history_row_missing"),
+    "row unrecorded": Fault("history_row_unrecorded"),
+    "entry altered": Fault("history_entry_altered"),
+    "entry missing": Fault("history_entry_missing"),
+    "entry between": Fault("history_entry_between"),
+    "seal differs": Fault("history_seal_differs"),
+}
+
+
 def _named(table: str, rows: Any) -> Iterator[Difference]:
     for number, row in enumerate(rows):
         if number == _MOST_NAMED:
             yield Difference(table, Fault("history_more_differ", most=_MOST_NAMED))
             return
-        yield Difference(f"{table} {row['key']}", Fault(row["what"]))
+        yield Difference(f"{table} {row['key']}", _FAULTS[row["what"]])
 
 
 def _key(columns: tuple[str, ...]) -> sql.Composable:

@@ -20,8 +20,8 @@ WITH chained AS (
     SELECT l.entry_id, l.sha256 AS link, lag(l.sha256) OVER (ORDER BY l.entry_id) AS before FROM invoicing.history_link AS l
 )
 SELECT coalesce(c.entry_id, e.id) AS key,
-       CASE WHEN e.id IS NULL THEN 'history_entry_missing' WHEN c.entry_id IS NULL THEN 'history_entry_between'
-            ELSE 'history_entry_altered' END AS what
+       CASE WHEN e.id IS NULL THEN 'entry missing' WHEN c.entry_id IS NULL THEN 'entry between'
+            ELSE 'entry altered' END AS what
 FROM chained AS c FULL JOIN invoicing.history_entry AS e ON e.id = c.entry_id
 WHERE e.id IS NULL
    OR c.entry_id IS NULL AND e.id <= (SELECT max(entry_id) FROM invoicing.history_link)
@@ -31,7 +31,7 @@ ORDER BY 1 LIMIT %(most)s;
 
 -- name: broken_seals
 -- A head that was noted, and is not the chain's at that entry; or the entries in between are not as many.
-SELECT s.id AS key, 'history_seal_differs' AS what
+SELECT s.id AS key, 'seal differs' AS what
 FROM (SELECT *, lag(entry_id, 1, 0::bigint) OVER (ORDER BY id) AS after_entry FROM invoicing.history_seal) AS s
 LEFT JOIN invoicing.history_link AS l ON l.entry_id = s.entry_id
 WHERE l.entry_id IS NULL OR s.head <> encode(l.sha256, 'hex')
@@ -51,8 +51,8 @@ WITH shapes AS (
 ), now AS (
     SELECT {key} AS key, line FROM (SELECT to_jsonb(t) AS line FROM invoicing.{table} AS t) AS lines
 )
-SELECT key, CASE WHEN latest.id IS NULL THEN 'history_row_unrecorded' WHEN now.line IS NULL THEN 'history_row_missing'
-                 ELSE 'history_row_altered' END AS what
+SELECT key, CASE WHEN latest.id IS NULL THEN 'row unrecorded' WHEN now.line IS NULL THEN 'row missing'
+                 ELSE 'row altered' END AS what
 FROM now FULL JOIN latest USING (key)
 LEFT JOIN shapes ON latest.id >= shapes.first_entry AND (shapes.until_entry IS NULL OR latest.id < shapes.until_entry)
 WHERE latest.id IS NULL OR now.line IS NULL

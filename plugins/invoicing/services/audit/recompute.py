@@ -1,4 +1,4 @@
-"""Amounts and decisions of an export, worked out again by the rules of the domain from what the export says they come from."""
+"""Amounts and decisions of an export, worked out again from what it says that they come from."""
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The whole story of a delivery: what was billed and by which rules, who let it leave, what left, and who touched anything."""
+"""The whole story of a delivery: what was billed, who let it leave, what left, and who touched anything."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class InvoiceTold:
     """An invoice of the delivery.
 
     Args:
-        row: Amounts, ``lines``, ``withholdings``, ``corrections``, ``document``; and ``basis``: tenant, lease, charges and
-            rates as billed, None where that was not kept yet.
+        row: Amounts, ``lines``, ``withholdings``, ``corrections``, ``document``; and ``basis``: tenant, lease, charges
+            and rates as billed, None where that was not kept yet.
         document_fault: Why its document is not what was issued, read and hashed now; None where it is, or has none.
     """
 
@@ -47,7 +47,8 @@ class Story:
         payloads: SHA-256 of what each attempt transmitted, by the attempt's number; None where nothing was.
         run: The run it belongs to; None where there is none.
         decisions: With each rule's answer, newest first.
-        message: Built again now, and compared with what was transmitted; None, with ``message_fault``, where it cannot be.
+        message: Built again now, and compared with what was transmitted; None, with ``message_fault``, where it
+            cannot be.
         people: What people did that it hangs on, oldest first.
         tasks: The task instances that claimed it.
         entries: Of its history: how many, how many of them chained, the first and the last.
@@ -102,7 +103,7 @@ def tell_story(
             *(f"invoice {row['number']}" for row in invoices),
             *(f"approval {row['id']}" for row in approvals),
         ]
-        told = {
+        told: dict[str, Any] = {
             "payloads": {
                 row["claim_token"]: row["payload_sha256"] for row in db.execute(_SQL["payloads"], which)
             },
@@ -161,7 +162,7 @@ def _tasks(delivery: DeliveryShown) -> list[TaskAddress]:
 
 
 def as_json(story: Story) -> dict[str, Any]:
-    """The story as one document (``audit show --json``); the message whole, as it is transmitted, as ``message.eml``."""
+    """The story as one document (``audit show --json``); the message whole, as it is transmitted."""
     delivery, message = story.delivery, story.message
     names = [name for name in DeliveryShown.__dataclass_fields__ if name not in ("events", "tries")]
     return {

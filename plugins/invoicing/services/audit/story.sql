@@ -70,7 +70,8 @@ WHERE d.id = %(id)s ORDER BY h.id;
 -- What people did that it hangs on: to it, its invoices, its tenant, its month, its settings and its template.
 SELECT at, actor, action, subject, details FROM invoicing.audit_event
 WHERE subject = ANY(%(subjects)s)
-   OR subject LIKE 'deliveries %%' AND details -> 'deliveries' @> to_jsonb(%(id)s::bigint)
+   OR starts_with(subject, 'deliveries ') AND (
+       details -> 'deliveries' @> to_jsonb(%(id)s::bigint) OR %(id)s::text = ANY(string_to_array(substr(subject, 12), ', ')))
 ORDER BY id;
 
 -- name: history

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby
@@ -110,7 +110,7 @@ class _Verifier:
         """One check; what stops it is itself a difference, and the others go on."""
         try:
             return check()
-        except _Unreadable as error:
+        except _UnreadableError as error:
             self._differs(error.where, "export_unreadable", why=error.why)
         except _MALFORMED as error:
             self._differs(where, "export_unreadable", why=_why(error))
@@ -128,11 +128,23 @@ class _Verifier:
             elif path.is_dir() and not any(path.iterdir()):
                 self._differs(name, "export_file_extra")
         self.found.files = len(self._sums)
+        said = self._read_sums()
+        for name in sorted(set(said) | set(self._sums)) if said is not None else ():
+            assert said is not None
+            if name not in said:
+                self._differs(name, "export_file_extra")
+            elif name not in self._sums:
+                self._differs(name, "export_file_missing")
+            elif said[name] != self._sums[name]:
+                self._differs(name, "export_file_altered", said=said[name], found=self._sums[name])
+
+    def _read_sums(self) -> dict[str, str] | None:
+        """What SHA256SUMS says; None where it cannot be read."""
         try:
             text = (self._folder / layout.SUMS).read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             self._differs(layout.SUMS, "export_unreadable", why=_why(error))
-            return
+            return None
         said: dict[str, str] = {}
         for number, line in enumerate(text.split("\n")[:-1], start=1):
             parts = _SUM_LINE.fullmatch(line)
@@ -142,13 +154,7 @@ class _Verifier:
                 said[parts[2]] = parts[1]
         if text and not text.endswith("\n"):
             self._differs(layout.SUMS, "export_unreadable", why="it ends within a line")
-        for name in sorted(set(said) | set(self._sums)):
-            if name not in said:
-                self._differs(name, "export_file_extra")
-            elif name not in self._sums:
-                self._differs(name, "export_file_missing")
-            elif said[name] != self._sums[name]:
-                self._differs(name, "export_file_altered", said=said[name], found=self._sums[name])
+        return said
 
     # The history, the rows, and the sheets.
 
@@ -216,15 +222,15 @@ class _Verifier:
                 self._differs(
                     file, "export_document_differs", invoice=self._names.invoices[row["invoice_id"]]
                 )
+        self._name_extra("documents/", expected)
+
+    def _name_extra(self, folder: str, expected: set[str]) -> None:
         for file in self._sums:
-            if file.startswith("documents/") and file not in expected:
+            if file.startswith(folder) and file not in expected:
                 self._differs(file, "export_file_extra")
 
     def _check_messages(self, manifest: Mapping[str, Any]) -> None:
-        transmitted: defaultdict[int, set[str]] = defaultdict(set)
-        for _, row in self._lines(layout.rows_file("delivery_attempt")):
-            if row["marked_at"] is not None and row["payload_sha256"] is not None:
-                transmitted[row["delivery_id"]].add(row["payload_sha256"])
+        transmitted = self._transmitted()
         not_rebuilt, expected = [], set()
         for number, line in self._lines(layout.MESSAGES):
             delivery = line["delivery_id"]
@@ -241,18 +247,24 @@ class _Verifier:
                 self._differs(f"{layout.MESSAGES} line {number}", "export_message_differs", delivery=delivery)
         for delivery in transmitted:
             self._differs(layout.MESSAGES, "export_message_missing", delivery=delivery)
-        for file in self._sums:
-            if file.startswith("messages/") and file not in expected:
-                self._differs(file, "export_file_extra")
+        self._name_extra("messages/", expected)
         if not_rebuilt != manifest["not_rebuilt"]:
             self._differs(layout.MANIFEST, "export_unreadable", why="not_rebuilt")
         if not_rebuilt:
             shown = ", ".join(map(str, not_rebuilt[:20]))
             self.found.notes.append(Fault("export_messages_absent", count=len(not_rebuilt), deliveries=shown))
 
+    def _transmitted(self) -> dict[int, set[str]]:
+        """By delivery: the hashes of what its attempts transmitted."""
+        found: defaultdict[int, set[str]] = defaultdict(set)
+        for _, row in self._lines(layout.rows_file("delivery_attempt")):
+            if row["marked_at"] is not None and row["payload_sha256"] is not None:
+                found[row["delivery_id"]].add(row["payload_sha256"])
+        return dict(found)
+
     # Amounts, decisions, events, counts.
 
-    def _check_amounts(self) -> dict[int, Row]:
+    def _check_amounts(self) -> Mapping[int, Row]:
         """Work out every invoice again; the invoices' rows, by id."""
         invoices = {row["id"]: _brief(row) for _, row in self._lines(layout.rows_file("invoice"))}
         credited = {row["corrects"] for row in invoices.values() if row["corrects"] is not None}
@@ -269,14 +281,7 @@ class _Verifier:
             corrects = row["corrects"]
             original = None if corrects is None else issued.get(corrects)
             where = f"{layout.rows_file('invoice')} line {number}"
-            if corrects is not None and original is None:
-                self._differs(where, "export_original_missing", invoice=row["number"])
-            try:
-                for fault in check_invoice(invoice, original, notes[corrects] if corrects else ()):
-                    self.found.differences.append(Difference(where, fault))
-            except _MALFORMED as error:
-                why = _why(error)
-                self._differs(where, "export_amounts_not_computable", invoice=row["number"], why=why)
+            self._check_invoice(where, invoice, original, notes[corrects] if corrects else ())
             if corrects is not None:
                 notes[corrects].append(invoice)
             elif invoice.basis is None:
@@ -292,19 +297,42 @@ class _Verifier:
                 self._differs(
                     f"{layout.rows_file(table)}, invoice {id_}", "export_original_missing", invoice=id_
                 )
+        self._check_states(invoices, credited, issued, notes)
+        if without_basis:
+            self.found.notes.append(Fault("export_without_basis", count=without_basis))
+        return invoices
+
+    def _check_invoice(
+        self, where: str, invoice: Issued, original: Issued | None, earlier: Sequence[Issued]
+    ) -> None:
+        number = invoice.row["number"]
+        if invoice.row["corrects"] is not None and original is None:
+            self._differs(where, "export_original_missing", invoice=number)
+        try:
+            for fault in check_invoice(invoice, original, earlier):
+                self.found.differences.append(Difference(where, fault))
+        except _MALFORMED as error:
+            self._differs(where, "export_amounts_not_computable", invoice=number, why=_why(error))
+
+    def _check_states(
+        self,
+        invoices: Mapping[int, Row],
+        credited: Collection[int],
+        issued: Mapping[int, Issued],
+        notes: Mapping[int, Sequence[Issued]],
+    ) -> None:
+        """Each invoice's state is what its credit notes make of it."""
         for row in invoices.values():
-            if (row["state"] in ("partly_credited", "credited") and row["id"] not in credited) or row[
-                "stands"
-            ] != (row["kind"] == "invoice" and row["state"] in ("issued", "partly_credited")):
+            stands = row["kind"] == "invoice" and row["state"] in ("issued", "partly_credited")
+            if row["stands"] != stands or (
+                row["state"] in ("partly_credited", "credited") and row["id"] not in credited
+            ):
                 self._state_differs(row, "issued")
         for id_, invoice in issued.items():
             credited_total = sum((note.row["total"] for note in notes[id_]), start=0)
             state = "credited" if credited_total >= invoice.row["total"] else "partly_credited"
             if invoice.row["state"] != state:
                 self._state_differs(invoice.row, state)
-        if without_basis:
-            self.found.notes.append(Fault("export_without_basis", count=without_basis))
-        return invoices
 
     def _state_differs(self, row: Row, expected: str) -> None:
         where, number = f"{layout.rows_file('invoice')}, {row['number']}", row["number"]
@@ -375,7 +403,7 @@ class _Verifier:
                 try:
                     row = layout.parse(text.decode("utf-8"))
                 except ValueError as error:
-                    raise _Unreadable(f"{name} line {number}", _why(error)) from None
+                    raise _UnreadableError(f"{name} line {number}", _why(error)) from None
                 yield number, text, row
 
     def _lines(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -383,12 +411,12 @@ class _Verifier:
             yield number, row
 
     def _grouped(self, table: str) -> Iterator[tuple[int, list[Row]]]:
-        rows = (row for _, row in self._lines(layout.rows_file(table)))
+        rows: Iterator[Row] = (row for _, row in self._lines(layout.rows_file(table)))
         for id_, group in groupby(rows, key=lambda row: row["invoice_id"]):
             yield id_, list(group)
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     def __init__(self, where: str, why: str) -> None:
         super().__init__(where)
         self.where = where
@@ -436,7 +464,7 @@ _BRIEF = (
 )
 
 
-def _brief(row: Row) -> Row:
+def _brief(row: Row) -> dict[str, Any]:
     return {name: row[name] for name in _BRIEF}
 
 
