@@ -227,7 +227,7 @@ def property_test(examples: int, times: int):  # type: ignore[no-untyped-def]
     return decorate
 
 
-@property_test(examples=4, times=3)
+@property_test(examples=2, times=3)
 def test_a_random_month_verifies_and_a_random_change_is_named(
     server: Server, states: list[RandomMonth], acts: list[Act], put: list[bool], seed: int
 ) -> None:
