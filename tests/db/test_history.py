@@ -109,6 +109,17 @@ def test_a_row_that_is_gone_and_one_that_was_put_between_are_named(month: Databa
     ]
 
 
+def test_a_row_that_was_put_in_later_and_says_otherwise_is_named(month: Database) -> None:
+    """With all triggers on: it has its entry, but in the wrong place."""
+    with connect(as_superuser(month.info.dsn)) as superuser:
+        superuser.execute(
+            "INSERT INTO invoicing.audit_event (at, actor, action, subject)"
+            " VALUES (now() - interval '2 hours', 'nobody', 'delivery_resolved', 'delivery 1')"
+        )
+
+    assert found(month) == [("audit_event 2", "history_row_backdated")]
+
+
 def test_an_entry_that_follows_its_row_breaks_the_chain(month: Database) -> None:
     """Whoever changes a row and its entry's hash has the chain against them."""
     with above_the_rules(month) as superuser:

@@ -1185,6 +1185,7 @@ CREATE TABLE invoicing.history_seal (
     sealed_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE invoicing.history_seal IS 'How far the chain went when, and its head. Immutable.';
+CREATE INDEX history_seal_entry ON invoicing.history_seal (entry_id);
 
 CREATE TABLE invoicing.history_horizon (
     singleton boolean PRIMARY KEY DEFAULT true CONSTRAINT history_horizon_is_one_row CHECK (singleton),

@@ -1922,6 +1922,10 @@ FAILURES: Mapping[str, Text] = {
         "la historia no sabe de esta fila: se puso sin dejar rastro",
         "the history knows nothing of this row: it was put there without a trace",
     ),
+    "history_row_backdated": (
+        "la fila dice que se escribió una hora o más antes de lo que muestra la historia: entró después de {after}",
+        "the row says that it was written an hour or more before the history shows it: it came after {after}",
+    ),
     "history_entry_altered": (
         "la entrada no es la que se encadenó, o falta algo justo antes de ella",
         "the entry is not what was chained, or something just before it is missing",

@@ -24,6 +24,25 @@ log = logging.getLogger(__name__)
 
 _SQL = beside(__file__)
 
+_BORN: Mapping[str, str] = {
+    "audit_event": "at",
+    "billing_cycle": "opened_at",
+    "settings_version": "created_at",
+    "template_version": "created_at",
+    "series_range": "created_at",
+    "invoice": "created_at",
+    "invoice_document": "rendered_at",
+    "invoice_correction": "at",
+    "decision": "decided_at",
+    "sending_hold": "held_at",
+    "delivery": "created_at",
+    "delivery_attempt": "started_at",
+    "delivery_event": "at",
+    "approval_request": "asked_at",
+    "approval_answer": "at",
+}
+"""The column that says when a row was written: by its default, which the application cannot change."""
+
 GENESIS = "0" * 64
 """What comes before the first link."""
 
@@ -115,6 +134,8 @@ def differences(db: Database) -> Iterator[Difference]:
             table=sql.Identifier(table), name=sql.Literal(table), key=_key(key)
         )
         yield from _named(table, db.execute(statement, {"most": _MOST_NAMED + 1}))
+    for table, born in _BORN.items():
+        yield from _backdated(db, table, born)
     for row in db.execute(_SQL["missing_guards"], {"tables": list(TABLES)}):
         yield Difference(row["table_name"], Fault("history_guard_off", table=row["table_name"]))
 
@@ -137,6 +158,15 @@ def _named(table: str, rows: Any) -> Iterator[Difference]:
             yield Difference(table, Fault("history_more_differ", most=_MOST_NAMED))
             return
         yield Difference(f"{table} {row['key']}", _FAULTS[row["what"]])
+
+
+def _backdated(db: Database, table: str, born: str) -> Iterator[Difference]:
+    statement = sql.SQL(_SQL["backdated_rows"].decode()).format(
+        table=sql.Identifier(table), name=sql.Literal(table), key=_key(TABLES[table]), born=sql.Literal(born)
+    )
+    for row in db.execute(statement, {"most": _MOST_NAMED}):
+        after = f"{row['after']:%Y-%m-%d %H:%M}Z"
+        yield Difference(f"{table} {row['key']}", Fault("history_row_backdated", after=after))
 
 
 def _key(columns: tuple[str, ...]) -> sql.Composable:

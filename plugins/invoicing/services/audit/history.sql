@@ -59,6 +59,19 @@ WHERE latest.id IS NULL OR now.line IS NULL
    OR latest.sha256 <> sha256(convert_to((now.line - coalesce(shapes.later, '{{}}'))::text, 'UTF8'))
 ORDER BY length(key), key LIMIT %(most)s;
 
+-- name: backdated_rows
+-- Rows whose first entry came after a seal that was made an hour or more after they say that they were written: put there
+-- later, by somebody who may say when. A transaction takes seconds.
+SELECT lines.key, s.sealed_at AS after
+FROM (SELECT {key} AS key, (line ->> {born})::timestamptz AS born FROM (
+          SELECT to_jsonb(t) AS line FROM invoicing.{table} AS t) AS rows) AS lines
+JOIN (SELECT key, min(id) AS entry FROM invoicing.history_entry WHERE source = {name} GROUP BY key) AS first USING (key)
+CROSS JOIN LATERAL (
+    SELECT sealed_at FROM invoicing.history_seal WHERE entry_id < first.entry ORDER BY entry_id DESC LIMIT 1
+) AS s
+WHERE s.sealed_at > lines.born + interval '1 hour'
+ORDER BY length(lines.key), lines.key LIMIT %(most)s;
+
 -- name: missing_guards
 -- Tables that are not hashed any more: a trigger is gone, or off.
 SELECT name AS table_name FROM unnest(%(tables)s::text[]) AS name
