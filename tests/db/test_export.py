@@ -201,7 +201,7 @@ def forge(folder: Path, table: str, change: Callable[[dict[str, Any]], None]) ->
             each["sha256"] = hashlib.sha256(line.encode()).hexdigest()
         if link is not None and each["entry"] >= manifest["history"]["chained_from"]:
             each["before"] = link
-        words = (each["before"], each["entry"], each["source"], each["key"], each["sha256"])
+        words = (each["before"], each["entry"], each["source"], each["key"], each["sha256"], each["writer"])
         each["link"] = hashlib.sha256(" ".join(map(str, words)).encode()).hexdigest()
         if each["entry"] >= manifest["history"]["chained_from"]:
             link = each["link"]
@@ -458,3 +458,18 @@ def test_the_command_tells_the_story(call: Any, corrected: Month) -> None:
         assert word in text
     assert json.loads(call("audit", "show", str(row["id"]), "--json")[1])["delivery"]["id"] == row["id"]
     assert call("audit", "show", "999999")[0] == 2
+
+
+def test_a_message_that_cannot_be_built_again_as_it_was_is_left_out_and_said(
+    corrected: Month, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export._Export, "_rebuild", lambda *_: (b"Subject: another library's\r\n", None))
+
+    made = export_month(corrected, tmp_path / "out")
+
+    assert made.messages == 0
+    assert made.not_rebuilt
+    assert not (tmp_path / "out" / "messages").exists()
+    checked = verify.verify_folder(tmp_path / "out")
+    assert checked.differences == []
+    assert [note.code for note in checked.notes] == ["export_messages_absent"]

@@ -58,12 +58,12 @@ def test_every_table_that_is_tracked_is_the_same_list_everywhere(db: Database) -
 def test_the_chain_is_what_the_page_of_an_export_says(month: Database) -> None:
     """With nothing but SHA-256 of text."""
     rows = month.execute(
-        "SELECT e.id, e.source, e.key, encode(e.sha256, 'hex') AS row, encode(l.sha256, 'hex') AS link"
+        "SELECT e.id, e.source, e.key, encode(e.sha256, 'hex') AS row, e.writer, encode(l.sha256, 'hex') AS link"
         " FROM invoicing.history_entry e JOIN invoicing.history_link l ON l.entry_id = e.id ORDER BY e.id"
     ).fetchall()
     link = "0" * 64
     for row in rows:
-        text = f"{link} {row['id']} {row['source']} {row['key']} {row['row']}"
+        text = f"{link} {row['id']} {row['source']} {row['key']} {row['row']} {row['writer']}"
         link = hashlib.sha256(text.encode()).hexdigest()
         assert link == row["link"]
     assert history.head(month).sha256 == link
@@ -117,7 +117,29 @@ def test_a_row_that_was_put_in_later_and_says_otherwise_is_named(month: Database
             " VALUES (now() - interval '2 hours', 'nobody', 'delivery_resolved', 'delivery 1')"
         )
 
-    assert found(month) == [("audit_event 2", "history_row_backdated")]
+    assert sorted(found(month)) == [
+        ("audit_event 2", "history_foreign_writer"),
+        ("audit_event 2", "history_row_backdated"),
+    ]
+
+
+def test_what_a_superuser_changes_where_the_guards_let_it_is_named(month: Database) -> None:
+    with connect(as_superuser(month.info.dsn)) as superuser:
+        superuser.execute("SET ROLE application")
+        superuser.execute("UPDATE invoicing.cycle_run SET code_version = 'another'")
+
+    assert found(month) == [("cycle_run 1", "history_foreign_writer")]
+
+
+def test_hashes_do_not_hang_on_where_a_session_is(month: Database) -> None:
+    month.execute("SET timezone = 'America/Bogota'; SET datestyle = 'German'; SET extra_float_digits = 0")
+    month.execute("UPDATE invoicing.tenant SET name = 'Bogotá', updated_at = now() WHERE code = 'A'")
+    month.execute("INSERT INTO invoicing.audit_event (actor, action, subject) VALUES ('a', 'b', 'c')")
+    month.execute("RESET ALL")
+    month.execute("SET timezone = 'UTC'")
+    history.seal(month)
+
+    assert found(month) == []
 
 
 def test_an_entry_that_follows_its_row_breaks_the_chain(month: Database) -> None:
@@ -209,13 +231,11 @@ def test_what_is_not_committed_when_a_seal_is_made_is_chained_by_a_later_one(
     month: Database, dsn: str
 ) -> None:
     """Ids are given before they are committed: a seal that passed one by could never chain it."""
-    with connect(dsn) as late:
+    with connect(dsn) as late, connect(dsn) as other:
         with late.transaction():
             late.execute("UPDATE invoicing.tenant SET name = 'Late' WHERE code = 'A'")
-            waiting = threading.Thread(target=history.seal, args=(month,), kwargs={"patience_seconds": 0.4})
-            waiting.start()
-            waiting.join()
-            assert history.head(month).unsealed == 0  # it sees none
+            other.execute("UPDATE invoicing.tenant SET name = 'Other' WHERE code = 'B'")
+            assert history.seal(month, patience_seconds=0.4).unsealed == 1  # that of the other
         history.seal(late)
 
     assert found(month) == []

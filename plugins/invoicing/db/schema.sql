@@ -1155,7 +1155,9 @@ CREATE TABLE invoicing.history_entry (
     source text NOT NULL,
     -- The row's key; parts divided by a slash.
     key text NOT NULL,
-    sha256 bytea NOT NULL
+    sha256 bytea NOT NULL,
+    -- The login that wrote the row, whatever role it took.
+    writer text NOT NULL DEFAULT session_user
 );
 COMMENT ON TABLE invoicing.history_entry IS 'The SHA-256 of every row that counts, each time it was written: by a trigger, in the same transaction. Immutable.';
 CREATE INDEX history_entry_row ON invoicing.history_entry (source, key);
@@ -1258,7 +1260,7 @@ $$;
 COMMENT ON FUNCTION invoicing.note_history_shapes() IS
     'Note the columns of each table whose rows are hashed, where they changed. Called at the end of each migration.';
 
--- One link: the link before, the entry's id, table and key, and the row's hash, by single spaces.
+-- One link: the link before, the entry's id, table and key, the row's hash, and the login that wrote it, by single spaces.
 CREATE FUNCTION invoicing.next_link(link text, first text, entry text) RETURNS text IMMUTABLE LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1296,7 +1298,7 @@ BEGIN
     INSERT INTO invoicing.history_link (entry_id, sha256)
     SELECT id, decode(invoicing.chain(coalesce(last_link, repeat('0', 64)), entry) OVER (ORDER BY id), 'hex')
     FROM (
-        SELECT id, concat_ws(' ', id, source, key, encode(sha256, 'hex')) AS entry FROM invoicing.history_entry
+        SELECT id, concat_ws(' ', id, source, key, encode(sha256, 'hex'), writer) AS entry FROM invoicing.history_entry
         WHERE id > coalesce(last_entry, 0) AND id <= (SELECT entry_id FROM invoicing.history_horizon)
         ORDER BY id LIMIT most
     ) AS next;

@@ -1926,6 +1926,10 @@ FAILURES: Mapping[str, Text] = {
         "la fila dice que se escribió una hora o más antes de lo que muestra la historia: entró después de {after}",
         "the row says that it was written an hour or more before the history shows it: it came after {after}",
     ),
+    "history_foreign_writer": (
+        "la escribió {writer}, un superusuario, y no el programa (entrada {entry} de la historia)",
+        "{writer} wrote it, a superuser, and not the program (entry {entry} of the history)",
+    ),
     "history_entry_altered": (
         "la entrada no es la que se encadenó, o falta algo justo antes de ella",
         "the entry is not what was chained, or something just before it is missing",

@@ -355,6 +355,7 @@ def _entry(row: Mapping[str, Any], before: str | None) -> bytes:
         "source": row["source"],
         "key": row["key"],
         "sha256": row["sha256"],
+        "writer": row["writer"],
         "before": before,
         "link": row["link"],
     }

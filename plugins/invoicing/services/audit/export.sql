@@ -103,14 +103,14 @@ WHERE d.period = %(period)s AND a.marked_at IS NOT NULL AND a.payload_sha256 IS 
 GROUP BY a.delivery_id ORDER BY a.delivery_id;
 
 -- name: single_entries
-SELECT e.id, e.source, e.key, encode(e.sha256, 'hex') AS sha256, encode(l.sha256, 'hex') AS link, (
+SELECT e.id, e.source, e.key, encode(e.sha256, 'hex') AS sha256, e.writer, encode(l.sha256, 'hex') AS link, (
     SELECT encode(b.sha256, 'hex') FROM invoicing.history_link AS b WHERE b.entry_id < e.id ORDER BY b.entry_id DESC LIMIT 1
 ) AS before
 FROM invoicing.history_entry AS e LEFT JOIN invoicing.history_link AS l ON l.entry_id = e.id
 WHERE e.id = ANY(%(ids)s) ORDER BY e.id;
 
 -- name: entries_from
-SELECT e.id, e.source, e.key, encode(e.sha256, 'hex') AS sha256, encode(l.sha256, 'hex') AS link
+SELECT e.id, e.source, e.key, encode(e.sha256, 'hex') AS sha256, e.writer, encode(l.sha256, 'hex') AS link
 FROM invoicing.history_entry AS e LEFT JOIN invoicing.history_link AS l ON l.entry_id = e.id
 WHERE e.id >= %(first)s ORDER BY e.id;
 

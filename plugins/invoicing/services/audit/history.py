@@ -136,6 +136,8 @@ def differences(db: Database) -> Iterator[Difference]:
         yield from _named(table, db.execute(statement, {"most": _MOST_NAMED + 1}))
     for table, born in _BORN.items():
         yield from _backdated(db, table, born)
+    for row in db.execute(_SQL["foreign_entries"], {"most": _MOST_NAMED}):
+        yield Difference(row["place"], Fault("history_foreign_writer", entry=row["id"], writer=row["writer"]))
     for row in db.execute(_SQL["missing_guards"], {"tables": list(TABLES)}):
         yield Difference(row["table_name"], Fault("history_guard_off", table=row["table_name"]))
 

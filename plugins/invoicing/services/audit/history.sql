@@ -26,7 +26,7 @@ FROM chained AS c FULL JOIN invoicing.history_entry AS e ON e.id = c.entry_id
 WHERE e.id IS NULL
    OR c.entry_id IS NULL AND e.id <= (SELECT max(entry_id) FROM invoicing.history_link)
    OR c.link <> sha256(convert_to(concat_ws(' ', coalesce(encode(c.before, 'hex'), repeat('0', 64)), e.id, e.source, e.key,
-                                            encode(e.sha256, 'hex')), 'UTF8'))
+                                            encode(e.sha256, 'hex'), e.writer), 'UTF8'))
 ORDER BY 1 LIMIT %(most)s;
 
 -- name: broken_seals
@@ -71,6 +71,13 @@ CROSS JOIN LATERAL (
 ) AS s
 WHERE s.sealed_at > lines.born + interval '1 hour'
 ORDER BY length(lines.key), lines.key LIMIT %(most)s;
+
+-- name: foreign_entries
+-- What a superuser wrote with the guards' leave, and neither the application nor the owner of the tables did.
+SELECT e.source || ' ' || e.key AS place, e.id, e.writer FROM invoicing.history_entry AS e
+WHERE e.writer IN (SELECT rolname FROM pg_roles WHERE rolsuper) AND e.writer <> session_user
+  AND e.writer <> (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'invoicing.history_entry'::regclass)
+ORDER BY e.id LIMIT %(most)s;
 
 -- name: missing_guards
 -- Tables that are not hashed any more: a trigger is gone, or off.
