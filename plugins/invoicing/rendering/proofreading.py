@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from jinja2 import meta, nodes
 
@@ -81,7 +81,7 @@ class Proofreader:
         subject = self._subject if part == SUBJECT else "-"
         # What a message may be at most, it may be at most here.
         most = min(self._largest_bytes, LARGEST_MAIL_BYTES)
-        return MailTypesetter(Template(self._template.name, 0, parts), subject, most)
+        return MailTypesetter(replace(self._template, parts=parts, folder=None), subject, most)
 
     def _typeset(self, part: str, source: str) -> Iterable[TemplateProblem]:
         from invoicing.rendering.typesetting import Typesetter  # half a second that a subject does not need
@@ -91,9 +91,7 @@ class Proofreader:
             parts[INVOICE_HTML] = "<p>{{ invoice.number }}</p>"
         else:
             parts[INVOICE_CSS] = ""
-        typesetter = Typesetter(
-            Template(self._template.name, 0, parts, self._template.folder), self._largest_bytes
-        )
+        typesetter = Typesetter(replace(self._template, parts=parts), self._largest_bytes)
         for document in sample_invoices() if part == INVOICE_HTML else [sample_invoice()]:
             for fault in pdf_faults(typesetter.typeset(document)):
                 yield _problem(part, _line_of(source, str(fault.values.get("link", ""))), fault)
@@ -112,9 +110,7 @@ class Proofreader:
         from invoicing.rendering.typesetting import Typesetter
 
         def faults(css: str) -> list[Fault]:
-            template = Template(
-                self._template.name, 0, {**self._template.parts, INVOICE_CSS: css}, self._template.folder
-            )
+            template = replace(self._template, parts={**self._template.parts, INVOICE_CSS: css})
             return list(pdf_faults(Typesetter(template, self._largest_bytes).typeset(sample_invoice())))
 
         try:
