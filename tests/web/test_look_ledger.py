@@ -49,6 +49,7 @@ class Site:
             "invoice": f"/invoices/{number['number']}",
             "templates": "/templates",
             "template": "/templates/default",
+            "template-banner": "/templates/banner",
             "template-versions": "/templates/default/versions",
             "template-version": "/templates/default/versions/1",
         }
@@ -116,14 +117,83 @@ def test_the_pages_break_no_rule_of_their_own_policy(page: Page, site: Site):
         complaints.clear()
 
 
-def test_the_preview_follows_what_is_typed(page: Page, site: Site):
+def open_code(page: Page, site: Site) -> None:
+    """The editor of the shipped template, its code unfolded."""
     page.goto(f"{site.address}/templates/default")
+    page.get_by_text("Avanzado: el código").click()
+
+
+def test_a_sentence_is_changed_in_four_clicks_and_its_preview_follows(page: Page, site: Site):
+    preview = page.frame_locator("iframe[name=preview]")
+    page.goto(f"{site.address}/cycles")
+
+    page.get_by_role("navigation").get_by_role("link", name="Plantillas").click()
+    page.get_by_role("link", name="banner", exact=True).click()
+    greeting = page.get_by_role("textbox", name="Saludo, Español")
+    greeting.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("Apreciado {tenant} <b>:")
+    expect(preview.get_by_text("Apreciado Ferretería Núñez & Hijos Ltda. <b>:")).to_be_visible()
+    page.get_by_role("button", name="Guardar versión").click()
+
+    expect(page.get_by_role("status").first).to_contain_text("Guardada como versión 2")
+    expect(page.get_by_text("Avanzado: el código")).to_be_visible()
+    expect(page.get_by_role("tab", name="Correo", exact=True)).to_be_hidden()
+
+
+def test_a_field_that_is_wrong_says_so_while_it_is_typed(page: Page, site: Site):
+    page.goto(f"{site.address}/templates/default")
+    closing = page.get_by_role("textbox", name="Despedida, Español")
+
+    closing.fill("Adiós {{ tenant.name }}")
+    expect(page.locator("#closing_es-error")).to_contain_text("aquí no se escribe código")
+    expect(page.locator("#closing_en-error")).to_contain_text("falta en este idioma")
+    expect(closing).to_have_attribute("aria-invalid", "true")
+
+    closing.fill("Adiós, ")
+    page.get_by_role("button", name="tercero", exact=True).click()
+    page.get_by_role("textbox", name="Despedida, Inglés").fill("Bye, {tenant}")
+    expect(page.get_by_text("Sin problemas")).to_be_visible()
+    expect(page.locator("#closing_es-error")).to_be_hidden()
+    expect(closing).to_have_value("Adiós, {tenant}")
+    expect(
+        page.frame_locator("iframe[name=preview]").get_by_text("Adiós, Ferretería Núñez & Hijos Ltda.")
+    ).to_be_visible()
+
+
+def test_the_note_on_the_invoice_shows_the_invoice(page: Page, site: Site):
+    page.goto(f"{site.address}/templates/default")
+    page.get_by_role("textbox", name="Nota en la factura (PDF), Español").fill("Cite {number}")
+
+    expect(page.get_by_role("button", name="Factura", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(
+        page.frame_locator("iframe[name=preview]").get_by_role("img", name="Página 1 de 1")
+    ).to_be_visible()
+
+
+def test_the_preview_works_on_the_page_that_answers_a_test(page: Page, site: Site):
+    page.goto(f"{site.address}/templates/default")
+    page.get_by_role("textbox", name="Saludo, Español").fill("Prueba para {tenant}")
+    page.get_by_label("Enviarme una prueba a").fill("nadie")
+    page.get_by_role("button", name="Enviar prueba").click()
+    page.wait_for_url(re.compile("/templates/default/test$"))
+
+    preview = page.frame_locator("iframe[name=preview]")
+    expect(preview.get_by_text("Prueba para Ferretería")).to_be_visible()
+    page.get_by_role("button", name="Sin formato", exact=True).click()
+    expect(preview.get_by_text("Asunto:")).to_be_visible()
+
+
+def test_the_preview_follows_what_is_typed(page: Page, site: Site):
+    open_code(page, site)
     area = page.get_by_role("textbox", name="Correo mail.html")
     preview = page.frame_locator("iframe[name=preview]")
     expect(preview.get_by_text("Cordial saludo")).to_be_visible()
     history = page.evaluate("history.length")
 
-    area.fill(area.input_value().replace("Cordial saludo", "Muy buenos días"))
+    area.fill(
+        area.input_value().replace('<p class="break">{{ lines(texts.greeting) }}', "<p>Muy buenos días")
+    )
 
     expect(preview.get_by_text("Muy buenos días")).to_be_visible()
     page.get_by_role("tab", name="Estilo de la factura").click()
@@ -133,7 +203,7 @@ def test_the_preview_follows_what_is_typed(page: Page, site: Site):
 
 
 def test_a_problem_stands_beside_its_line_and_leads_to_it(page: Page, site: Site):
-    page.goto(f"{site.address}/templates/default")
+    open_code(page, site)
     page.get_by_role("tab", name="Correo sin formato").click()
     area = page.get_by_role("textbox", name="Correo sin formato mail.txt")
 
@@ -153,7 +223,7 @@ def test_a_problem_stands_beside_its_line_and_leads_to_it(page: Page, site: Site
 
 
 def test_what_is_refused_stays_in_the_editor_at_its_part(page: Page, site: Site):
-    page.goto(f"{site.address}/templates/default")
+    open_code(page, site)
     page.get_by_role("tab", name="Factura", exact=True).click()
     area = page.get_by_role("textbox", name="Factura invoice.html")
     area.fill('<p>{{ invoice.number }}</p>\n<img src="file:///etc/passwd" alt="">')
@@ -170,7 +240,7 @@ def test_what_is_refused_stays_in_the_editor_at_its_part(page: Page, site: Site)
 
 
 def test_parts_are_walked_through_by_keyboard(page: Page, site: Site):
-    page.goto(f"{site.address}/templates/default")
+    open_code(page, site)
     page.get_by_role("tab", name="Correo", exact=True).focus()
 
     page.keyboard.press("ArrowRight")
@@ -198,7 +268,7 @@ def test_a_tenant_is_found_for_the_preview(page: Page, site: Site):
 def test_nothing_runs_in_a_preview(page: Page, site: Site):
     complaints: list[str] = []
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
-    page.goto(f"{site.address}/templates/default")
+    open_code(page, site)
     area = page.get_by_role("textbox", name="Correo mail.html")
     preview = page.frame_locator("iframe[name=preview]")
     shown = area.input_value()
@@ -230,7 +300,8 @@ def test_the_editor_works_without_scripts(chromium: Browser, site: Site):
     page = context.new_page()
     page.goto(f"{site.address}/templates/default")
 
-    expect(page.locator("textarea")).to_have_count(4)
+    page.get_by_text("Avanzado: el código").click()
+    expect(page.locator("textarea.code__text")).to_have_count(4)
     page.locator("textarea#mail_txt").fill("Sin guiones {{ tenant.name }}")
     page.get_by_role("button", name="Sin formato", exact=True).click()
 

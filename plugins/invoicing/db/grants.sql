@@ -23,7 +23,7 @@ GRANT SELECT, INSERT, DELETE ON invoicing.charge, invoicing.tax_rate TO {runtime
 -- By which rules, and who changed them: versions are added.
 GRANT SELECT, INSERT (settings, actor) ON invoicing.settings_version TO {runtime};
 GRANT SELECT ON invoicing.settings_in_force TO {runtime};
-GRANT SELECT, INSERT (name, version, parts, actor) ON invoicing.template_version TO {runtime};
+GRANT SELECT, INSERT (name, version, parts, fields, actor) ON invoicing.template_version TO {runtime};
 GRANT SELECT, INSERT (actor, action, subject, details) ON invoicing.audit_event TO {runtime};
 
 -- A month, and the runs that worked on it.

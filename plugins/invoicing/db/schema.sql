@@ -135,6 +135,9 @@ CREATE TABLE invoicing.template_version (
     parts jsonb NOT NULL,
     actor text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
+    -- Sentences in both languages, the colour, the logo: what the parts name as texts and look. Empty for a version of
+    -- before there were fields, whose parts name none.
+    fields jsonb NOT NULL DEFAULT '{}' CONSTRAINT template_version_fields_have_names CHECK (jsonb_typeof(fields) = 'object'),
     CONSTRAINT template_version_unique UNIQUE (name, version)
 );
 COMMENT ON TABLE invoicing.template_version IS 'Every version of every template. Immutable.';

@@ -935,6 +935,10 @@ FAILURES: Mapping[str, Text] = {
         "no existe la ejecución {run!r}: revise el enlace",
         "there is no run {run!r}",
     ),
+    "tenant_ambiguous": (
+        "varios terceros corresponden a «{tenant}»: {found}; escriba uno de los códigos",
+        "several tenants match {tenant!r}: {found}; type one of the codes",
+    ),
     "tenant_without_invoice": (
         "el tercero {tenant} no tiene factura en {period}, ni se le generaría: elija otro mes u otro tercero",
         "tenant {tenant} has no invoice in {period}, and would have none",
@@ -1068,6 +1072,34 @@ FAILURES: Mapping[str, Text] = {
     "template_part_too_long": (
         "tiene {characters} caracteres y se admiten {most}",
         "it has {characters} characters, at most {most} are allowed",
+    ),
+    "field_untranslated": (
+        "falta en este idioma: escríbalo en ambos, o déjelo vacío en ambos",
+        "it is missing in this language: write it in both, or leave both empty",
+    ),
+    "field_too_long": (
+        "tiene {characters} caracteres; se admiten {most}",
+        "it has {characters} characters, at most {most} are allowed",
+    ),
+    "field_placeholder_unknown": (
+        "«{{{name}}}» no representa nada aquí; use {known}",
+        "{{{name}}} stands for nothing here; use {known}",
+    ),
+    "field_brace": (
+        "las llaves solo van alrededor de un nombre: {known}; aquí no se escribe código",
+        "braces stand around a name only: {known}; code is not written here",
+    ),
+    "field_needs_brackets": (
+        "{{{name}}} no siempre existe: ponga entre corchetes lo que se omite con él, como «[ de {{{name}}}]»",
+        "{{{name}}} is not always there: put what is left out with it into brackets, as in “[ for {{{name}}}]”",
+    ),
+    "field_colour_malformed": (
+        "{colour!r} no es un color de la forma #17405c",
+        "{colour!r} is no colour of the form #17405c",
+    ),
+    "field_colour_pale": (
+        "{colour} no se lee bien sobre blanco: elija uno más oscuro",
+        "{colour} is not read well on white: choose a darker one",
     ),
     "template_resource_blocked": (
         "{url!r} está bloqueado: solo se leen data: y archivos de la propia plantilla",
