@@ -61,6 +61,8 @@ PLACES = {
     "switch": "/tenants",
     "templates": "/templates",
     "template": "/templates/default",
+    "template-banner": "/templates/banner",
+    "template-refused": "/templates/default",
     "template-versions": "/templates/default/versions",
     "template-version": "/templates/default/versions/1",
     "automation": "/automation",
@@ -84,10 +86,16 @@ def save_a_wrong_address(page: Page) -> None:
     page.locator("button.button--primary[type=submit]").click()
 
 
+def save_code_in_a_sentence(page: Page) -> None:
+    page.locator("[name=greeting_es]").fill("Hola {{ tenant.name }}")
+    page.locator("[data-save]").click()
+
+
 # What is done on a page before its picture is taken.
 STEPS: dict[str, Callable[[Page], None]] = {
     "switch": ask_for_a_switch,
     "automation-refused": save_a_wrong_address,
+    "template-refused": save_code_in_a_sentence,
 }
 
 
