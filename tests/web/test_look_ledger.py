@@ -156,8 +156,9 @@ def test_a_field_that_is_wrong_says_so_while_it_is_typed(page: Page, site: Site)
     expect(page.get_by_text("Sin problemas")).to_be_visible()
     expect(page.locator("#closing_es-error")).to_be_hidden()
     expect(closing).to_have_value("Adiós, {tenant}")
+    # In the language of the sentence that was typed last.
     expect(
-        page.frame_locator("iframe[name=preview]").get_by_text("Adiós, Ferretería Núñez & Hijos Ltda.")
+        page.frame_locator("iframe[name=preview]").get_by_text("Bye, Ferretería Núñez & Hijos Ltda.")
     ).to_be_visible()
 
 

@@ -231,6 +231,8 @@
   }
   let lastSentence = sentences[0];
   const showFor = (area) => {
+    // Who types a sentence looks for it: in its language, in what it is printed in.
+    form.elements.language.value = area.lang;
     const its = area.closest("[data-view]").dataset.view;
     // Plain text shows the same sentences.
     if (its !== view && !(its === "mail" && view === "text")) choose(its);
