@@ -255,6 +255,13 @@
       soon();
     });
   }
+  // A file takes a form of many parts, which nothing else needs.
+  const logo = form.elements.logo_file;
+  const encode = () => {
+    form.enctype = logo?.files.length ? "multipart/form-data" : "application/x-www-form-urlencoded";
+  };
+  logo?.addEventListener("change", encode);
+  encode();
   for (const name of ["colour", "logo_file", "remove_logo"]) {
     if (mayChange) form.elements[name]?.addEventListener("change", soon);
   }
