@@ -21,6 +21,10 @@ PAGES = {
     "tenants-none": "/tenants?q=nadie",
     "tenants-problem": "/tenants?problem=invalid_email&size=50",
     "tenant": "/tenants/{failed}",
+    "new-tenant": "/new/tenant",
+    "lease": "/leases/C051",
+    "new-lease": "/new/lease?tenant=T048",
+    "new-invoice": "/new/invoice?tenant=T048&lease=C051",
     "run-without-cycle": "/runs/other/manual__9",
     "missing": "/nothing",
 }
