@@ -273,13 +273,16 @@ def _show_stack(info: stack.StackInfo) -> None:
 def import_(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the files.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would do, and what it would replace; write nothing.")
+        bool,
+        typer.Option("--dry-run", help="Say what it would do, and what it would replace; write nothing."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Import tenants.csv, leases.csv, charges.csv and tax_rates.csv (each optional): all or nothing."""
     with _database() as db:
-        summary, months = out_of_step.import_and_look_back(db, folder, actor=_actor(), report=_report, dry_run=dry_run)
+        summary, months = out_of_step.import_and_look_back(
+            db, folder, actor=_actor(), report=_report, dry_run=dry_run
+        )
     for warning in summary.warnings:
         _report(f"warning: {warning}")
     for name in summary.ignored:
@@ -306,7 +309,11 @@ def import_(
         )
     else:
         rows = [{"file": name, **counts} for name, counts in files.items()]
-        _print_table("would be imported" if dry_run else "imported", rows, ["file", "added", "updated", "unchanged", "removed"])
+        _print_table(
+            "would be imported" if dry_run else "imported",
+            rows,
+            ["file", "added", "updated", "unchanged", "removed"],
+        )
         for month in months:
             for line in _out_of_step(str(month.period), month.unbilled, month.drifted):
                 out.print(f"{month.period}: {line}", markup=False, highlight=False)

@@ -110,7 +110,11 @@ def test_a_tenant_made_by_hand_is_what_the_file_would_have_made(db: Database, br
         ),
         ("T9", {"name": "Bcc:\nx"}, {"name": "contains_line_break"}),
         ("T9", {"name": "\ud800"}, {"name": "contains_control_character"}),
-        ("T9", {"emails": ["a@@b"], "language": "fr"}, {"emails": "address_refused", "language": "row_value_not_a_choice"}),
+        (
+            "T9",
+            {"emails": ["a@@b"], "language": "fr"},
+            {"emails": "address_refused", "language": "row_value_not_a_choice"},
+        ),
         ("T9", {"cc_emails": ["a@b.example"] * 21}, {"cc_emails": "addresses_too_many"}),
     ],
 )
@@ -125,7 +129,13 @@ def test_a_tenant_that_no_file_could_bring_is_none(
 
 def test_every_field_of_a_tenant_is_changed_by_hand_and_audited(db: Database, bring: Import) -> None:
     bring(tenants=[ANA])
-    changes = {"name": "Ana M. Peña", "document_type": "CE", "document_number": "7", "city": "", "withholding_agent": True}
+    changes = {
+        "name": "Ana M. Peña",
+        "document_type": "CE",
+        "document_number": "7",
+        "city": "",
+        "withholding_agent": True,
+    }
 
     assert tenants.change_tenant(db, "T1", changes, actor="ana")
     assert not tenants.change_tenant(db, "T1", changes, actor="ana")
@@ -135,7 +145,9 @@ def test_every_field_of_a_tenant_is_changed_by_hand_and_audited(db: Database, br
     assert {key: row[key] for key in changes} == changes
     (event,) = audited(db, "tenant T1")
     assert event["details"]["name"] == {"before": "Ana Peña", "after": "Ana M. Peña"}
-    assert refused(lambda: tenants.change_tenant(db, "T1", {"name": ""}, actor="ana")) == {"name": "row_value_empty"}
+    assert refused(lambda: tenants.change_tenant(db, "T1", {"name": ""}, actor="ana")) == {
+        "name": "row_value_empty"
+    }
 
 
 def test_a_lease_made_by_hand_is_what_the_files_would_have_made(db: Database, bring: Import) -> None:
@@ -178,7 +190,9 @@ def test_a_lease_that_no_file_could_bring_is_none(db: Database, bring: Import) -
         "charges.1.to_period": "ends_before_start",
         "charges.1.concept": "row_value_empty",
     }
-    assert refused(lambda: lease_editing.create_lease(db, "L1", LEASE, [], actor="ana")) == {"code": "code_taken"}
+    assert refused(lambda: lease_editing.create_lease(db, "L1", LEASE, [], actor="ana")) == {
+        "code": "code_taken"
+    }
     many = [CHARGE] * (lease_editing.MOST_CHARGES + 1)
     assert refused(lambda: lease_editing.create_lease(db, "L9", LEASE, many, actor="ana")) == {
         "charges": "charges_too_many"
@@ -193,7 +207,12 @@ def test_a_lease_and_its_charges_are_changed_together_and_only_as_they_were_seen
     seen = show_lease(db, "L1").version
 
     assert lease_editing.change_lease(
-        db, "L1", {"rent": "1600000", "tenant_code": "T2"}, [CHARGE, {**CHARGE, "concept": "water"}], actor="ana", seen=seen
+        db,
+        "L1",
+        {"rent": "1600000", "tenant_code": "T2"},
+        [CHARGE, {**CHARGE, "concept": "water"}],
+        actor="ana",
+        seen=seen,
     )
     with pytest.raises(StaleEditError):
         lease_editing.change_lease(db, "L1", {"rent": "1"}, [], actor="ben", seen=seen)
@@ -226,7 +245,9 @@ def test_what_was_issued_stays_and_is_said_to_have_drifted(agency: Agency) -> No
     back = agency_changes.change_lease(agency.db, "A-L0", {"rent": "1000000"}, None, actor="ana")
 
     assert agency.db.execute("SELECT * FROM invoicing.invoice").fetchall() == before
-    assert [(each.lease, each.total, each.total_today) for each in saved.drifted] == [("A-L0", 1_000_000, 1_200_000)]
+    assert [(each.lease, each.total, each.total_today) for each in saved.drifted] == [
+        ("A-L0", 1_000_000, 1_200_000)
+    ]
     assert (back.changed, list(back.drifted)) == (True, [])
 
 
@@ -235,19 +256,26 @@ def test_what_was_issued_stays_and_is_said_to_have_drifted(agency: Agency) -> No
 
 def test_an_import_names_what_it_replaces_of_what_a_person_set(db: Database, bring: Import) -> None:
     bring(tenants=[ANA, BEN], leases=[FLAT])
-    tenants.change_tenant(db, "T2", {"emails": ["x@correo.example"], "auto_send": True, "city": "Buga"}, actor="ana")
+    tenants.change_tenant(
+        db, "T2", {"emails": ["x@correo.example"], "auto_send": True, "city": "Buga"}, actor="ana"
+    )
     lease_editing.change_lease(db, "L1", {"rent": "1700000"}, None, actor="beto")
 
     summary = bring(tenants=[ANA, BEN], leases=[FLAT])
 
-    assert [(each.file, each.line, each.code, each.column, each.value, each.replaces, each.actor) for each in summary.overwrites] == [
+    assert [
+        (each.file, each.line, each.code, each.column, each.value, each.replaces, each.actor)
+        for each in summary.overwrites
+    ] == [
         ("tenants.csv", 3, "T2", "auto_send", False, True, "ana"),
         ("tenants.csv", 3, "T2", "city", "Cali", "Buga", "ana"),
         ("tenants.csv", 3, "T2", "emails", ["ben@correo.example"], ["x@correo.example"], "ana"),
         ("leases.csv", 2, "L1", "rent", "1500000", "1700000", "beto"),
     ]
     assert len(summary.warnings) == 4
-    assert "tenants.csv line 3, city 'Cali': replaces 'Buga' of T2, which ana set by hand on 20" in str(summary.warnings[1])
+    assert "tenants.csv line 3, column city, value 'Cali': replaces 'Buga' of T2, which ana set by hand on 20" in str(
+        summary.warnings[1]
+    )
     row = db.execute("SELECT city, auto_send FROM invoicing.tenant WHERE code = 'T2'").fetchone()
     assert row == {"city": "Cali", "auto_send": False}, "files update by code"
     assert audited(db, "tenant T2")[-1]["action"] == "tenant_overwritten"
@@ -262,7 +290,9 @@ def test_nothing_is_named_twice_nor_where_the_file_says_the_same(db: Database, b
     assert bring(tenants=[kept, BEN]).overwrites == (), "the same city, and a switch that is left as it is"
     assert len(bring(tenants=[ANA]).overwrites) == 2
     assert bring(tenants=[ANA]).overwrites == ()
-    assert bring(tenants=[ANA.replace("Bogotá", "Pasto")]).overwrites == (), "a file's own value is no person's"
+    assert bring(tenants=[ANA.replace("Bogotá", "Pasto")]).overwrites == (), (
+        "a file's own value is no person's"
+    )
 
 
 def test_charges_that_a_file_removes_or_brings_back_are_named(db: Database, bring: Import) -> None:
@@ -274,7 +304,12 @@ def test_charges_that_a_file_removes_or_brings_back_are_named(db: Database, brin
     summary = bring(charges=[PARKING, DISCOUNT])
 
     assert [
-        (each.line, each.code, each.value and each.value["concept"], each.replaces and each.replaces["concept"])
+        (
+            each.line,
+            each.code,
+            each.value and each.value["concept"],
+            each.replaces and each.replaces["concept"],
+        )
         for each in summary.overwrites
     ] == [(2, "L1", None, "water"), (3, "L1", "discount", None), (1, "L2", None, "water")]
     assert "removes the charge 'water 90000.5' of lease L1" in str(summary.warnings[0])

@@ -118,7 +118,9 @@ def test_a_wrong_row_is_named_and_nothing_is_stored(
 KEYS = {"description": "Copia de llaves", "amount": "35000", "tax": "iva"}
 
 
-def made(agency: Agency, *lines: dict[str, str], reference: str = "F-1", tenant: str = "A", lease: str = "") -> str:
+def made(
+    agency: Agency, *lines: dict[str, str], reference: str = "F-1", tenant: str = "A", lease: str = ""
+) -> str:
     request = checked_request(reference, tenant, lease, lines or (KEYS,))
     created = single_invoices.create(agency.db, request, source="form", actor="ana")
     return f"{created.number} {'new' if created.is_new else 'known'}"
@@ -166,7 +168,9 @@ def test_an_invoice_that_cannot_be_is_refused_field_by_field(agency: Agency, fil
     assert refused(agency, *[KEYS] * 200) == {"lines": "lines_too_many"}
     assert refused(agency, tenant="Z") == {"tenant": "tenant_unknown"}
     assert refused(agency, lease="B-L0") == {"lease": "tenant_has_no_such_lease"}
-    assert refused(agency, KEYS, {"description": "", "amount": "x", "tax": "vat"}, tenant="", reference="") == {
+    assert refused(
+        agency, KEYS, {"description": "", "amount": "x", "tax": "vat"}, tenant="", reference=""
+    ) == {
         "reference": "row_value_empty",
         "tenant": "row_value_empty",
         "lines.1.description": "row_value_empty",

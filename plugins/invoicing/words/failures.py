@@ -474,8 +474,8 @@ FAILURES: Mapping[str, Text] = {
         "replaces {replaced!r} of {of}, which {actor} set by hand on {at}",
     ),
     "removes_charge_by_hand": (
-        "quita el cargo {charge!r} del contrato {of}: no está en el archivo, y {actor} cambió sus cargos a mano el {at}",
-        "removes the charge {charge!r} of lease {of}: the file lacks it, and {actor} changed its charges by hand on {at}",
+        "quita el cargo {charge!r} del contrato {of}: el archivo no lo tiene; {actor} cambió sus cargos a mano el {at}",
+        "removes the charge {charge!r} of lease {of}: the file lacks it; {actor} changed its charges by hand on {at}",
     ),
     "brings_charge_back": (
         "pone el cargo {charge!r} en el contrato {of}, que {actor} dejó a mano sin él el {at}",
@@ -602,7 +602,10 @@ FAILURES: Mapping[str, Text] = {
         "varios terceros tienen {typed!r}: elija uno",
         "several tenants fit {typed!r}: choose one",
     ),
-    "code_taken": ("el código {taken!r} ya existe: use otro", "the code {taken!r} exists already: use another"),
+    "code_taken": (
+        "el código {taken!r} ya existe: use otro",
+        "the code {taken!r} exists already: use another",
+    ),
     "tenant_addresses_too_many": ("{field}: máximo {most} direcciones", "{field}: at most {most} addresses"),
     "tenant_changed_meanwhile": (
         "no se cambió el tercero {tenant}: alguien más, o una importación, lo cambió entretanto; mírelo y repita",
@@ -689,7 +692,7 @@ FAILURES: Mapping[str, Text] = {
         "it has {given} lines; an invoice has at most {most}",
     ),
     "reference_of_other_invoice": (
-        "la referencia {reference!r} ya es de la factura {number}, que es otra: no se creó ninguna; use otra referencia",
+        "la referencia {reference!r} ya es de otra factura, la {number}: no se creó ninguna; use otra referencia",
         "reference {reference!r} is invoice {number}'s, another one: none was created; use another reference",
     ),
     "total_not_positive": (

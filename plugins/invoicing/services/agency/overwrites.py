@@ -91,7 +91,7 @@ def find_overwrites(
     Args:
         db: As it is before the files are written.
     """
-    found = []
+    found: list[Overwrite] = []
     if tenants:
         found += _of_rows(db, "tenant", tenants, "tenant_code", _TENANT_FIELDS)
     if leases:
@@ -154,8 +154,8 @@ def _of_charges(db: Database, file: InputFile[ChargeRow]) -> Iterator[Overwrite]
     words = fetch_all(db, _LastWord, _SQL["last_words_on_charges"])
     codes = [word.code for word in words if word.action not in _BY_FILE]
     current: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in db.execute(_SQL["charges_of_leases"], {"codes": codes}):
-        current[row["code"]].append({name: plain(row[name]) for name in CHARGE_FIELDS})
+    for kept in db.execute(_SQL["charges_of_leases"], {"codes": codes}):
+        current[kept["code"]].append({name: plain(kept[name]) for name in CHARGE_FIELDS})
     for word in words:
         if word.code not in codes or _counted(word.after) != _counted(current[word.code]):
             continue

@@ -41,9 +41,7 @@ def check_row(values: Mapping[str, str], model: type[RowModel]) -> CheckedRow[Ro
     """
     composed = {column: unicodedata.normalize("NFC", value) for column, value in values.items()}
     faults = {column: _control_in(value) for column, value in composed.items() if _CONTROL.search(value)}
-    composed = {
-        column: value if column in faults else value.strip() for column, value in composed.items()
-    }
+    composed = {column: value if column in faults else value.strip() for column, value in composed.items()}
     row = None
     try:
         row = model.model_validate(composed)

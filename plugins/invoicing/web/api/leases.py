@@ -55,10 +55,14 @@ class LeasePatch(BaseModel):
     rent: str | None = Field(None, max_length=40, description="Of a whole month, a decimal")
     currency: str | None = Field(None, max_length=3)
     charges: list[Charge] | None = Field(
-        None, max_length=_LONGEST, description="All that the lease is to have, in the order of an invoice's lines"
+        None,
+        max_length=_LONGEST,
+        description="All that the lease is to have, in the order of an invoice's lines",
     )
     seen: str | None = Field(
-        None, max_length=64, description="The lease's version as it was read; a change made since is not overwritten"
+        None,
+        max_length=64,
+        description="The lease's version as it was read; a change made since is not overwritten",
     )
 
 

@@ -164,7 +164,9 @@ def preview_typed(
         drawn = draw_pages(pdf, "preview", most=_PAGES_SHOWN)
     except FieldsRefusedError as error:
         wrong = [f"{label_of(t, name)}: {t.failure(fault)}" for name, fault in error.faults.items()]
-        return problem_frame(pages, request, f"{t('Falta por corregir', 'Still to mend')}: {'; '.join(wrong)}")
+        return problem_frame(
+            pages, request, f"{t('Falta por corregir', 'Still to mend')}: {'; '.join(wrong)}"
+        )
     except RenderFailedError as error:
         return problem_frame(pages, request, t.failure(error.failure))
     pictures = [
