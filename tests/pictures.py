@@ -122,7 +122,7 @@ def see_what_would_be(page: Page) -> None:
 
 
 def bill_somebody(page: Page) -> None:
-    page.locator("[name=tenant]").fill("inversiones")
+    page.locator("[name=tenant]").fill("gómez")
     page.locator("[name='lines.0.description']").fill("Copia de llaves")
     page.locator("[name='lines.0.amount']").fill("35.000")
     page.locator("main .button--primary[type=submit]").click()

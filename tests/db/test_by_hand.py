@@ -273,8 +273,9 @@ def test_an_import_names_what_it_replaces_of_what_a_person_set(db: Database, bri
         ("leases.csv", 2, "L1", "rent", "1500000", "1700000", "beto"),
     ]
     assert len(summary.warnings) == 4
-    assert "tenants.csv line 3, column city, value 'Cali': replaces 'Buga' of T2, which ana set by hand on 20" in str(
-        summary.warnings[1]
+    assert (
+        "tenants.csv line 3, column city, value 'Cali': replaces 'Buga' of T2, which ana set by hand on 20"
+        in str(summary.warnings[1])
     )
     row = db.execute("SELECT city, auto_send FROM invoicing.tenant WHERE code = 'T2'").fetchone()
     assert row == {"city": "Cali", "auto_send": False}, "files update by code"

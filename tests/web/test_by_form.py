@@ -167,7 +167,7 @@ def test_lines_are_added_and_taken_away_without_a_script(editor: Browser, sendin
         (form({**REPAIR, "amount": "-5"}), "una factura se emite por más de cero"),
         (form(*[KEYS] * 200), "tiene 200 líneas; una factura admite 100"),
         (form({**REPAIR, "description": " "}), "Línea 1, descripción"),
-        (form(tenant="nadie así"), "no existe el tercero"),
+        (form(tenant="nadie así"), "ningún tercero tiene"),
         (form(tenant="ferreteria"), "elija uno"),
         (form(lease="L-otra"), "no tiene el contrato"),
         (form({"description": "", "amount": "", "tax": "iva"}), "al menos una línea"),

@@ -598,6 +598,10 @@ FAILURES: Mapping[str, Text] = {
         "{typed} se lee con el punto como decimal: escriba {meant}, sin puntos de miles",
         "the point of {typed} is a decimal one: type {meant}, without separators of thousands",
     ),
+    "tenant_not_found": (
+        "ningún tercero tiene {typed!r} como código ni en el nombre",
+        "no tenant has {typed!r} as its code or in its name",
+    ),
     "tenant_not_one": (
         "varios terceros tienen {typed!r}: elija uno",
         "several tenants fit {typed!r}: choose one",

@@ -26,6 +26,13 @@
     lease.value = leases.some(({ value }) => value === chosen) ? chosen : "";
   };
 
+  // Nothing is shown before something is asked for.
+  const preview = document.querySelector("[data-preview]");
+  preview.hidden = true;
+  form.addEventListener("submit", (event) => {
+    if (event.submitter?.formTarget === "preview") preview.hidden = false;
+  });
+
   let looking;
   tenant.addEventListener("input", () => {
     clearTimeout(looking);

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from invoicing.services.agency.input_rows import looks_like_thousands
 from invoicing.web.html.forms import Submitted
-from invoicing.words.failures import Fault
+from invoicing.words.failures import Failure, Fault
 
 ADD = "add"
 REMOVE = "remove"
@@ -39,6 +39,12 @@ def changed_rows(
 def is_about_rows(action: str) -> bool:
     """Whether a button of a row, or the one that adds a row, was pressed."""
     return action.partition(":")[0] in (ADD, REMOVE)
+
+
+def in_form_order(faults: Mapping[str, Failure], fields: Sequence[str]) -> dict[str, Failure]:
+    """The faults as their fields stand on the page; ``lines.1.amount`` where ``lines`` does."""
+    order = {name: at for at, name in enumerate(fields)}
+    return dict(sorted(faults.items(), key=lambda each: order.get(each[0].partition(".")[0], len(order))))
 
 
 def thousands(amounts: Mapping[str, str], known: Collection[str] = ()) -> dict[str, Fault]:

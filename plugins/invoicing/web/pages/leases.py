@@ -182,7 +182,7 @@ def _page(
         lease=lease,
         now=_as_typed(lease) if lease else None,
         seen=seen,
-        faults=faults or {},
+        faults=rows.in_form_order(faults or {}, [*LABELS]),
         is_overtaken=status == 409,
         saved=request.query_params.get("saved", ""),
         labels=LABELS,

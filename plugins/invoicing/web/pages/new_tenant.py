@@ -12,6 +12,7 @@ from invoicing.services.agency import tenants
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
+from invoicing.web.html import rows
 from invoicing.web.html.forms import SubmittedDep, see_other
 from invoicing.web.html.templating import Pages, PagesDep
 from invoicing.web.pages.tenants import LABELS, typed_fields
@@ -61,6 +62,6 @@ def _page(
         422 if faults else 200,
         code=code,
         values=values,
-        faults=faults or {},
+        faults=rows.in_form_order(faults or {}, ["code", "name", *LABELS]),
         labels=LABELS,
     )

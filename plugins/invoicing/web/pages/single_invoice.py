@@ -40,9 +40,9 @@ from invoicing.words.failures import Failure, Fault
 router = APIRouter(prefix="/new/invoice")
 
 LABELS: Mapping[str, Text] = {
-    "reference": ("Referencia", "Reference"),
     "tenant": ("Tercero", "Tenant"),
     "lease": ("Contrato", "Lease"),
+    "reference": ("Referencia", "Reference"),
     "lines": ("Líneas", "Lines"),
     "description": ("Descripción", "Description"),
     "amount": ("Valor", "Amount"),
@@ -92,8 +92,9 @@ class Typed:
         amounts = {f"lines.{at}.amount": line["amount"] for at, line in enumerate(lines)}
         faults: dict[str, Failure] = dict(rows.thousands(amounts))
         if self.tenant.strip() and len(self.chosen) != 1:
-            code = Fault("tenant_not_one", typed=self.tenant.strip())
-            faults["tenant"] = code if self.chosen else Fault("tenant_unknown", tenant=self.tenant.strip())
+            typed = self.tenant.strip()
+            several, nobody = Fault("tenant_not_one", typed=typed), Fault("tenant_not_found", typed=typed)
+            faults["tenant"] = several if self.chosen else nobody
         try:
             request = checked_request(self.reference, self.tenant, self.lease, lines)
         except FieldsRefusedError as error:
@@ -213,7 +214,7 @@ def _page(
         status,
         typed=typed,
         tenant=typed.chosen[0] if len(typed.chosen) == 1 else None,
-        faults=faults or {},
+        faults=rows.in_form_order(faults or {}, [*LABELS]),
         label_of=label_of,
         shown=shown,
         unsent=unsent,
