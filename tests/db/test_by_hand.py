@@ -296,6 +296,15 @@ def test_nothing_is_named_twice_nor_where_the_file_says_the_same(db: Database, b
     )
 
 
+def test_what_no_longer_stands_is_not_named(db: Database, bring: Import) -> None:
+    bring(tenants=[ANA])
+    tenants.change_tenant(db, "T1", {"city": "Tunja"}, actor="ana")
+    # As an import did that kept no event of what it replaced.
+    db.execute("UPDATE invoicing.tenant SET city = 'Pasto'")
+
+    assert bring(tenants=[ANA]).overwrites == ()
+
+
 def test_charges_that_a_file_removes_or_brings_back_are_named(db: Database, bring: Import) -> None:
     bring(tenants=[ANA], leases=[FLAT, FLAT.replace("L1", "L2", 1)], charges=[PARKING, DISCOUNT])
     water = {**CHARGE, "concept": "water", "amount": "90000.50"}
