@@ -22,6 +22,8 @@ from support.visiting import EDITOR, App, CookieGate
 # What stands for a path's parameters; anything else gets "1".
 SAMPLES = {"code": "T00001", "period": "2026-11", "name": "default"}
 
+LEASE = "L00001"
+
 AMOUNTS, PERSONAL = Duty.READ_AMOUNTS, Duty.READ_PERSONAL
 TENANTS, SETTINGS, DELIVERIES = Duty.CHANGE_TENANTS, Duty.CHANGE_SETTINGS, Duty.ACT_ON_DELIVERIES
 
@@ -331,9 +333,12 @@ def test_static_files_need_no_session(stranger: httpx.Client):
 
 def test_a_viewer_reads_every_page(reader: httpx.Client):
     answers = {path: reader.get(path).status_code for _, path in READS if not path.endswith("/default/tests")}
+    # A form that is empty is of no use to who may not send it.
+    forms = {path: answers.pop(path) for path in [*answers] if path.startswith("/new/")}
 
     # Sample addresses may name what is not there; a month may still be being worked out.
     assert set(answers.values()) <= {200, 202, 307, 404}
+    assert set(forms.values()) == {403}
     assert answers["/automation"] == answers["/tenants"] == answers["/tenants/T00001"] == 200
 
 
@@ -353,7 +358,7 @@ def test_a_viewer_changes_nothing(reader: httpx.Client, airflow: AirflowServer):
 
 
 def test_a_viewer_sees_no_button_that_would_be_refused(reader: httpx.Client, operator: httpx.Client):
-    for page in ("/automation", "/tenants", "/tenants/T00001"):
+    for page in ("/automation", "/tenants", "/tenants/T00001", f"/leases/{LEASE}"):
         assert 'method="post"' not in reader.get(page).text
         assert 'method="post"' in operator.get(page).text
 
