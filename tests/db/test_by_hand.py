@@ -12,7 +12,7 @@ from invoicing.domain.period import Period
 from invoicing.services.agency import clock, lease_editing, tenants
 from invoicing.services.agency.imports import ImportSummary, import_folder
 from invoicing.services.agency.lease_editing import show_lease
-from invoicing.services.billing import agency_changes, out_of_step
+from invoicing.services.billing import agency_changes, generate, out_of_step, runs
 from support.agency import Agency
 from support.files import write_files
 
@@ -238,7 +238,10 @@ def test_an_import_of_charges_makes_what_was_seen_stale(db: Database, bring: Imp
 
 def test_what_was_issued_stays_and_is_said_to_have_drifted(agency: Agency) -> None:
     agency.add_tenant("A")
-    agency.run(Period.containing(clock.today()))
+    run_id = runs.open_run(
+        agency.db, dag_id="monthly_invoicing", dag_run_id="r", period=Period.containing(clock.today())
+    )
+    generate.generate_invoices(agency.db, run_id)
     before = agency.db.execute("SELECT * FROM invoicing.invoice").fetchall()
 
     saved = agency_changes.change_lease(agency.db, "A-L0", {"rent": "1200000"}, None, actor="ana")
