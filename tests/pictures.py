@@ -57,6 +57,15 @@ PLACES = {
     "tenants": "/tenants",
     "tenants-problem": "/tenants?problem=invalid_email",
     "tenants-none": "/tenants?q=nadie",
+    "new-tenant": "/new/tenant",
+    "new-tenant-refused": "/new/tenant",
+    "lease": "/leases/C051",
+    "new-lease": "/new/lease?tenant=T048",
+    "new-lease-refused": "/new/lease?tenant=T048",
+    "new-invoice": "/new/invoice?tenant=T048&lease=C051",
+    "new-invoice-seen": "/new/invoice?tenant=T048&lease=C051",
+    "new-invoice-refused": "/new/invoice",
+    "new-invoice-unsent": "/new/invoice?tenant=T004",
     "tenant": "/tenants/T048",
     "switch": "/tenants",
     "templates": "/templates",
@@ -91,11 +100,56 @@ def save_code_in_a_sentence(page: Page) -> None:
     page.locator("[data-save]").click()
 
 
+def leave_all_empty(page: Page) -> None:
+    page.locator("main .button--primary[type=submit]").click()
+
+
+def save_a_wrong_charge(page: Page) -> None:
+    page.locator("[name=code]").fill("C999")
+    page.locator("[name=rent]").fill("2.500.000")
+    page.locator("button[value=add]").click()
+    page.locator("[name='charges.0.concept']").fill("parking")
+    page.locator("main .button--primary[type=submit]").click()
+
+
+def bill(page: Page) -> None:
+    page.locator("[name='lines.0.description']").fill("Reparación de la puerta de la bodega")
+    page.locator("[name='lines.0.amount']").fill("480000")
+
+
+def see_what_would_be(page: Page) -> None:
+    bill(page)
+    page.locator("button[value=add]").click()
+    page.locator("[name='lines.1.description']").fill("Copia de llaves")
+    page.locator("[name='lines.1.amount']").fill("35000")
+    page.locator("[name='lines.1.tax']").select_option("none")
+    page.locator("button.button[value=check]").click()
+    page.locator("button[formaction*='view=pages']").click()
+    page.frame_locator("iframe").locator("img").first.wait_for()
+
+
+def bill_somebody(page: Page) -> None:
+    page.locator("[name=tenant]").fill("gómez")
+    page.locator("[name='lines.0.description']").fill("Copia de llaves")
+    page.locator("[name='lines.0.amount']").fill("35.000")
+    page.locator("main .button--primary[type=submit]").click()
+
+
+def bill_nobody_written_to(page: Page) -> None:
+    bill(page)
+    page.locator("main .button--primary[type=submit]").click()
+
+
 # What is done on a page before its picture is taken.
 STEPS: dict[str, Callable[[Page], None]] = {
     "switch": ask_for_a_switch,
     "automation-refused": save_a_wrong_address,
     "template-refused": save_code_in_a_sentence,
+    "new-tenant-refused": leave_all_empty,
+    "new-lease-refused": save_a_wrong_charge,
+    "new-invoice-seen": see_what_would_be,
+    "new-invoice-refused": bill_somebody,
+    "new-invoice-unsent": bill_nobody_written_to,
 }
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all, fetch_one
+from invoicing.domain.discretion import Personal
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.invoice import InvoiceDraft
 from invoicing.domain.lease import Lease
@@ -21,7 +22,9 @@ from invoicing.rendering.templates import Template
 from invoicing.services.agency import clock, searching
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.templates import current_template
-from invoicing.services.billing import leases
+from invoicing.services.billing import decide, leases, single_invoices
+from invoicing.services.billing.single_invoice_request import SingleInvoiceRequest
+from invoicing.services.billing.single_invoices import SingleInvoiceDraft
 from invoicing.services.delivery import documents
 
 _SQL = beside(__file__)
@@ -138,6 +141,43 @@ def would_be_issued(db: Database, lease_code: str, period: Period, number: str =
     return _document(number or f"{settings.invoice_prefix}000", known.terms, draft, tenant, period, settings)
 
 
+@dataclass(frozen=True, slots=True)
+class SinglePreview:
+    """What a single invoice would be, and what would become of it.
+
+    Args:
+        drafted: Its amounts, its tenant and its lease.
+        reason: Why it would not be sent; None where it would.
+        to: Who would get it, as ``cc`` would in copy.
+    """
+
+    drafted: SingleInvoiceDraft
+    documents: Documents
+    reason: str | None
+    to: Personal[Sequence[str]]
+    cc: Personal[Sequence[str]]
+
+
+def single_invoice(db: Database, request: SingleInvoiceRequest) -> SinglePreview:
+    """What `single_invoices.create` would store, and the next run send; no number is taken, nothing is written.
+
+    Raises:
+        FieldsRefusedError: It cannot be created.
+    """
+    settings = settings_service.current_settings(db).settings
+    drafted = single_invoices.draft(db, request)
+    today = Period.containing(clock.today())
+    addressee, decision = decide.foresee_single_invoice(db, drafted.tenant.id, today, settings.policy)
+    tenant = fetch_one(db, _Tenant, _SQL["tenant_to_show"], {"code": drafted.tenant.code})
+    assert tenant is not None
+    terms = drafted.lease.terms if drafted.lease else None
+    number = f"{settings.invoice_prefix}000"
+    invoice = _document(number, terms, drafted.draft, tenant, None, settings)
+    mail = documents.mail_document([invoice], language=tenant.language, settings=settings)
+    shown = Documents([invoice], mail, settings.subject or DEFAULT_SUBJECT, "simulated")
+    return SinglePreview(drafted, shown, decision.reason, addressee.emails, addressee.cc_emails)
+
+
 def current_look(db: Database) -> Template:
     """The template that a run takes today."""
     return current_template(db, settings_service.current_settings(db).settings.template).template
@@ -185,7 +225,12 @@ def _simulated(db: Database, tenant: _Tenant, period: Period, settings: Settings
 
 
 def _document(
-    number: str, lease: Lease, draft: InvoiceDraft, tenant: _Tenant, period: Period, settings: Settings
+    number: str,
+    lease: Lease | None,
+    draft: InvoiceDraft,
+    tenant: _Tenant,
+    period: Period | None,
+    settings: Settings,
 ) -> InvoiceDocument:
     issued_on = clock.today()
     return InvoiceDocument(
@@ -200,10 +245,10 @@ def _document(
             tenant.city,
             tenant.language,
         ),
-        lease_code=lease.code,
-        property=lease.property,
-        property_city=lease.city,
-        use=lease.use,
+        lease_code=lease.code if lease else None,
+        property=lease.property if lease else "",
+        property_city=lease.city if lease else "",
+        use=lease.use if lease else "",
         period=period,
         lines=tuple(
             Line(

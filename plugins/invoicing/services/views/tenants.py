@@ -152,14 +152,16 @@ class DeliveryOfTenant:
 
 @dataclass(frozen=True, slots=True)
 class TenantChange:
-    """A change that a person made.
+    """A change that a person made, or a file to what a person had changed.
 
     Args:
+        action: ``tenant_created``, ``tenant_changed`` or ``tenant_overwritten``.
         details: Field to its value ``before`` and ``after``; ``together``: how many tenants changed at once.
     """
 
     at: datetime.datetime
     actor: str
+    action: str
     details: Personal[Mapping[str, Any]]
 
 

@@ -47,6 +47,11 @@ class Translator:
         """What is wrong, in words, without the server's places."""
         return tell_visitor(failure, self.language)
 
+    def sentence(self, failure: Failure) -> str:
+        """The same, beginning with a capital letter: it stands by itself, at a field."""
+        told = self.failure(failure)
+        return told[:1].upper() + told[1:]
+
     def state(self, state: str) -> str:
         """A state of a delivery, cycle, run or invoice, in words."""
         return self(*STATES.get(state, (state, state)))
