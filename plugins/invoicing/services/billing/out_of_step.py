@@ -131,7 +131,7 @@ def import_and_look_back(
     with db.transaction():
         summary = imports.import_folder(db, folder, actor=actor, report=report)
         if summary.changed:
-            months = _months(db)
+            months = months_looked_back_on(db)
             for period in months:
                 report(f"{period}: comparing its invoices with the leases")
                 compare(db, period)
@@ -154,7 +154,7 @@ def look_back(db: Database) -> list[MonthFound]:
             [each.lease for each in unbilled_leases(db, period)],
             [each.lease for each in drifted_invoices(db, period)],
         )
-        for period in _months(db)
+        for period in months_looked_back_on(db)
     ]
 
 
@@ -224,7 +224,8 @@ def compare(db: Database, period: Period, *, known_only: bool = False) -> None:
         cursor.executemany(_SQL["keep_drift"], [_kept(id_, draft) for id_, draft in drifted])
 
 
-def _months(db: Database) -> list[Period]:
+def months_looked_back_on(db: Database) -> list[Period]:
+    """This month, later ones, and the last three before it, as far as they have a cycle; newest first."""
     which = {"this": str(Period.containing(clock.today())), "earlier": _EARLIER_MONTHS}
     return [Period.parse(row["period"]) for row in db.execute(_SQL["months_looked_back_on"], which)]
 
