@@ -1,5 +1,6 @@
 """What a form sent."""
 
+import datetime
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -36,6 +37,13 @@ class Submitted:
         """A hidden field's number; None where it is none."""
         value = self[name]
         return int(value) if value.isascii() and value.isdecimal() and len(value) < 19 else None
+
+    def instant(self, name: str) -> datetime.datetime | None:
+        """A hidden field's moment; None where it is none."""
+        try:
+            return datetime.datetime.fromisoformat(self[name])
+        except ValueError:
+            return None
 
     def file(self, name: str) -> bytes:
         """An uploaded file's bytes; empty where none was chosen."""

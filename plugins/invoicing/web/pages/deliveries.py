@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from invoicing.domain.errors import InputError, InvoicingError, NotFoundError
 from invoicing.domain.period import Period
+from invoicing.domain.refusal import is_about_the_address
 from invoicing.services.delivery import resolution
 from invoicing.services.views.deliveries import show_delivery
 from invoicing.services.views.messages import BuiltMessage, build_message
@@ -175,7 +176,7 @@ def frame_message_text(
     """The message's headers, its plain text and the names of what is attached."""
     built = _build(request, pool, delivery_id)
     if isinstance(built, InvoicingError):
-        return problem_frame(pages, request, _not_built(t, built))
+        return problem_frame(pages, request, _not_built(t, built), themed=True)
     lead = {
         None: t("Aún no se ha transmitido.", "Not transmitted yet."),
         True: t(
@@ -189,7 +190,7 @@ def frame_message_text(
     }[built.is_as_transmitted]
     head = "\n".join(f"{name}: {value}" for name, value in built.headers)
     attached = "\n".join(f"[{name}]" for name in built.attachments)
-    return text_frame(pages, request, f"{head}\n\n{built.text}\n{attached}", lead)
+    return text_frame(pages, request, f"{head}\n\n{built.text}\n{attached}", lead, themed=True)
 
 
 @router.get("/{delivery_id}/message.eml", dependencies=[EXPENSIVE])
@@ -219,6 +220,7 @@ def _page(
         "delivery.html",
         status,
         delivery=show_delivery(db, delivery_id),
+        about_the_address=is_about_the_address,
         **{"acted": request.query_params.get("done", ""), "problem": None, **context},
     )
 

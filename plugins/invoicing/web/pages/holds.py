@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
+from invoicing.services.agency.addresses import split_addresses
 from invoicing.services.delivery import holds, send_now
 from invoicing.web.announcement import announce
 from invoicing.web.database import DatabaseDep
@@ -27,8 +28,8 @@ class RefusedHold:
     """What was asked for on a month's page, or a tenant's, and cannot be done.
 
     Args:
-        action: ``hold``, ``release``, ``send``, ``stop`` or ``resume``.
-        reason: As typed.
+        action: ``hold``, ``release``, ``send``, ``stop``, ``resume`` or ``address``.
+        reason: As typed: the reason, or the addresses.
         text: What is wrong with it.
     """
 
@@ -106,11 +107,41 @@ def send(
     except InputError as error:
         refused = RefusedHold("send", "", t.failure(error))
         return tenant_page(request, db, pages, month, code, 422, problem=refused)
-    if decided.reason:
-        return _to_tenant(request, month, code, "not-due")
-    if not decided.deliveries:
-        return _to_tenant(request, month, code, "nothing-unsent")
-    return _to_tenant(request, month, code, "resent" if announce(request) else "resent-untold")
+    return _sent(request, month, code, decided)
+
+
+@router.post("/{period}/tenants/{code}/address")
+@needs(Duty.CHANGE_TENANTS, Duty.READ_PERSONAL, Duty.ACT_ON_DELIVERIES)
+def mend_address(
+    request: Request,
+    db: DatabaseDep,
+    pages: PagesDep,
+    visitor: VisitorDep,
+    t: TranslatorDep,
+    submitted: SubmittedDep,
+    period: str,
+    code: str,
+) -> Response:
+    """Give the tenant other addresses, and send what it is due: both or neither."""
+    month, typed = Period.parse(period), submitted["emails"]
+
+    def refused(text: str) -> Response:
+        return tenant_page(request, db, pages, month, code, 422, problem=RefusedHold("address", typed, text))
+
+    try:
+        sent = send_now.mend_address(
+            db,
+            month,
+            code,
+            split_addresses(typed),
+            actor=visitor.actor,
+            seen_at=submitted.instant("seen_at"),
+        )
+    except NotFoundError:
+        raise
+    except InputError as error:
+        return refused(t.failure(error))
+    return _sent(request, month, code, sent)
 
 
 @router.post("/{period}/stop")
@@ -152,6 +183,14 @@ def resume(
         return "resumed" if told else "resent-untold"
 
     return _on_month(request, db, pages, t, Period.parse(period), "resume", submitted["reason"], act)
+
+
+def _sent(request: Request, month: Period, code: str, sent: send_now.SentNow) -> Response:
+    if sent.reason:
+        return _to_tenant(request, month, code, "not-due")
+    if not sent.deliveries:
+        return _to_tenant(request, month, code, "nothing-unsent")
+    return _to_tenant(request, month, code, "resent" if announce(request) else "resent-untold")
 
 
 def _on_month(
