@@ -69,9 +69,10 @@ def test_each_thing_is_in_the_list_and_in_health(agency: Agency, monkeypatch: py
     for code in "ABCDEF":
         agency.add_tenant(code)
     agency.run()
-    agency.put("A", "claimed", "transmitting", "failed")
+    agency.put("A", "claimed", "transmitting")
     agency.db.execute(
-        "UPDATE invoicing.delivery SET last_reply = '550 5.1.1 no such user' WHERE state = 'failed'"
+        "UPDATE invoicing.delivery SET state = 'failed', claim_until = NULL, last_reply = '550 5.1.1 no such user'"
+        " WHERE state = 'transmitting'"
     )
     agency.put("B", "claimed", "transmitting", "in_doubt")
     agency.put("C", "claimed", "transmitting", "sent")
@@ -79,7 +80,7 @@ def test_each_thing_is_in_the_list_and_in_health(agency: Agency, monkeypatch: py
     agency.put("F", "claimed", "transmitting", "in_doubt")
     agency.db.execute(
         "UPDATE invoicing.delivery SET state = 'failed', given_up = true"
-        " WHERE id = (SELECT max(id) FROM invoicing.delivery)"
+        " WHERE tenant_id = (SELECT id FROM invoicing.tenant WHERE code = 'F')"
     )
     agency.add_lease("late", "C")
     agency.db.execute("UPDATE invoicing.billing_cycle SET state = 'closed', closed_at = now()")

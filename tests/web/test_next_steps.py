@@ -90,7 +90,7 @@ def test_an_address_that_is_none_changes_nothing_and_stays_typed(
 
 def test_what_somebody_else_changed_meanwhile_is_not_overwritten(month: Month, page: Browser):
     seen = seen_at(month, "RITA")
-    month.db.execute("UPDATE invoicing.tenant SET emails = '{otra@correo.example}' WHERE code = 'RITA'")
+    page.submit("/tenants/RITA", {"auto_send": "yes", "emails": "otra@correo.example", "language": "es"})
 
     answer = page.submit(f"{RITA}/address", {"emails": "rita@correo.example", "seen_at": seen})
 
@@ -180,12 +180,12 @@ def test_the_first_page_lists_what_needs_a_person_with_a_link_each(month: Month,
     assert f'href="/invoicing{RITA}#delivery-{month.delivery("RITA")}"' in html
 
     page.submit(f"{HERE}/tenants/DAN/hold", {"reason": "pays by hand"})
-    month.put_in_doubt("ANA")
+    month.put_in_doubt("RITA")
     html = page.see("/cycles").text
-    assert "Needs attention: 3" in html
+    assert "Needs attention: 2" in html
     assert f'href="/invoicing{HERE}/tenants/DAN"' in html
     assert "Nobody knows whether it arrived" in html
-    assert "Necesita atención: 3" in month.app.as_editor("es").see("/cycles").text
+    assert "Necesita atención: 2" in month.app.as_editor("es").see("/cycles").text
     assert "pays by hand" not in month.app.as_accountant("en").see("/cycles").text
 
 
@@ -204,8 +204,8 @@ def test_rows_tell_number_amount_due_date_and_when_it_was_accepted(month: Month,
     assert at is not None
     local = at["updated_at"].astimezone(clock.zone())
 
-    row = plain(page.see(f"{HERE}?q=ana").text.split("<tbody>")[1])
     english = page.see(f"{HERE}?q=ana").text
+    row = plain(english.split("<tbody>")[-1])
     spanish = month.app.as_editor("es").see(f"{HERE}?q=bea").text
 
     assert "FV-1" in row
@@ -274,7 +274,7 @@ def test_a_run_shows_its_steps_and_who_started_it(month: Month, page: Browser):
 
     html = page.see(HERE).text
     steps = plain(html[html.index('class="phases"') : html.index("</ol>", html.index('class="phases"'))])
-    assert re.fullmatch(r"Invoices done Decisions done PDFs 4/4 done Sending 2/3 .*", steps)
+    assert re.fullmatch(r'class="phases"> Invoices done Decisions done PDFs 4/4 done Sending 2/3 .+', steps)
     fresh = page.see(f"{HERE}/overview?q=ana").text
     assert re.findall(r'data-part="(\w+)"', fresh) == ["overview", "filters", "tenants"]
     assert "ANA" in fresh

@@ -138,17 +138,17 @@ def needs_attention(db: Database, now: datetime.datetime) -> Attention:
 
 def failed(db: Database) -> Deliveries:
     """Deliveries that were refused, and that nobody gave up."""
-    return _deliveries(db, "failed")
+    return _deliveries(db, _SQL["failed"])
 
 
 def in_doubt(db: Database) -> Deliveries:
     """Deliveries whose outcome nobody learnt."""
-    return _deliveries(db, "in_doubt")
+    return _deliveries(db, _SQL["in_doubt"])
 
 
 def unsent(db: Database, now: datetime.datetime) -> Deliveries:
     """Deliveries that may be sent, and that nobody tries to send."""
-    return _deliveries(db, "unsent", before=now - UNSENT_PATIENCE)
+    return _deliveries(db, _SQL["unsent"], before=now - UNSENT_PATIENCE)
 
 
 def held(db: Database) -> Holds:
@@ -172,8 +172,8 @@ def approvals(db: Database) -> list[WaitingApproval]:
     return fetch_all(db, WaitingApproval, _SQL["waiting_approvals"])
 
 
-def _deliveries(db: Database, statement: str, **parameters: datetime.datetime) -> Deliveries:
-    named, count = fetch_page(db, DeliveryInNeed, _SQL[statement], {"most": MOST_NAMED, **parameters})
+def _deliveries(db: Database, statement: bytes, **parameters: datetime.datetime) -> Deliveries:
+    named, count = fetch_page(db, DeliveryInNeed, statement, {"most": MOST_NAMED, **parameters})
     return Deliveries(
         [replace(each, refusal=refusal_of(each.state, each.last_reply)) for each in named], count
     )

@@ -53,7 +53,7 @@ class Translator:
     def starter(self, via: str | None, name: str) -> str:
         """Who started a run; empty where nobody told."""
         if not name:
-            return self(*STARTERS[via]) if via in STARTERS else ""
+            return self(*STARTERS.get(via or "", ("", "")))
         if via in ("command", "backfill"):
             return f"{name} ({self(*STARTERS[via])})"
         return name

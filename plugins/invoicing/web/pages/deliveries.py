@@ -7,7 +7,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from invoicing.domain.errors import InputError, InvoicingError, NotFoundError
+from invoicing.domain.errors import InvoicingError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.domain.refusal import is_about_the_address
 from invoicing.services.delivery import resolution
@@ -18,7 +18,7 @@ from invoicing.web.database import DatabaseDep, PoolDep
 from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.turns import EXPENSIVE, IN_FRAME
 from invoicing.web.door.visitor import VisitorDep
-from invoicing.web.html.forms import SubmittedDep, see_other
+from invoicing.web.html.forms import SubmittedDep, attempt, see_other
 from invoicing.web.html.frames import html_frame, problem_frame, text_frame
 from invoicing.web.html.i18n import TranslatorDep
 from invoicing.web.html.templating import PagesDep
@@ -79,14 +79,13 @@ def resend(
 
     if not reason.strip():
         return refused(t.text(_NO_REASON))
-    try:
+
+    def act() -> Response:
         made = resolution.resend(db, [delivery_id], reason=reason, actor=visitor.actor)
-    except NotFoundError:
-        raise
-    except InputError as error:
-        return refused(t.failure(error))
-    told = announce(request)
-    return _back(request, db, made[0], back, "resent" if told else "resent-untold")
+        told = announce(request)
+        return _back(request, db, made[0], back, "resent" if told else "resent-untold")
+
+    return attempt(act, lambda error: refused(t.failure(error)))
 
 
 @router.post("/{delivery_id}/cancel")
@@ -108,13 +107,12 @@ def cancel(
 
     if not reason.strip():
         return refused(t.text(_NO_REASON))
-    try:
+
+    def act() -> Response:
         resolution.cancel(db, [delivery_id], reason=reason, actor=visitor.actor)
-    except NotFoundError:
-        raise
-    except InputError as error:
-        return refused(t.failure(error))
-    return _back(request, db, delivery_id, back, "cancelled")
+        return _back(request, db, delivery_id, back, "cancelled")
+
+    return attempt(act, lambda error: refused(t.failure(error)))
 
 
 @router.post("/{delivery_id}/resolve")
@@ -139,14 +137,13 @@ def resolve(
         return refused(t.text(_NO_REASON))
     if not verdict:
         return refused(t.text(_NO_VERDICT))
-    try:
+
+    def act() -> Response:
         resolution.resolve(db, delivery_id, verdict, reason=reason, actor=visitor.actor)
-    except NotFoundError:
-        raise
-    except InputError as error:
-        return refused(t.failure(error))
-    told = verdict != "retry" or announce(request)
-    return _back(request, db, delivery_id, back, "resolved" if told else "resolved-untold")
+        told = verdict != "retry" or announce(request)
+        return _back(request, db, delivery_id, back, "resolved" if told else "resolved-untold")
+
+    return attempt(act, lambda error: refused(t.failure(error)))
 
 
 @router.get("/{delivery_id}/message")
