@@ -32,7 +32,7 @@ from support.archive import archive_in
 from support.browser import open_chromium, serve
 from support.database import running_server
 from support.project import ROOT
-from support.site import populate
+from support.site import NOVEMBER, populate
 from support.visiting import App, open_app
 
 PICTURES = ROOT / "var" / "pictures"
@@ -161,8 +161,8 @@ def change_for_december(db: Database) -> None:
 def newest_delivery(db: Database, tenant: str) -> int:
     (row,) = db.execute(
         "SELECT max(d.id) AS id FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
-        " WHERE t.code = %s",
-        [tenant],
+        " WHERE t.code = %s AND d.period = %s",
+        [tenant, str(NOVEMBER)],
     ).fetchall()
     return int(row["id"])
 
