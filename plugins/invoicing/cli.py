@@ -26,7 +26,7 @@ from invoicing.db.connection import Database, connect, dsn_from_airflow_connecti
 from invoicing.domain.approval import OPTIONS
 from invoicing.domain.comparison import CHANGES, ChangeKind
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, WorkFailedError
-from invoicing.domain.names import APPROVAL_TASK, INVOICES_ASSET, MONTHLY_DAG
+from invoicing.domain.names import APPROVAL_TASK, INVOICES_ASSET, MONTHLY_DAG, STARTED_BY
 from invoicing.domain.period import Period
 from invoicing.rendering.cage import CageReport
 from invoicing.rendering.errors import RenderFailedError
@@ -456,7 +456,9 @@ def run(
 ) -> None:
     """Trigger the monthly DAG for a period."""
     month = Period.parse(period)
-    params = {"confirm_month": str(month)} if _is_confirmed(month, yes=yes) else {}
+    params = {STARTED_BY: getpass.getuser()}
+    if _is_confirmed(month, yes=yes):
+        params["confirm_month"] = str(month)
     with _airflow() as api:
         if api.is_paused(MONTHLY_DAG):
             _say(Fault("dag_paused", dag=MONTHLY_DAG))

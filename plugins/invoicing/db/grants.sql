@@ -29,7 +29,7 @@ GRANT SELECT, INSERT (actor, action, subject, details) ON invoicing.audit_event 
 -- A month, and the runs that worked on it.
 GRANT SELECT, INSERT (period), UPDATE (state, closed_at) ON invoicing.billing_cycle TO {runtime};
 GRANT SELECT,
-    INSERT (cycle_id, dag_id, dag_run_id, settings_version_id, template_version_id, code_version),
+    INSERT (cycle_id, dag_id, dag_run_id, settings_version_id, template_version_id, code_version, started_via, started_by),
     UPDATE (cycle_id, settings_version_id, template_version_id, code_version, state, counts, started_at, generated_at,
         counted_at, decided_at, ended_at)
     ON invoicing.cycle_run TO {runtime};

@@ -184,6 +184,11 @@ CREATE TABLE invoicing.cycle_run (
     counted_at timestamptz,
     decided_at timestamptz,
     ended_at timestamptz,
+    -- The schedule, a backfill, a person in Airflow or on the pages, the command line, an event of an asset; null where nobody told.
+    started_via text CONSTRAINT cycle_run_start_known CHECK (
+        started_via IN ('schedule', 'backfill', 'airflow', 'command', 'asset')),
+    -- A name, where a person started it.
+    started_by text NOT NULL DEFAULT '',
     CONSTRAINT cycle_run_one_a_dag_run UNIQUE (dag_id, dag_run_id)
 );
 COMMENT ON TABLE invoicing.cycle_run IS 'One DAG run, with the snapshot of settings and template that it uses.';

@@ -855,6 +855,10 @@ FAILURES: Mapping[str, Text] = {
         "el envío {delivery} al tercero {tenant} está en camino ({state:state}): espere; no se cambió nada",
         "delivery {delivery} to tenant {tenant} is on its way already ({state}): wait for it; nothing was changed",
     ),
+    "address_missing": (
+        "escriba una dirección de correo; no se cambió nada",
+        "type an e-mail address; nothing was changed",
+    ),
     "nothing_unsent": ("no queda nada por enviar", "nothing was unsent"),
     "approval_stored": ("la respuesta quedó guardada", "the answer is stored"),
     "approval_not_told": (

@@ -134,7 +134,7 @@ def import_and_look_back(
     with db.transaction(force_rollback=dry_run):
         summary = imports.import_folder(db, folder, actor=actor, report=report)
         if summary.changed:
-            months = _months(db)
+            months = months_looked_back_on(db)
             for period in months:
                 report(f"{period}: comparing its invoices with the leases")
                 compare(db, period)
@@ -162,7 +162,7 @@ def look_back_on(
     rows = db.execute(_SQL["leases_of"], {"tenant": tenant, "lease": lease})
     ids = [row["id"] for row in rows]
     found: list[DriftedInvoice] = []
-    for period in _months(db):
+    for period in months_looked_back_on(db):
         compare(db, period, lease_ids=ids)
         found += drifted_invoices(db, period, lease_ids=ids)
     return found
@@ -180,7 +180,7 @@ def look_back(db: Database) -> list[MonthFound]:
             [each.lease for each in unbilled_leases(db, period)],
             [each.lease for each in drifted_invoices(db, period)],
         )
-        for period in _months(db)
+        for period in months_looked_back_on(db)
     ]
 
 
@@ -268,7 +268,8 @@ def _listed(ids: Sequence[int] | None) -> list[int] | None:
     return None if ids is None else list(ids)
 
 
-def _months(db: Database) -> list[Period]:
+def months_looked_back_on(db: Database) -> list[Period]:
+    """This month, later ones, and the last three before it, as far as they have a cycle; newest first."""
     which = {"this": str(Period.containing(clock.today())), "earlier": _EARLIER_MONTHS}
     return [Period.parse(row["period"]) for row in db.execute(_SQL["months_looked_back_on"], which)]
 

@@ -12,7 +12,8 @@ from fastapi import Depends, Request
 from invoicing.domain.discretion import without_places
 from invoicing.words import Language, Text, choose
 from invoicing.words.failures import Failure, tell
-from invoicing.words.ledger import REASONS, STATES, TRIALS, VERDICTS
+from invoicing.words.ledger import REASONS, STARTERS, STATES, TRIALS, VERDICTS
+from invoicing.words.refusals import IN_DOUBT, REFUSALS, Explained
 
 COOKIE = "invoicing_language"
 
@@ -42,6 +43,20 @@ class Translator:
     def trial(self, outcome: str) -> str:
         """What became of a test message, in words."""
         return self(*TRIALS[outcome])
+
+    def refusal(self, state: str, refusal: str | None) -> Explained | None:
+        """What became of a delivery means for a person; None where there is nothing to explain."""
+        if state == "in_doubt":
+            return IN_DOUBT
+        return REFUSALS.get(refusal or "")
+
+    def starter(self, via: str | None, name: str) -> str:
+        """Who started a run; empty where nobody told."""
+        if not name:
+            return self(*STARTERS.get(via or "", ("", "")))
+        if via in ("command", "backfill"):
+            return f"{name} ({self(*STARTERS[via])})"
+        return name
 
     def failure(self, failure: Failure) -> str:
         """What is wrong, in words, without the server's places."""

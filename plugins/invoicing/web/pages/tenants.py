@@ -1,6 +1,5 @@
 """Tenants: who gets mail, at which addresses, and what became of it."""
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -146,7 +145,7 @@ def save(
     typed = {key: getattr(before, key) for key in LABELS} | changes
     try:
         saved = agency_changes.change_tenant(
-            db, code, changes, actor=visitor.actor, seen_at=_instant(submitted["seen_at"])
+            db, code, changes, actor=visitor.actor, seen_at=submitted.instant("seen_at")
         )
     except StaleEditError:
         return _page(request, pages, _tenant(db, code), typed, status=409)
@@ -228,10 +227,3 @@ def _tenant(db: DatabaseDep, code: str) -> TenantShown:
     if "\0" in code:
         raise NotFoundError("tenant_code_with_nul")
     return show_tenant(db, code)
-
-
-def _instant(text: str) -> datetime.datetime | None:
-    try:
-        return datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return None
