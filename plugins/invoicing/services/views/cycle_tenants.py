@@ -96,8 +96,7 @@ class CycleInvoice:
 
     Args:
         lease: Its code, as ``tenant`` is the tenant's, beside its ``name``.
-        total: Negative, as all amounts, of a credit note.
-        corrects: Number of the invoice that a credit note credits.
+        corrects: Number of the invoice that a credit note credits, by its amounts; None of an invoice.
         reason: Why there is no mail; None where there is, or nobody decided.
         delivery_id: None, like all that follows, where no delivery carries it.
     """

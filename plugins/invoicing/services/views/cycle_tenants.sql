@@ -81,16 +81,13 @@ WHERE i.cycle_id = %(cycle_id)s AND i.tenant_id = %(tenant_id)s
 ORDER BY i.id LIMIT 200;
 
 -- name: cycle_invoices_found
--- The invoices of the tenants that fit, each with its tenant's decision and the delivery that carries it; credit notes take
--- back what they say.
-SELECT i.number, l.code AS lease, i.property, t.code AS tenant, t.name, i.issued_on, i.due_on,
-       k.sign * i.subtotal AS subtotal, k.sign * i.tax AS tax, k.sign * i.withholding AS withholding, k.sign * i.total AS total,
+-- The invoices and credit notes of the tenants that fit, each with its tenant's decision and the delivery that carries it.
+SELECT i.number, l.code AS lease, i.property, t.code AS tenant, t.name, i.issued_on, i.due_on, i.subtotal, i.tax, i.withholding, i.total,
        i.currency, i.state AS invoice_state, o.number AS corrects, d.reason, x.id AS delivery_id, x.state, x.updated_at, x.to_addresses, x.message_id
 FROM invoicing.invoice AS i
 JOIN invoicing.tenant AS t ON t.id = i.tenant_id
 LEFT JOIN invoicing.lease AS l ON l.id = i.lease_id
 LEFT JOIN invoicing.invoice AS o ON o.id = i.corrects
-CROSS JOIN LATERAL (SELECT CASE WHEN i.kind = 'credit_note' THEN -1 ELSE 1 END AS sign) AS k
 LEFT JOIN invoicing.decision AS d ON d.cycle_id = i.cycle_id AND d.tenant_id = i.tenant_id AND d.superseded_at IS NULL
 LEFT JOIN LATERAL (
     SELECT x.id, x.state, x.updated_at, x.to_addresses, x.message_id FROM invoicing.delivery_invoice AS di
