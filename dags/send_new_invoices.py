@@ -30,7 +30,8 @@ from invoicing.on_airflow.wiring import INVOICES, deliver_batches
 ### Single invoices
 
 Sends invoices made outside the monthly job (`bin/invoicing invoices create FILE`) once they are created, and what a
-person sends again (`bin/invoicing deliveries resend`).
+person sends again (`bin/invoicing deliveries resend`). So are credit notes, and what replaces a credited invoice, in
+one message (`bin/invoicing invoices credit`, `invoices replace`).
 
 * Runs on the asset `invoices`. **What is sent is what the ledger says is new**: a lost event is made up for by the
   next one, a doubled one does no harm.

@@ -25,6 +25,7 @@ from invoicing.airflow_api import AirflowApi
 from invoicing.db.connection import Database, connect, dsn_from_airflow_connection
 from invoicing.domain.approval import OPTIONS
 from invoicing.domain.comparison import CHANGES, ChangeKind
+from invoicing.domain.correction import LineAmount
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, WorkFailedError
 from invoicing.domain.names import APPROVAL_TASK, INVOICES_ASSET, MONTHLY_DAG, STARTED_BY
 from invoicing.domain.period import Period
@@ -34,8 +35,10 @@ from invoicing.rendering.sandbox import look_at_cage
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.overwrites import Overwrite
-from invoicing.services.billing import out_of_step, runs, single_invoices
-from invoicing.services.delivery import approvals, holds, resolution, send_now
+from invoicing.services.billing import out_of_step, runs, series, single_invoices
+from invoicing.services.billing.corrections import Act
+from invoicing.services.delivery import approvals, corrections, holds, resolution, send_now
+from invoicing.services.delivery.correction_file import read_corrections
 from invoicing.services.delivery.journal import Journal, journal_folder
 from invoicing.services.delivery.notices import NoticeFolder
 from invoicing.services.views import foresight, health, report, simulate
@@ -67,7 +70,7 @@ app = typer.Typer(
 )
 settings_app = typer.Typer(help="Show and change the agency's settings.", no_args_is_help=True)
 cycle_app = typer.Typer(help="Audit a month's cycle.", no_args_is_help=True)
-invoices_app = typer.Typer(help="Invoices made outside the monthly job.", no_args_is_help=True)
+invoices_app = typer.Typer(help="Single invoices; what is voided, credited, replaced.", no_args_is_help=True)
 deliveries_app = typer.Typer(
     help="What was sent, and what is to be settled by a person.", no_args_is_help=True
 )
@@ -75,6 +78,8 @@ app.add_typer(settings_app, name="settings")
 app.add_typer(cycle_app, name="cycle")
 app.add_typer(invoices_app, name="invoices")
 app.add_typer(deliveries_app, name="deliveries")
+series_app = typer.Typer(help="Numbers: the range and the days of each series.", no_args_is_help=True)
+app.add_typer(series_app, name="series")
 tenants_app = typer.Typer(help="Hold a tenant's mail of a month back.", no_args_is_help=True)
 app.add_typer(tenants_app, name="tenants")
 
@@ -83,6 +88,12 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 PeriodOption = Annotated[str, typer.Option("--period", metavar="YYYY-MM", help="The month to bill.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; kept for the audit.")]
+CorrectionFile = Annotated[
+    Path | None,
+    typer.Option("--file", metavar="CSV", help="Several at once, all or none: number,action,lines,reason."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would come out, and change nothing.")]
 PeriodArgument = Annotated[str, typer.Argument(metavar="PERIOD", help="YYYY-MM")]
 
 
@@ -442,6 +453,167 @@ def invoices_decide(
     out.print(f"Airflow decides anew on {', '.join(references)}", markup=False)
 
 
+@invoices_app.command("void")
+def invoices_void(
+    number: Annotated[str | None, typer.Argument(metavar="NUMBER")] = None,
+    reason: ReasonOption = None,
+    file: CorrectionFile = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Void an invoice that nobody was sent; its number stays used."""
+    _correct("void", number, reason, file, dry_run=dry_run, as_json=as_json)
+
+
+@invoices_app.command("credit")
+def invoices_credit(
+    number: Annotated[str | None, typer.Argument(metavar="NUMBER")] = None,
+    reason: ReasonOption = None,
+    line: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--line", metavar="POSITION=AMOUNT", help="Of this line so much, before tax; as often as needed."
+        ),
+    ] = None,
+    file: CorrectionFile = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Issue a credit note of an invoice that was sent, or may have been: whole, or by line."""
+    _correct("credit", number, reason, file, dry_run=dry_run, as_json=as_json, lines=line)
+
+
+@invoices_app.command("replace")
+def invoices_replace(
+    number: Annotated[str | None, typer.Argument(metavar="NUMBER")] = None,
+    reason: ReasonOption = None,
+    file: CorrectionFile = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Void or credit an invoice, and issue it again from its lease as it is now."""
+    _correct("replace", number, reason, file, dry_run=dry_run, as_json=as_json)
+
+
+@invoices_app.command("correct")
+def invoices_correct(
+    file: Annotated[Path, typer.Argument(metavar="CSV", help="number,action,lines,reason")],
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Void, credit and replace what a file says, all of it or nothing."""
+    _correct(None, None, None, file, dry_run=dry_run, as_json=as_json)
+
+
+def _correct(
+    act: Act | None,
+    number: str | None,
+    reason: str | None,
+    file: Path | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    lines: Sequence[str] | None = None,
+) -> None:
+    if (number is None) == (file is None) or (file is not None and (reason is not None or lines)):
+        raise InputError("correction_number_or_file")
+    if file is not None:
+        orders = read_corrections(file, act)
+    else:
+        assert act is not None
+        amounts = [LineAmount.parse(text) for text in lines] if lines else None
+        orders = [corrections.Order(str(number), act, reason or "", amounts)]
+    with _database() as db:
+        done = corrections.correct(db, orders, actor=_actor(), file=file, dry_run=dry_run)
+    rows = [report.correction_report(each) for each in done]
+    if as_json:
+        _print_json(rows if file is not None else rows[0])
+    else:
+        _show_corrections(rows, "as it would be; nothing was changed" if dry_run else "corrected")
+    if not dry_run and any(each.is_to_be_sent for each in done):
+        _tell_airflow(Fault("corrections_stored"))
+
+
+def _show_corrections(rows: list[dict[str, Any]], title: str) -> None:
+    shown = [
+        {
+            **row,
+            "credit_note": row["credit_note"]
+            and f"{row['credit_note']['number']}: {row['credit_note']['total']}",
+            "replacement": row["replacement"]
+            and f"{row['replacement']['number']}: {row['replacement']['total']}",
+        }
+        for row in rows
+    ]
+    columns = ["number", "tenant", "lease", "total", "state", "credit_note", "replacement", "difference"]
+    _print_table(title, shown, columns)
+
+
+# Series.
+
+
+@series_app.command("show")
+def series_show(as_json: AsJson = False) -> None:
+    """Every series: how far its numbers are taken, and the range and the days that it has."""
+    with _database() as db:
+        rows = [_series_json(each) for each in series.list_series(db)]
+    if as_json:
+        _print_json(rows)
+        return
+    columns = ["prefix", "used_for", "last", "from", "to", "left", "valid_from", "valid_to", "resolution"]
+    _print_table(f"{len(rows)} series", rows, columns)
+
+
+@series_app.command("set")
+def series_set(
+    prefix: Annotated[str, typer.Argument(metavar="PREFIX", help="What stands before the numbers.")],
+    first: Annotated[int, typer.Option("--from", metavar="N", min=1, max=_LARGEST, help="First number.")] = 1,
+    last: Annotated[
+        int | None, typer.Option("--to", metavar="N", min=1, max=_LARGEST, help="Last number.")
+    ] = None,
+    valid_from: Annotated[
+        datetime | None, typer.Option("--valid-from", formats=["%Y-%m-%d"], help="First day.")
+    ] = None,
+    valid_to: Annotated[
+        datetime | None, typer.Option("--valid-to", formats=["%Y-%m-%d"], help="Last day.")
+    ] = None,
+    resolution: Annotated[str, typer.Option("--resolution", help="Number of the DIAN's resolution.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say what range and days a series has from now on; what is not given is unbounded."""
+    with _database() as db:
+        changed = series.set_range(
+            db,
+            prefix,
+            first_serial=first,
+            last_serial=last,
+            valid_from=valid_from and valid_from.date(),
+            valid_to=valid_to and valid_to.date(),
+            resolution=resolution,
+            actor=_actor(),
+        )
+    if as_json:
+        _print_json(_series_json(changed))
+    else:
+        out.print(f"series {prefix} is set", markup=False, highlight=False)
+
+
+def _series_json(shown: series.Series) -> dict[str, Any]:
+    bounds = shown.range
+    return {
+        "prefix": shown.prefix,
+        "used_for": shown.used_for or None,
+        "last": shown.last_serial,
+        "from": bounds and bounds.first_serial,
+        "to": bounds and bounds.last_serial,
+        "left": shown.left,
+        "valid_from": bounds and bounds.valid_from and bounds.valid_from.isoformat(),
+        "valid_to": bounds and bounds.valid_to and bounds.valid_to.isoformat(),
+        "days_left": shown.days_left,
+        "resolution": bounds and bounds.resolution,
+    }
+
+
 # The cycle.
 
 
@@ -663,6 +835,9 @@ def _show_cycle(shown: dict[str, Any]) -> None:
     for each in shown["invoices"]["by_currency"]:
         total = format_decimal(each["total"], locale="es_CO")
         out.print(f"  {each['count']} invoices, {total} {each['currency']}", highlight=False)
+    for each in shown["credits"]["by_currency"]:
+        total = format_decimal(each["total"], locale="es_CO")
+        out.print(f"  {each['count']} credit notes, {total} {each['currency']}", highlight=False)
     for row in shown["unissued"]:
         out.print(f"  not issued: lease {row['lease']}, total {row['total']}", markup=False)
     for line in _out_of_step(shown["period"], shown["unbilled"], shown["drifted"]):
@@ -721,6 +896,8 @@ def cycle_invoices(period: PeriodArgument, as_json: AsJson = False) -> None:
             "currency",
             "due_on",
             "state",
+            "corrects",
+            "replaced_by",
         ]
         _print_table(period, rows, columns)
 

@@ -70,7 +70,7 @@ def test_errors_are_told_in_spanish_to_whoever_asks_for_it(
         (["settings", "set", "due_days=1", "due_days=2"], "'due_days' is given twice"),
         (["settings", "set", "subject={{ nobody }}"], "subject"),
         (["settings", "set", "agency_logo=data:image/png;base64,AAAA"], "Choose a PNG, JPEG or SVG picture."),
-        (["settings", "set", "template=missing"], "there is no template 'missing'; known are default"),
+        (["settings", "set", "template=missing"], "there is no template 'missing'; known are banner, default"),
         (["cycle", "show", "2026-13"], "period 2026-13 is not a month"),
         (["cycle", "tenants", "noviembre"], "'noviembre' is not of the form YYYY-MM"),
         (["cycle", "show", "2026-11"], "there is no cycle 2026-11 yet"),
@@ -83,6 +83,14 @@ def test_errors_are_told_in_spanish_to_whoever_asks_for_it(
         (["deliveries", "cancel", "7", "--reason", " "], "give a reason"),
         (["import", "/nowhere"], "/nowhere"),
         (["invoices", "create", "/nowhere.csv"], "/nowhere.csv"),
+        (["invoices", "correct", "/nowhere.csv"], "/nowhere.csv"),
+        (["invoices", "void", "FV-7", "--reason", "x"], "there is no invoice 'FV-7'"),
+        (["invoices", "credit", "FV-7", "--reason", " "], "give a reason"),
+        (["invoices", "replace", "FV-7"], "give a reason"),
+        (["invoices", "credit", "FV-7", "--reason", "x", "--line", "1:5"], "POSITION=AMOUNT"),
+        (["invoices", "void"], "give an invoice's number"),
+        (["invoices", "void", "FV-7", "--file", "x.csv"], "give an invoice's number"),
+        (["series", "set", "FV-", "--from", "9", "--to", "8"], "the last is no less"),
     ],
 )
 def test_a_wrong_call_exits_2_with_one_message_and_no_traceback(
@@ -103,6 +111,8 @@ def test_a_wrong_call_exits_2_with_one_message_and_no_traceback(
         ["run"],
         ["deliveries", "resolve", "x", "--as", "sent"],
         ["deliveries", "cancel", "7"],
+        ["series", "set"],
+        ["series", "set", "FV-", "--valid-to", "mañana"],
         ["deliveries", "list", "--limit", "0"],
         ["deliveries", "list", "--after", "-1"],
         ["deliveries", "list", "--after", str(10**30)],
@@ -119,6 +129,64 @@ def test_every_level_has_help(call: Call, arguments: list[str]) -> None:
     answer = call(*arguments, "--help")
     assert answer.code == 0
     assert "Usage" in answer.out
+
+
+def test_an_invoice_is_corrected_by_its_number(agency: Agency, call: Call, tmp_path: Path) -> None:
+    """Airflow is away, and told later: what was done is printed, and stays done."""
+    for code in "ABC":
+        agency.add_tenant(code)
+    agency.run()
+    agency.put("B", "claimed", "transmitting", "in_doubt")
+    agency.db.execute("UPDATE invoicing.lease SET rent = 900000 WHERE code = 'C-L0'")
+
+    voided = call("invoices", "void", "FV-1", "--reason", "twice", "--json")
+    assert (voided.code, voided.json["state"], voided.json["difference"]) == (0, "void", "-1000000")
+    tried = call("invoices", "credit", "FV-2", "--reason", "x", "--line", "1=250000", "--dry-run", "--json")
+    assert (tried.code, tried.json["credit_note"]["total"]) == (0, "250000")
+    credited = call("invoices", "credit", "FV-2", "--reason", "a week", "--line", "1=250000", "--json")
+    assert (credited.code, credited.json) == (1, tried.json)
+    assert "the correction is stored" in credited.err
+    replaced = call("invoices", "replace", "FV-3", "--reason", "new rent", "--json")
+    assert replaced.json["replacement"]["number"] == "FV-4"
+
+    shown = call("cycle", "show", "2026-11", "--json").json
+    assert (shown["balanced"], shown["invoices"]["count"], shown["invoices"]["total"]) == (True, 2, "1900000")
+    assert shown["credits"] == {
+        "count": 1, "total": "250000", "currency": "COP",
+        "by_currency": [{"count": 1, "total": "250000", "currency": "COP"}],
+    }  # fmt: skip
+    rows = {row["number"]: row for row in call("cycle", "invoices", "2026-11", "--json").json}
+    links = ("state", "kind", "corrects", "replaced_by")
+    assert {number: tuple(row[key] for key in links) for number, row in rows.items()} == {
+        "FV-1": ("void", "invoice", None, None),
+        "FV-2": ("partly_credited", "invoice", None, None),
+        "FV-3": ("void", "invoice", None, "FV-4"),
+        "FV-4": ("issued", "invoice", None, None),
+        "NC-1": ("issued", "credit_note", "FV-2", None),
+    }  # fmt: skip
+    assert "1 credit notes, 250.000 COP" in call("cycle", "show", "2026-11").out
+    file = tmp_path / "more.csv"
+    file.write_text("number,action,lines,reason\nFV-2,credit,1=100000,x\nFV-2,void,,x\n")
+    assert "FV-2" in call("invoices", "correct", str(file), "--dry-run").err
+    file.write_text("number,action,lines,reason\nFV-2,credit,1=100000,x\n")
+    assert "as it would be" in call("invoices", "credit", "--file", str(file), "--dry-run").out
+    assert [row["state"] for row in call("invoices", "correct", str(file), "--json").json] == [
+        "partly_credited"
+    ]
+
+
+def test_a_series_is_given_its_range(agency: Agency, call: Call) -> None:
+    made = call(
+        "series", "set", "FV-", "--to", "500", "--valid-to", "2199-12-31", "--resolution", "1876", "--json"
+    )
+    assert made.code == 0
+    rows = call("series", "show", "--json").json
+    assert made.json in rows
+    assert {row["prefix"]: (row["used_for"], row["left"], row["to"], row["resolution"]) for row in rows} == {
+        "FV-": ("invoices", 500, 500, "1876"),
+        "NC-": ("credit_notes", None, None, None),
+    }
+    assert "1876" in call("series", "show").out
 
 
 def test_a_rejected_import_names_every_bad_row_and_exits_2(
@@ -161,7 +229,7 @@ def test_a_cycle_is_one_json_document(agency: Agency, call: Call) -> None:
     invoice = call("cycle", "invoices", "2026-11", "--json").json[0]
     assert set(invoice) == {
         "number", "lease", "tenant", "period", "subtotal", "tax", "withholding", "total", "currency", "issued_on",
-        "due_on", "state",
+        "due_on", "state", "kind", "corrects", "replaced_by", "replaces",
     }  # fmt: skip
 
     (delivery,) = call("deliveries", "list", "--json").json

@@ -423,25 +423,29 @@ class TestTheDatabaseHoldsThePromises:
         agency.run()
         agency.db.execute("UPDATE invoicing.invoice SET state = 'void'")
         with pytest.raises(psycopg.errors.CheckViolation, match="are not the sums of its lines"):
-            self.copy_invoice(agency.db)
+            self.copy_invoice(agency.db, replaces="id")
 
-    def test_a_voided_invoice_makes_room_for_another(self, agency: Agency) -> None:
+    def test_a_voided_invoice_makes_no_room_for_another(self, agency: Agency) -> None:
+        """A person replaces it, or nobody does."""
         agency.add_tenant("A")
         agency.run()
         agency.put("A", "cancelled")
         agency.db.execute("UPDATE invoicing.invoice SET state = 'void'")
         agency.run()
         rows = agency.db.execute("SELECT number, state FROM invoicing.invoice ORDER BY id").fetchall()
-        assert [(row["number"], row["state"]) for row in rows] == [("FV-1", "void"), ("FV-2", "issued")]
+        assert [(row["number"], row["state"]) for row in rows] == [("FV-1", "void")]
         assert agency.balance() == []
+        with pytest.raises(psycopg.errors.UniqueViolation, match="invoice_issued_by_a_run_once"):
+            self.copy_invoice(agency.db)
 
     @staticmethod
-    def copy_invoice(db: Database) -> None:
+    def copy_invoice(db: Database, replaces: str = "NULL") -> None:
         db.execute(
             "INSERT INTO invoicing.invoice (series, serial, origin, cycle_id, tenant_id, lease_id, settings_version_id,"
             " period, issued_on, due_on, currency, subtotal, tax, withholding, total, tenant_name,"
-            " tenant_document_type, tenant_document_number, tenant_city, language, property, property_city, use)"
+            " tenant_document_type, tenant_document_number, tenant_city, language, property, property_city, use,"
+            " replaces)"
             " SELECT series, 99, origin, cycle_id, tenant_id, lease_id, settings_version_id, period, issued_on, due_on,"
             " currency, subtotal, tax, withholding, total, tenant_name, tenant_document_type, tenant_document_number,"
-            " tenant_city, language, property, property_city, use FROM invoicing.invoice"
+            f" tenant_city, language, property, property_city, use, {replaces} FROM invoicing.invoice".encode()
         )

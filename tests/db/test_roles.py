@@ -6,6 +6,7 @@ the grants would hide that one of them is missing.
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 from invoicing.db import grants
 from invoicing.db.connection import Database, connect
 from invoicing.db.migrate import migrate, migrate_deployment
+from invoicing.domain.correction import LineAmount
 from invoicing.domain.errors import InputError, WorkFailedError
+from invoicing.services.delivery import corrections
 from support.agency import Agency
 from support.database import OWNER, RUNTIME, Server, airflow_connection, as_owner, as_superuser
 
@@ -45,6 +48,19 @@ AGAINST_GUARDS = {
     "delete lines": "DELETE FROM invoicing.invoice_line",
     "delete an invoice": "DELETE FROM invoicing.invoice",
     "delete a series": "DELETE FROM invoicing.invoice_series",
+    "delete who corrected": "DELETE FROM invoicing.invoice_correction",
+    "alter why": "UPDATE invoicing.invoice_correction SET reason = 'x'",
+    "empty the corrections": "TRUNCATE invoicing.invoice_correction",
+    "void what was sent": "UPDATE invoicing.invoice SET state = 'void' WHERE number = 'FV-1'",
+    "void what is in doubt": "UPDATE invoicing.invoice SET state = 'void' WHERE number = 'FV-2'",
+    "void what is claimed": "UPDATE invoicing.invoice SET state = 'void' WHERE number = 'FV-5'",
+    "credit by word alone": "UPDATE invoicing.invoice SET state = 'credited' WHERE number = 'FV-1'",
+    "void a credit note": "UPDATE invoicing.invoice SET state = 'void' WHERE kind = 'credit_note'",
+    "uncredit": "UPDATE invoicing.invoice SET state = 'issued' WHERE state = 'partly_credited'",
+    "more numbers than the range has": "UPDATE invoicing.invoice_series SET last_serial = 100 WHERE prefix = 'unused'",
+    "another range": "UPDATE invoicing.series_range SET last_serial = 1000",
+    "forget a range": "DELETE FROM invoicing.series_range",
+    "empty the ranges": "TRUNCATE invoicing.series_range",
     "break a seal": "DELETE FROM invoicing.sealed_invoice",
     "alter events": "UPDATE invoicing.delivery_event SET actor = 'somebody else'",
     "alter the audit": "UPDATE invoicing.audit_event SET actor = 'somebody else'",
@@ -177,6 +193,10 @@ def month(server: Server) -> Iterator[str]:
             " FROM invoicing.invoice"
         )
         db.execute("INSERT INTO invoicing.invoice_series (prefix, last_serial) VALUES ('unused', 0)")
+        db.execute(
+            "INSERT INTO invoicing.series_range (prefix, last_serial, actor) VALUES ('unused', 99, 'Ana')"
+        )
+        corrections.credit(db, "FV-1", [LineAmount(1, Decimal(1000))], reason="a day", actor="Ana")
         yield dsn
 
 
@@ -386,7 +406,8 @@ def test_every_function_with_its_owners_rights_and_every_guard_looks_in_a_fixed_
         "SELECT proname FROM pg_proc WHERE pronamespace = 'invoicing'::regnamespace AND prosecdef ORDER BY 1"
     ).fetchall()
     assert [row["proname"] for row in definers] == [
-        "analyze_month", "check_invoice_sums", "guard_approval_item", "hold_tenants", "record_delivery_event",
+        "analyze_month", "check_invoice_sums", "guard_approval_item", "hold_tenants", "leave_deliveries",
+        "record_delivery_event",
     ]  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 They do what the product lets them do: switch sending off and on, correct addresses and the sender, run the month again,
 import a lease in mid-run, settle doubts by the relay's log, send again, withdraw, hold and release a tenant, stop the
-month and let it go on, send now, have months approved and rejected. What they were refused counts too.
+month and let it go on, send now, have months approved and rejected, have invoices replaced. What they were refused
+counts too.
 """
 
 import contextlib
@@ -16,7 +17,9 @@ import psycopg
 
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import InvoicingError
-from invoicing.services.delivery import approvals, holds, resolution, send_now
+from invoicing.services.billing import runs, single_invoices
+from invoicing.services.delivery import approvals, corrections, holds, resolution, send_now
+from invoicing.services.delivery import select as selection
 from support.ledger import PERIOD, Ledger
 
 # A doubt is looked into when its worker, thawed or slow, has had its say.
@@ -68,6 +71,7 @@ class People:
             self._stop_the_month,
             self._send_now,
             self._approve_the_month,
+            self._replace_an_invoice,
         )
         while self.done.total() < self.wanted and not self._is_over.wait(self._dice.uniform(0.1, 0.5)):
             act = self._dice.choice(choices)
@@ -163,6 +167,49 @@ class People:
             if self._dice.random() < 0.7:
                 self._ledger.set(db=db, approval="never")
 
+    def _replace_an_invoice(self, db: Database) -> None:
+        """Its rent was wrong: void or credit it, sometimes one after the other. A doubt is settled first, by others."""
+        row = db.execute(
+            "SELECT i.number, i.lease_id FROM invoicing.invoice i WHERE i.stands AND NOT EXISTS ("
+            " SELECT FROM invoicing.delivery_invoice di JOIN invoicing.delivery d ON d.id = di.delivery_id"
+            " WHERE di.invoice_id = i.id AND d.state <> 'sent' AND invoicing.may_have_left(d.id))"
+            " ORDER BY random() LIMIT 1"
+        ).fetchone()
+        assert row is not None
+        db.execute(
+            "UPDATE invoicing.lease SET rent = %s WHERE id = %s",
+            [self._dice.randrange(1, 10**7), row["lease_id"]],
+        )
+        if self._dice.random() < 0.3:
+            with contextlib.suppress(InvoicingError):
+                corrections.void(db, row["number"], reason="a wrong rent", actor="people")
+        corrections.replace_invoice(db, row["number"], reason="a wrong rent", actor="people")
+        self._send_apart(db)
+
+    def _send_apart(self, db: Database) -> None:
+        """What `send_new_invoices` does up to its documents."""
+        run_id = runs.open_run(
+            db, dag_id="send_new_invoices", dag_run_id=f"apart-{self._dice.randrange(10**9)}", period=None
+        )
+        selection.select_new_invoices(db, run_id)
+        self._ledger.store_documents(db=db)
+
+    def _tell_all(self, db: Database) -> None:
+        """What was voided and not replaced before a crash is replaced; what was skipped is decided on once more."""
+        for row in db.execute(
+            "SELECT i.number FROM invoicing.invoice i WHERE i.kind = 'invoice' AND NOT i.stands"
+            " AND NOT EXISTS (SELECT FROM invoicing.invoice r WHERE r.replaces = i.id)"
+        ).fetchall():
+            corrections.replace_invoice(db, row["number"], reason="all is over", actor="people")
+        skipped = db.execute(
+            "SELECT i.number FROM invoicing.decision d JOIN invoicing.invoice i ON i.id = d.invoice_id"
+            " WHERE d.superseded_at IS NULL AND d.reason IS NOT NULL"
+        ).fetchall()
+        if skipped:
+            numbers = [row["number"] for row in skipped]
+            single_invoices.decide_anew(db, numbers, reason="all is over", actor="people")
+        self._send_apart(db)
+
     def _approve_all(self, db: Database) -> None:
         """Whatever waits, or was rejected, is approved as it is; from then on nobody asks."""
         self._run_again(db)
@@ -200,3 +247,4 @@ class People:
         with contextlib.suppress(InvoicingError):
             self._ledger.set(db=db, auto_send=True)
         self._approve_all(db)
+        self._tell_all(db)

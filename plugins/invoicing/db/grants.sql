@@ -34,17 +34,21 @@ GRANT SELECT,
         counted_at, decided_at, ended_at)
     ON invoicing.cycle_run TO {runtime};
 
--- Invoices are added, whole, and may be voided.
+-- Invoices are added, whole, and may be voided or credited; whoever does that says why.
 GRANT SELECT, INSERT (prefix, last_serial), UPDATE (last_serial) ON invoicing.invoice_series TO {runtime};
 GRANT SELECT,
     INSERT (id, series, serial, origin, reference, cycle_id, run_id, tenant_id, lease_id, settings_version_id, period,
         issued_on, due_on, currency, subtotal, tax, withholding, total, tenant_name, tenant_document_type,
-        tenant_document_number, tenant_city, language, property, property_city, use),
+        tenant_document_number, tenant_city, language, property, property_city, use, kind, corrects, replaces,
+        sent_apart),
     UPDATE (state)
     ON invoicing.invoice TO {runtime};
 GRANT USAGE ON SEQUENCE invoicing.invoice_id_seq TO {runtime};
 GRANT SELECT, INSERT ON invoicing.invoice_line, invoicing.invoice_withholding TO {runtime};
 GRANT SELECT ON invoicing.sealed_invoice TO {runtime};
+GRANT SELECT, INSERT (invoice_id, act, made_id, reason, actor) ON invoicing.invoice_correction TO {runtime};
+GRANT SELECT, INSERT (prefix, first_serial, last_serial, valid_from, valid_to, resolution, actor)
+    ON invoicing.series_range TO {runtime};
 GRANT SELECT, INSERT (invoice_id, key, sha256, size_bytes, template_version_id)
     ON invoicing.invoice_document TO {runtime};
 
@@ -95,7 +99,7 @@ GRANT SELECT ON invoicing.schema_migration TO {runtime};
 
 -- What generated columns and statements call; guards are called by their triggers, and need no grant.
 GRANT EXECUTE ON FUNCTION invoicing.plain(text), invoicing.joined(text[]), invoicing.has_doubtful_address(text[]),
-    invoicing.may_have_left(bigint), invoicing.is_held(bigint, text),
+    invoicing.may_have_left(bigint), invoicing.state_by_credits(bigint, numeric), invoicing.is_held(bigint, text),
     invoicing.delivery_fingerprint(bigint, text[], text[], text, bigint, bigint), invoicing.is_approved(bigint, text),
     invoicing.lacks_approval(bigint, text[], text[], text, bigint, bigint) TO {runtime};
 GRANT EXECUTE ON FUNCTION invoicing.analyze_month(text), invoicing.hold_tenants() TO {runtime};

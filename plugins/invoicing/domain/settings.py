@@ -33,6 +33,11 @@ OneLine = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
 
+PREFIX_PATTERN = "[A-Za-z0-9-]{0,12}"
+"""Of what stands before the numbers of a series."""
+
+Prefix = Annotated[str, StringConstraints(pattern=f"^{PREFIX_PATTERN}$")]
+
 
 class Settings(BaseModel):
     """Every setting of one version; immutable, like the version it is kept in."""
@@ -51,9 +56,8 @@ class Settings(BaseModel):
         "per_tenant", description="One message a tenant, or one an invoice"
     )
     due_days: int = Field(5, ge=0, le=90, description="Days from the issue of an invoice to its due date")
-    invoice_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{0,12}$")] = Field(
-        "FV-", description="What stands before an invoice's number"
-    )
+    invoice_prefix: Prefix = Field("FV-", description="What stands before an invoice's number")
+    credit_prefix: Prefix = Field("NC-", description="What stands before a credit note's number")
     agency_name: OneLine = Field("", description="Issuer of the invoices")
     agency_nit: OneLine = Field("", description="Issuer's tax number")
     agency_address: OneLine = ""
@@ -134,14 +138,29 @@ class Settings(BaseModel):
                 )
         return ", ".join(filter(None, domains))
 
-    @field_validator("invoice_prefix")
+    @field_validator("invoice_prefix", "credit_prefix")
     @classmethod
     def _leaves_numbers_apart(cls, value: str, given: ValidationInfo) -> str:
         # Only where it is changed: numbers have been made with one that stands.
         before: Settings | None = (given.context or {}).get("before")
-        if before is not None and value != before.invoice_prefix and _ends_in_digit(value):
+        if before is None or value == getattr(before, str(given.field_name)):
+            return value
+        if _ends_in_digit(value):
             raise PydanticCustomError(
                 "prefix_ends_in_digit", str(Fault("prefix_ends_in_digit", prefix=value)), {"prefix": value}
+            )
+        return value
+
+    @field_validator("credit_prefix")
+    @classmethod
+    def _is_another_series(cls, value: str, given: ValidationInfo) -> str:
+        # Likewise: invoices may have had it for long when this setting came up.
+        before: Settings | None = (given.context or {}).get("before")
+        if before is None or before.invoice_prefix == before.credit_prefix == value:
+            return value
+        if value == given.data.get("invoice_prefix"):
+            raise PydanticCustomError(
+                "prefixes_equal", str(Fault("prefixes_equal", prefix=value)), {"prefix": value}
             )
         return value
 

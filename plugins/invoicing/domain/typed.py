@@ -21,6 +21,7 @@ FAULTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "value_not_an_address": ("value_not_an_address", {"reason": "reason"}),
     "value_not_a_domain": ("value_not_a_domain", {"domain": "domain"}),
     "prefix_ends_in_digit": ("prefix_ends_in_digit", {"prefix": "prefix"}),
+    "prefixes_equal": ("prefixes_equal", {"prefix": "prefix"}),
 }
 """Pydantic's type of an error to our code, and to what our words call the values of its context."""
 

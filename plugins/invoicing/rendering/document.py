@@ -92,7 +92,9 @@ class InvoiceDocument:
         tax: Sum of the lines' IVA.
         withholding: Sum of the withholdings.
         total: ``subtotal + tax − withholding``.
-        void: Whether the invoice no longer stands; it then says so across the page.
+        void: Whether the invoice was voided; it then says so across the page.
+        corrects: Number of the invoice that this is a credit note of, issued on ``corrects_on``; None for an invoice.
+        replaces: Number of the invoice, which the tenant has, in whose place this one was issued.
     """
 
     number: str
@@ -114,6 +116,9 @@ class InvoiceDocument:
     issued_on: datetime.date
     due_on: datetime.date
     void: bool = False
+    corrects: str | None = None
+    corrects_on: datetime.date | None = None
+    replaces: str | None = None
 
     @builtins.property  # `property` is a field here
     def label(self) -> Fault:
@@ -123,7 +128,13 @@ class InvoiceDocument:
 
 @dataclass(frozen=True, slots=True)
 class MailInvoice:
-    """An invoice attached to a message, under ``filename``."""
+    """An invoice attached to a message, under ``filename``.
+
+    Args:
+        corrects: Number of the invoice that this is a credit note of; None for an invoice.
+        left: What that invoice comes to after this note; None for an invoice.
+        replaces: Number of the invoice, which the tenant has, in whose place this one was issued.
+    """
 
     number: str
     property: str
@@ -131,6 +142,9 @@ class MailInvoice:
     currency: str
     due_on: datetime.date
     filename: str
+    corrects: str | None = None
+    left: Decimal | None = None
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +176,11 @@ class MailDocument:
         for invoice in self.invoices:
             sums[invoice.currency] = sums.get(invoice.currency, Decimal(0)) + invoice.total
         return tuple(CurrencyTotal(currency, amount) for currency, amount in sums.items())
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether it tells a tenant that an invoice which they have was wrong."""
+        return any(invoice.corrects or invoice.replaces for invoice in self.invoices)
 
     @property
     def first_due_on(self) -> datetime.date:

@@ -8,11 +8,15 @@ from invoicing.rendering.complaints import prints_too_much
 from invoicing.rendering.document import MailDocument
 from invoicing.rendering.errors import PartFaultError
 from invoicing.rendering.templates import (
+    CORRECTION_HTML,
+    CORRECTION_SUBJECT,
+    CORRECTION_TEXT,
     MAIL_HTML,
     MAIL_TEXT,
     SUBJECT,
     Part,
     Template,
+    correction_variables,
     environment,
     mail_variables,
 )
@@ -30,9 +34,17 @@ class MailTypesetter:
 
     def __init__(self, template: Template, subject: str, largest_bytes: int) -> None:
         sandbox = environment()
-        self._subject = Part(sandbox, SUBJECT, subject, largest_bytes)
-        self._text = Part(sandbox, MAIL_TEXT, template.parts[MAIL_TEXT], largest_bytes)
-        self._html = Part(sandbox, MAIL_HTML, template.parts[MAIL_HTML], largest_bytes)
+        self._usual = (
+            Part(sandbox, SUBJECT, subject, largest_bytes),
+            Part(sandbox, MAIL_TEXT, template.parts[MAIL_TEXT], largest_bytes),
+            Part(sandbox, MAIL_HTML, template.parts[MAIL_HTML], largest_bytes),
+        )
+        variations = template.variations
+        self._correction = (
+            Part(sandbox, SUBJECT, CORRECTION_SUBJECT, largest_bytes),
+            Part(sandbox, CORRECTION_TEXT, variations[CORRECTION_TEXT], largest_bytes),
+            Part(sandbox, CORRECTION_HTML, variations[CORRECTION_HTML], largest_bytes),
+        )
         self._fields = template.fields
         self._largest_bytes = largest_bytes
         # Mail readers drop style sheets, so rules move into style attributes; what cannot (dark mode, narrow
@@ -41,11 +53,15 @@ class MailTypesetter:
 
     def typeset(self, document: MailDocument) -> bytes:
         """The message as JSON: ``subject``, ``text``, ``html``."""
-        variables = mail_variables(document, self._fields)
+        if document.is_correction:
+            variables, parts = correction_variables(document, self._fields), self._correction
+        else:
+            variables, parts = mail_variables(document, self._fields), self._usual
+        subject, text, html = (part.render(variables) for part in parts)
         message = {
-            "subject": self._one_line(self._subject.render(variables)),
-            "text": self._text.render(variables).strip() + "\n",
-            "html": self._inline(self._html.render(variables)),
+            "subject": self._one_line(subject),
+            "text": text.strip() + "\n",
+            "html": self._inline(html),
         }
         return json.dumps(message, ensure_ascii=False).encode()
 

@@ -12,6 +12,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,11 +27,25 @@ from invoicing.rendering.complaints import FaultyUseError, NamedUndefined, print
 from invoicing.rendering.document import InvoiceDocument, MailDocument
 from invoicing.rendering.errors import PartFaultError, broken
 from invoicing.rendering.fields import COLOUR, LOGO, TemplateFields, invoice_texts, look_of, mail_texts
-from invoicing.rendering.parts import INVOICE_CSS, INVOICE_HTML, MAIL_HTML, MAIL_TEXT, PARTS, SUBJECT
+from invoicing.rendering.parts import (
+    CORRECTION_HTML,
+    CORRECTION_TEXT,
+    CREDIT_NOTE_HTML,
+    INVOICE_CSS,
+    INVOICE_HTML,
+    MAIL_HTML,
+    MAIL_TEXT,
+    PARTS,
+    SUBJECT,
+    VARIATIONS,
+)
 from invoicing.rendering.permitted import TemplateSandbox
 from invoicing.words.failures import Fault
 
 __all__ = [
+    "CORRECTION_HTML",
+    "CORRECTION_TEXT",
+    "CREDIT_NOTE_HTML",
     "FIELDS_FILE",
     "INVOICE_CSS",
     "INVOICE_HTML",
@@ -64,6 +79,20 @@ _PRINTED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     LOGO: ("agency.logo", (MAIL_HTML, INVOICE_HTML)),
 }
 
+CORRECTION_SUBJECT = (
+    "{{ t('Corrección de su factura', 'Correction of your invoice') }}"
+    "{{ ' ' + corrected|join(', ') }}{% if agency.name %} – {{ agency.name }}{% endif %}"
+)
+"""Of a message that corrects an invoice: the settings' subject speaks of a new one."""
+
+
+@cache
+def shipped_variations() -> Mapping[str, str]:
+    """The credit note, and the message that goes with it, in the default's look; read once."""
+    folder = SHIPPED_FOLDER / "correction"
+    texts = {part: (folder / part).read_text(encoding="utf-8") for part in VARIATIONS}
+    return {**texts, INVOICE_CSS: (SHIPPED_FOLDER / "default" / INVOICE_CSS).read_text(encoding="utf-8")}
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -74,6 +103,7 @@ class Template:
         parts: Source text by part; all of `PARTS`.
         folder: The only folder whose files (pictures, fonts) the invoice may refer to; None for no files.
         fields: What the parts name as ``texts`` and ``look``.
+        variations: Source text of what corrects an invoice, by `VARIATIONS`, and its style sheet; as shipped.
     """
 
     name: str
@@ -81,6 +111,7 @@ class Template:
     parts: Mapping[str, str] = field(repr=False)
     folder: Path | None = None
     fields: TemplateFields = field(default=TemplateFields(), repr=False)
+    variations: Mapping[str, str] = field(default_factory=shipped_variations, repr=False)
 
     def __post_init__(self) -> None:
         missing = [part for part in PARTS if part not in self.parts]
@@ -143,6 +174,17 @@ def mail_variables(document: MailDocument, fields: TemplateFields) -> dict[str, 
         "language": document.language,
         "texts": mail_texts(fields, document),
         "look": look_of(fields),
+    }
+
+
+def correction_variables(document: MailDocument, fields: TemplateFields) -> dict[str, Any]:
+    """What the message of a correction may name: beside the rest, the numbers of the invoices that were wrong."""
+    numbers = [each.corrects or each.replaces for each in document.invoices]
+    return {
+        **mail_variables(document, fields),
+        "corrected": tuple(dict.fromkeys(number for number in numbers if number)),
+        "notes": tuple(each for each in document.invoices if each.corrects),
+        "replacements": tuple(each for each in document.invoices if not each.corrects),
     }
 
 

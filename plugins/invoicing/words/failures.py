@@ -99,6 +99,60 @@ FAILURES: Mapping[str, Text] = {
         "The prefix {prefix!r} ends in a digit, and its numbers would collide with another series': end it in a letter "
         "or a hyphen.",
     ),
+    "prefixes_equal": (
+        "El prefijo {prefix!r} es también el de la otra serie: las facturas y las notas crédito llevan series "
+        "distintas.",
+        "The prefix {prefix!r} is the other series' too: invoices and credit notes have series of their own.",
+    ),
+    # domain: credit notes
+    "credit_line_malformed": (
+        "{text!r} no tiene la forma POSICIÓN=VALOR, por ejemplo 1=250000",
+        "{text!r} is not of the form POSITION=AMOUNT, for example 1=250000",
+    ),
+    "credit_other_currency": (
+        "la línea {position} de la factura {invoice} está en {currency}, no en {given}: no se cambió nada",
+        "line {position} of invoice {invoice} is in {currency}, not in {given}: nothing was changed",
+    ),
+    "credit_line_unknown": (
+        "la factura {invoice} no tiene línea {position}, tiene {lines}: no se cambió nada",
+        "invoice {invoice} has no line {position}, it has {lines}: nothing was changed",
+    ),
+    "credit_line_twice": (
+        "la línea {position} de la factura {invoice} se nombra dos veces: no se cambió nada",
+        "line {position} of invoice {invoice} is named twice: nothing was changed",
+    ),
+    "credit_amount_unpayable": (
+        "línea {position} de la factura {invoice}: {amount} no es un valor que se pueda pagar en {currency}: no se "
+        "cambió "
+        "nada",
+        "line {position} of invoice {invoice}: nobody can pay {amount} in {currency}: nothing was changed",
+    ),
+    "credit_amount_of_other_sign": (
+        "línea {position} de la factura {invoice}: {amount} no acredita nada de los {left} que le quedan: no se cambió "
+        "nada",
+        "line {position} of invoice {invoice}: {amount} credits nothing of the {left} that it has left: nothing was "
+        "changed",
+    ),
+    "credit_more_than_left": (
+        "a la línea {position} de la factura {invoice} le quedan {left}, menos que {amount}: no se cambió nada",
+        "line {position} of invoice {invoice} has {left} left, less than {amount}: nothing was changed",
+    ),
+    "credit_without_lines": (
+        "no se nombró ninguna línea de la factura {invoice}: no se cambió nada",
+        "no line of invoice {invoice} was named: nothing was changed",
+    ),
+    "credit_of_nothing": (
+        "la nota crédito de la factura {invoice} daría {total}: tiene que ser más que nada; no se cambió nada",
+        "the credit note of invoice {invoice} would come to {total}: it has to be more than nothing; nothing was "
+        "changed",
+    ),
+    "credit_leaves_less_than_nothing": (
+        "a la factura {invoice} le quedan {left} por pagar y la nota crédito daría {total}: acredítela entera, sin "
+        "líneas; "
+        "no se cambió nada",
+        "invoice {invoice} has {left} left to pay and the credit note would come to {total}: credit it whole, without "
+        "lines; nothing was changed",
+    ),
     "prefix_in_force_ends_in_digit": (
         "invoice_prefix: el prefijo vigente, {prefix!r}, termina en cifra, y sus números pueden confundirse con los de "
         "otra serie: cámbielo por uno que termine en letra o guion",
@@ -673,6 +727,156 @@ FAILURES: Mapping[str, Text] = {
     "reason_too_long": (
         "el motivo es demasiado largo: máximo {most} caracteres",
         "the reason is too long: at most {most} characters",
+    ),
+    # services.billing, services.delivery: corrections
+    "credit_note_is_final": (
+        "{number} es una nota crédito: no se anula, ni se acredita, ni se reemplaza; no se cambió nada",
+        "{number} is a credit note: it is not voided, credited or replaced; nothing was changed",
+    ),
+    "void_already": (
+        "la factura {number} ya está anulada: no se cambió nada",
+        "invoice {number} is void already: nothing was changed",
+    ),
+    "credited_already": (
+        "la factura {number} ya está acreditada del todo: no se cambió nada",
+        "invoice {number} is credited whole already: nothing was changed",
+    ),
+    "void_was_sent": (
+        "la factura {number} salió, o pudo haber salido: corríjala con una nota crédito (invoices credit {number}), o "
+        "reemplácela; no se cambió nada",
+        "invoice {number} was sent, or may have been: correct it by a credit note (invoices credit {number}), or "
+        "replace "
+        "it; nothing was changed",
+    ),
+    "credit_unsent": (
+        "la factura {number} todavía no ha salido: anúlela (invoices void {number}), o reemplácela; no se cambió nada",
+        "invoice {number} has not left yet: void it (invoices void {number}), or replace it; nothing was changed",
+    ),
+    "correction_under_way": (
+        "la factura {number} se está transmitiendo con el envío {delivery}: espere un minuto y repita; no se cambió "
+        "nada",
+        "invoice {number} is being transmitted with delivery {delivery}: wait a minute and repeat; nothing was changed",
+    ),
+    "correction_number_or_file": (
+        "dé el número de una factura con --reason, o un archivo con --file, en el que están",
+        "give an invoice's number with --reason, or a file with --file, which has them",
+    ),
+    "correction_file_empty": (
+        "{file} no tiene ninguna fila: no se cambió nada",
+        "{file} has no row: nothing was changed",
+    ),
+    "correction_of_other_action": (
+        "aquí solo va {action}; con invoices correct van todas",
+        "only {action} goes here; with invoices correct all do",
+    ),
+    "corrections_stored": (
+        "la corrección está guardada",
+        "the correction is stored",
+    ),
+    "correction_not_chosen": (
+        "elija qué hacer: anular, acreditar o reemplazar",
+        "choose what to do: void, credit or replace",
+    ),
+    "correction_lines_unexpected": (
+        "solo una nota crédito (credit) lleva líneas",
+        "only a credit note (credit) has lines",
+    ),
+    "replace_single": (
+        "{number} es una factura individual: anúlela o acredítela, y cree otra (invoices create); no se cambió nada",
+        "{number} is a single invoice: void or credit it, and create another one (invoices create); nothing was "
+        "changed",
+    ),
+    "replaced_already": (
+        "la factura {number} ya está reemplazada por {by}: corrija esa; no se cambió nada",
+        "invoice {number} is replaced by {by} already: correct that one; nothing was changed",
+    ),
+    "replace_lease_not_active": (
+        "el contrato {lease} de la factura {number} no está vigente ningún día de {period}: anúlela o acredítela; no "
+        "se "
+        "cambió nada",
+        "lease {lease} of invoice {number} is not active on any day of {period}: void or credit it; nothing was "
+        "changed",
+    ),
+    "replace_total_not_positive": (
+        "el contrato {lease} daría ahora {total} en {period}: anule o acredite la factura {number}; no se cambió nada",
+        "lease {lease} would come to {total} in {period} now: void or credit invoice {number}; nothing was changed",
+    ),
+    "replace_same": (
+        "el contrato {lease} da en {period} lo mismo que la factura {number}, {total}: importe primero lo que "
+        "cambió; no "
+        "se cambió nada",
+        "lease {lease} comes out in {period} as invoice {number} does, {total}: import what changed first; nothing was "
+        "changed",
+    ),
+    "delivery_carries_nothing": (
+        "el envío {delivery} ya no lleva nada: sus facturas se anularon",
+        "delivery {delivery} carries nothing any more: its invoices were voided",
+    ),
+    "resend_nothing_stands": (
+        "nada de lo que lleva el envío {delivery} sigue en pie: sus facturas se anularon o se acreditaron; no se "
+        "cambió "
+        "nada",
+        "nothing that delivery {delivery} carries stands any more: its invoices were voided or credited; nothing was "
+        "changed",
+    ),
+    # services.billing, the numbers of a series
+    "series_used_up": (
+        "la serie {prefix!r} se agota: hacen falta {needed} números y quedan {left}, hasta el {last}; pida otra "
+        "resolución y "
+        "dígalo con series set; no se tomó ningún número",
+        "series {prefix!r} is used up: {needed} numbers are needed and {left} are left, up to {last}; ask for another "
+        "resolution and say so with series set; no number was taken",
+    ),
+    "series_expired": (
+        "la serie {prefix!r} venció el {valid_to} y hoy es {on}: pida otra resolución y dígalo con series set; no se "
+        "tomó "
+        "ningún número",
+        "series {prefix!r} expired on {valid_to} and today is {on}: ask for another resolution and say so with series "
+        "set; no number was taken",
+    ),
+    "series_not_valid_yet": (
+        "la serie {prefix!r} vale desde el {valid_from} y hoy es {on}: no se tomó ningún número",
+        "series {prefix!r} is valid from {valid_from} and today is {on}: no number was taken",
+    ),
+    "series_prefix_wrong": (
+        "{prefix!r} no es un prefijo: hasta 12 letras, cifras y guiones",
+        "{prefix!r} is no prefix: up to 12 letters, digits and hyphens",
+    ),
+    "series_resolution_wrong": (
+        "el número de la resolución es demasiado largo, o no se puede imprimir: máximo {most} caracteres",
+        "the number of the resolution is too long, or cannot be printed: at most {most} characters",
+    ),
+    "series_range_out_of_order": (
+        "los números van del {first} al {last}: el primero es 1 o más, y el último no es menor",
+        "the numbers go from {first} to {last}: the first is 1 or more, and the last is no less",
+    ),
+    "series_days_out_of_order": (
+        "los días van del {valid_from} al {valid_to}: el último no es anterior",
+        "the days go from {valid_from} to {valid_to}: the last is no earlier",
+    ),
+    "series_range_taken": (
+        "de la serie {prefix!r} ya están tomados los números hasta el {taken}, más que {last}",
+        "of series {prefix!r} the numbers up to {taken} are taken, more than {last}",
+    ),
+    "series_fine": ("ninguna serie se agota ni vence pronto", "no series is nearly used up or expiring"),
+    "series_running_out": ("{series}", "{series}"),
+    "series_over": (
+        "la serie {prefix!r} está agotada o vencida",
+        "series {prefix!r} is used up or has expired",
+    ),
+    "series_nearly_used_up": (
+        "a la serie {prefix!r} le quedan {left} números; el mes que viene hacen falta {needed}",
+        "series {prefix!r} has {left} numbers left; next month needs {needed}",
+    ),
+    "series_expires_soon": (
+        "la serie {prefix!r} vence en {days} días",
+        "series {prefix!r} expires in {days} days",
+    ),
+    "series_running_out_next": (
+        "pida otra resolución a la DIAN y dígalo: bin/invoicing series set PREFIJO --from N --to N --valid-to "
+        "AAAA-MM-DD",
+        "ask the DIAN for another resolution and say so: bin/invoicing series set PREFIX --from N --to N --valid-to "
+        "YYYY-MM-DD",
     ),
     "single_invoice_unknown": (
         "no existe la factura individual {reference!r}: no se cambió nada",

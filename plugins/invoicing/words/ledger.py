@@ -35,6 +35,8 @@ STATES: Mapping[str, Text] = {
     "success": ("Terminado", "Finished"),
     "issued": ("Emitida", "Issued"),
     "void": ("Anulada", "Void"),
+    "partly_credited": ("Acreditada en parte", "Partly credited"),
+    "credited": ("Acreditada", "Credited"),
 }
 
 APPROVALS: Mapping[str, Text] = {

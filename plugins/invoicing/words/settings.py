@@ -12,6 +12,7 @@ LABELS: Mapping[str, Text] = {
     "grouping": ("Agrupación", "Grouping"),
     "due_days": ("Días para el vencimiento", "Days until due"),
     "invoice_prefix": ("Prefijo de las facturas", "Invoice prefix"),
+    "credit_prefix": ("Prefijo de las notas crédito", "Credit note prefix"),
     "agency_name": ("Nombre de la agencia", "Agency's name"),
     "agency_nit": ("NIT", "Tax number (NIT)"),
     "agency_address": ("Dirección", "Address"),

@@ -1,7 +1,7 @@
 -- name: invoice_tenants
 -- One row per invoice, for the count.
 SELECT tenant_id, id AS invoice_id FROM invoicing.invoice
-WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND state = 'issued';
+WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND stands;
 
 -- name: clear_counts
 DELETE FROM invoicing.invoice_count WHERE run_id = %(run_id)s;

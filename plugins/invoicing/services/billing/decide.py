@@ -84,9 +84,14 @@ class CountedTenant(Addressee):
 
 @dataclass(frozen=True, slots=True)
 class UndecidedInvoice(Addressee):
-    """A single invoice that nobody decided on yet, and its tenant."""
+    """A single invoice, or what a correction made, that nobody decided on yet, and its tenant.
+
+    Args:
+        about: Id of the invoice that it is, or corrects, or replaces.
+    """
 
     invoice_id: int
+    about: int
     period: str
 
 
@@ -106,7 +111,7 @@ def counted_tenants(db: Database, run: Run, tenant_ids: Sequence[int] | None = N
 
 
 def undecided_single_invoices(db: Database) -> list[UndecidedInvoice]:
-    """Single invoices that no run has decided on yet, by number."""
+    """Single invoices, credit notes and their replacements that no run has decided on yet, by number."""
     return fetch_all(db, UndecidedInvoice, _SQL["undecided_single_invoices"])
 
 

@@ -13,7 +13,7 @@ FROM (
     WHERE run_id = %(run_id)s AND %(tenant_ids)s::bigint[] IS NULL
     UNION ALL
     SELECT tenant_id, count(*)::integer FROM invoicing.invoice
-    WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND state = 'issued' AND tenant_id = ANY(%(tenant_ids)s)
+    WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND stands AND tenant_id = ANY(%(tenant_ids)s)
     GROUP BY tenant_id
 ) AS n
 JOIN invoicing.tenant AS t ON t.id = n.tenant_id
@@ -31,7 +31,7 @@ LEFT JOIN (
 ) AS m ON m.tenant_id = t.id
 LEFT JOIN (
     SELECT i.tenant_id, array_agg(i.id ORDER BY i.serial) AS invoice_ids FROM invoicing.invoice AS i
-    WHERE i.cycle_id = %(cycle_id)s AND i.origin = 'monthly' AND i.state = 'issued'
+    WHERE i.cycle_id = %(cycle_id)s AND i.origin = 'monthly' AND i.stands AND NOT i.sent_apart
       AND NOT EXISTS (
           SELECT FROM invoicing.delivery_invoice AS di
           WHERE di.invoice_id = i.id AND di.purpose = 'initial' AND di.live)
@@ -40,10 +40,11 @@ LEFT JOIN (
 ORDER BY t.code;
 
 -- name: undecided_single_invoices
-SELECT i.id AS invoice_id, i.period, t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language,
+-- Single invoices, credit notes and what is sent with these; `about` is what belongs in one message.
+SELECT i.id AS invoice_id, coalesce(i.corrects, i.replaces, i.id) AS about, i.period, t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language,
        t.withholding_agent, t.auto_send, t.only_multiple, invoicing.is_held(t.id, i.period) AS is_held
 FROM invoicing.invoice AS i JOIN invoicing.tenant AS t ON t.id = i.tenant_id
-WHERE i.origin = 'single' AND i.state = 'issued'
+WHERE (i.origin <> 'monthly' OR i.sent_apart) AND (i.stands OR i.kind = 'credit_note')
   AND NOT EXISTS (
       SELECT FROM invoicing.decision AS d WHERE d.invoice_id = i.id AND d.superseded_at IS NULL)
 ORDER BY i.series, i.serial;
@@ -67,7 +68,7 @@ UPDATE invoicing.decision AS d SET superseded_at = now()
 WHERE d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
   AND NOT EXISTS (
       SELECT FROM invoicing.invoice AS i
-      WHERE i.cycle_id = d.cycle_id AND i.tenant_id = d.tenant_id AND i.origin = 'monthly' AND i.state = 'issued');
+      WHERE i.cycle_id = d.cycle_id AND i.tenant_id = d.tenant_id AND i.origin = 'monthly' AND i.stands);
 
 -- name: copy_decisions
 COPY invoicing.decision (run_id, cycle_id, tenant_id, invoice_id, invoice_count, reason, trace) FROM STDIN;

@@ -9,7 +9,7 @@ from invoicing.db.statements import beside
 from invoicing.domain.invoice import InvoiceDraft
 from invoicing.domain.period import Period
 from invoicing.services.agency import clock, merge
-from invoicing.services.billing import issue, leases, out_of_step, runs
+from invoicing.services.billing import issue, leases, out_of_step, runs, series
 from invoicing.services.billing.leases import BilledLease
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,9 @@ def generate_invoices(db: Database, run_id: int, *, prefix: str | None = None) -
         ``unbilled`` until now though the month had been billed (they are among those issued), and have ``drifted``,
         that is a standing invoice that would come out differently today. ``unissued_leases``, ``unbilled_leases``
         and ``drifted_leases`` have the codes of the first 50 of each.
+
+    Raises:
+        InputError: An invoice cannot be worked out; or the series is used up or not valid today. Nothing was issued.
     """
     run = runs.load_run(db, run_id)
     assert run.period is not None
@@ -58,7 +61,7 @@ def generate_invoices(db: Database, run_id: int, *, prefix: str | None = None) -
                 cycle_id=run.cycle_id,
                 run_id=run.id,
                 tenant=lease.tenant,
-                lease=lease,
+                premises=issue.Premises.of(lease),
                 settings_version_id=run.settings.id,
                 period=run.period,
                 issued_on=issued_on,
@@ -67,6 +70,9 @@ def generate_invoices(db: Database, run_id: int, *, prefix: str | None = None) -
             for lease, draft in drafts
             if draft.total > 0
         ]
+        if prefix is not None and to_issue:
+            # A simulation's numbers are its own, and the real ones may not suffice.
+            series.check_room(db, settings.invoice_prefix, len(to_issue), issued_on)
         issue.issue(db, to_issue, prefix=settings.invoice_prefix if prefix is None else prefix)
         unissued = [(lease, draft) for lease, draft in drafts if draft.total <= 0]
         db.execute(_SQL["clear_unissued"], {"cycle_id": run.cycle_id})

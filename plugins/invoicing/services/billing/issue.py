@@ -8,10 +8,27 @@ from typing import Any, Literal
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside
 from invoicing.domain.invoice import InvoiceDraft
+from invoicing.domain.lease import Use
 from invoicing.domain.period import Period
+from invoicing.services.billing import series
 from invoicing.services.billing.leases import BilledLease, BilledTenant
 
 _SQL = beside(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """What an invoice says of the lease that it belongs to."""
+
+    lease_id: int
+    property: str
+    city: str
+    use: Use
+
+    @classmethod
+    def of(cls, lease: BilledLease) -> "Premises":
+        """As the lease has them now."""
+        return cls(lease.id, lease.terms.property, lease.terms.city, lease.terms.use)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,41 +36,62 @@ class NewInvoice:
     """A draft, and the rest of what an invoice's row says.
 
     Args:
-        reference: Of a single invoice; None for one of the monthly job.
-        cycle_id: None, like ``run_id``, for a single invoice.
-        lease: None for a single invoice that belongs to no lease.
+        reference: Of a single invoice; None for any other.
+        cycle_id: None for a single invoice and its credit notes.
+        run_id: None, too, for what a person corrects.
+        premises: None for a single invoice that belongs to no lease.
+        corrects: Id of the invoice that this credit note credits; None for an invoice.
+        positions: Of the lines that a credit note credits, line by line of ``draft``; None for an invoice.
+        replaces: Id of the invoice in whose place this one is issued.
+        sent_apart: A replacement is decided on and sent by itself, not with its month.
     """
 
     draft: InvoiceDraft
-    origin: Literal["monthly", "single"]
+    origin: Literal["monthly", "single", "correction"]
     reference: str | None
     cycle_id: int | None
     run_id: int | None
     tenant: BilledTenant
-    lease: BilledLease | None
+    premises: Premises | None
     settings_version_id: int
     period: Period
     issued_on: datetime.date
     due_on: datetime.date
+    corrects: int | None = None
+    positions: tuple[int, ...] | None = None
+    replaces: int | None = None
+    sent_apart: bool = False
 
 
-def issue(db: Database, invoices: Sequence[NewInvoice], *, prefix: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What was made of a `NewInvoice`."""
+
+    id: int
+    number: str
+
+
+def issue(db: Database, invoices: Sequence[NewInvoice], *, prefix: str) -> list[Issued]:
     """Number and store ``invoices``, in their order, within the caller's transaction.
 
     Numbers are gapless: where the transaction is undone, so are they.
+
+    Args:
+        invoices: All issued on the same day.
+
+    Raises:
+        InputError: The series is used up, or not valid on that day. No number was taken.
     """
     if not invoices:
-        return
-    row = db.execute(_SQL["take_serials"], {"prefix": prefix, "count": len(invoices)}).fetchone()
-    assert row is not None
-    first_serial = row["last_serial"] - len(invoices) + 1
+        return []
+    first_serial = series.take(db, prefix, len(invoices), invoices[0].issued_on)
     ids = [row["id"] for row in db.execute(_SQL["take_ids"], {"count": len(invoices)})]
     numbered = list(zip(ids, range(first_serial, first_serial + len(invoices)), invoices, strict=True))
     _copy(db, _SQL["copy_invoices"], (_invoice_row(*each, prefix) for each in numbered))
     _copy(
         db,
         _SQL["copy_lines"],
-        (row for id_, _, invoice in numbered for row in _line_rows(id_, invoice.draft)),
+        (row for id_, _, invoice in numbered for row in _line_rows(id_, invoice)),
     )
     _copy(
         db,
@@ -64,12 +102,7 @@ def issue(db: Database, invoices: Sequence[NewInvoice], *, prefix: str) -> None:
             for kept in invoice.draft.withholdings
         ),
     )
-
-
-def last_serial(db: Database, prefix: str) -> int:
-    """The last number taken of ``prefix``, 0 where none is. The next may be somebody else's by the time it is taken."""
-    row = db.execute(_SQL["last_serial"], {"prefix": prefix}).fetchone()
-    return 0 if row is None else int(row["last_serial"])
+    return [Issued(id_, f"{prefix}{serial}") for id_, serial, _ in numbered]
 
 
 def _copy(db: Database, statement: bytes, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -79,7 +112,7 @@ def _copy(db: Database, statement: bytes, rows: Iterable[tuple[Any, ...]]) -> No
 
 
 def _invoice_row(id_: int, serial: int, invoice: NewInvoice, prefix: str) -> tuple[Any, ...]:
-    draft, tenant, lease = invoice.draft, invoice.tenant, invoice.lease
+    draft, tenant, premises = invoice.draft, invoice.tenant, invoice.premises
     return (
         id_,
         prefix,
@@ -89,7 +122,7 @@ def _invoice_row(id_: int, serial: int, invoice: NewInvoice, prefix: str) -> tup
         invoice.cycle_id,
         invoice.run_id,
         tenant.id,
-        lease.id if lease else None,
+        premises.lease_id if premises else None,
         invoice.settings_version_id,
         str(invoice.period),
         invoice.issued_on,
@@ -104,14 +137,20 @@ def _invoice_row(id_: int, serial: int, invoice: NewInvoice, prefix: str) -> tup
         tenant.document_number,
         tenant.city,
         tenant.language,
-        lease.terms.property if lease else "",
-        lease.terms.city if lease else "",
-        lease.terms.use if lease else "",
+        premises.property if premises else "",
+        premises.city if premises else "",
+        premises.use if premises else "",
+        "invoice" if invoice.corrects is None else "credit_note",
+        invoice.corrects,
+        invoice.replaces,
+        invoice.sent_apart,
     )
 
 
-def _line_rows(invoice_id: int, draft: InvoiceDraft) -> Iterable[tuple[Any, ...]]:
-    for position, line in enumerate(draft.lines, start=1):
+def _line_rows(invoice_id: int, invoice: NewInvoice) -> Iterable[tuple[Any, ...]]:
+    lines = invoice.draft.lines
+    positions = range(1, len(lines) + 1) if invoice.positions is None else invoice.positions
+    for position, line in zip(positions, lines, strict=True):
         yield (
             invoice_id,
             position,

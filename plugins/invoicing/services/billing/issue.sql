@@ -1,12 +1,3 @@
--- name: take_serials
--- Gapless: the row stays locked until the transaction that issues the invoices commits or is undone.
-INSERT INTO invoicing.invoice_series (prefix, last_serial) VALUES (%(prefix)s, %(count)s)
-ON CONFLICT (prefix) DO UPDATE SET last_serial = invoice_series.last_serial + EXCLUDED.last_serial
-RETURNING last_serial;
-
--- name: last_serial
-SELECT last_serial FROM invoicing.invoice_series WHERE prefix = %(prefix)s;
-
 -- name: take_ids
 SELECT nextval(pg_get_serial_sequence('invoicing.invoice', 'id')) AS id FROM generate_series(1, %(count)s);
 
@@ -14,7 +5,8 @@ SELECT nextval(pg_get_serial_sequence('invoicing.invoice', 'id')) AS id FROM gen
 COPY invoicing.invoice
     (id, series, serial, origin, reference, cycle_id, run_id, tenant_id, lease_id, settings_version_id, period,
      issued_on, due_on, currency, subtotal, tax, withholding, total, tenant_name, tenant_document_type,
-     tenant_document_number, tenant_city, language, property, property_city, use)
+     tenant_document_number, tenant_city, language, property, property_city, use, kind,
+     corrects, replaces, sent_apart)
 FROM STDIN;
 
 -- name: copy_lines

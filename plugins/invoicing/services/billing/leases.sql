@@ -1,5 +1,5 @@
 -- name: leases_to_invoice
--- Active for at least one day of the period, and without a standing invoice for it.
+-- Active for at least one day of the period, and never invoiced for it: what was voided or credited is replaced by a person.
 SELECT l.id, l.code, l.property, l.city, l.use, l.start_date, l.end_date, l.rent, l.currency,
        t.id AS tenant_id, t.code AS tenant_code, t.name AS tenant_name, t.document_type, t.document_number,
        t.city AS tenant_city, t.language, t.withholding_agent
@@ -7,7 +7,7 @@ FROM invoicing.lease AS l JOIN invoicing.tenant AS t ON t.id = l.tenant_id
 WHERE l.start_date <= %(last_day)s AND (l.end_date IS NULL OR l.end_date >= %(first_day)s)
   AND NOT EXISTS (
       SELECT FROM invoicing.invoice AS i
-      WHERE i.lease_id = l.id AND i.period = %(period)s AND i.origin = 'monthly' AND i.state = 'issued')
+      WHERE i.lease_id = l.id AND i.period = %(period)s AND i.origin = 'monthly')
 ORDER BY l.code LIMIT %(limit)s;
 
 -- name: leases_of_tenant

@@ -7,7 +7,7 @@ ORDER BY period DESC;
 
 -- name: older_months_with_drift
 SELECT DISTINCT i.period FROM invoicing.drifted_invoice AS d JOIN invoicing.invoice AS i ON i.id = d.invoice_id
-WHERE i.state = 'issued' AND NOT i.period = ANY(%(but)s);
+WHERE i.stands AND NOT i.period = ANY(%(but)s);
 
 -- name: leases_of
 SELECT l.id FROM invoicing.lease AS l JOIN invoicing.tenant AS t ON t.id = l.tenant_id
@@ -16,16 +16,31 @@ WHERE t.code = %(tenant)s OR l.code = %(lease)s;
 -- name: standing_invoices
 SELECT i.id, i.lease_id, i.tenant_id, i.currency
 FROM invoicing.invoice AS i JOIN invoicing.billing_cycle AS c ON c.id = i.cycle_id
-WHERE c.period = %(period)s AND i.origin = 'monthly' AND i.state = 'issued'
+WHERE c.period = %(period)s AND i.origin = 'monthly' AND i.stands
   AND (NOT %(known_only)s OR i.id IN (SELECT invoice_id FROM invoicing.drifted_invoice))
   AND (%(lease_ids)s::bigint[] IS NULL OR i.lease_id = ANY(%(lease_ids)s));
 
 -- name: lines_of_invoices
-SELECT invoice_id, concept, description, amount, tax_rate, tax, active_days, period_days
-FROM invoicing.invoice_line WHERE invoice_id = ANY(%(ids)s) ORDER BY invoice_id, position;
+-- As they are after their credit notes.
+SELECT l.invoice_id, l.concept, l.description, l.amount - coalesce(c.amount, 0) AS amount, l.tax_rate,
+       l.tax - coalesce(c.tax, 0) AS tax, l.active_days, l.period_days
+FROM invoicing.invoice_line AS l
+LEFT JOIN (
+    SELECT n.corrects, c.position, sum(c.amount) AS amount, sum(c.tax) AS tax
+    FROM invoicing.invoice AS n JOIN invoicing.invoice_line AS c ON c.invoice_id = n.id
+    WHERE n.corrects = ANY(%(ids)s) GROUP BY n.corrects, c.position
+) AS c ON c.corrects = l.invoice_id AND c.position = l.position
+WHERE l.invoice_id = ANY(%(ids)s) ORDER BY l.invoice_id, l.position;
 
 -- name: withholdings_of_invoices
-SELECT invoice_id, tax, rate, base, amount FROM invoicing.invoice_withholding WHERE invoice_id = ANY(%(ids)s);
+SELECT w.invoice_id, w.tax, w.rate, w.base - coalesce(c.base, 0) AS base, w.amount - coalesce(c.amount, 0) AS amount
+FROM invoicing.invoice_withholding AS w
+LEFT JOIN (
+    SELECT n.corrects, c.tax, sum(c.base) AS base, sum(c.amount) AS amount
+    FROM invoicing.invoice AS n JOIN invoicing.invoice_withholding AS c ON c.invoice_id = n.id
+    WHERE n.corrects = ANY(%(ids)s) GROUP BY n.corrects, c.tax
+) AS c ON c.corrects = w.invoice_id AND c.tax = w.tax
+WHERE w.invoice_id = ANY(%(ids)s);
 
 -- name: forget_drift
 -- Of those looked at, what is as the lease says (again).
@@ -43,5 +58,5 @@ JOIN invoicing.invoice AS i ON i.id = d.invoice_id
 JOIN invoicing.billing_cycle AS c ON c.id = i.cycle_id
 JOIN invoicing.lease AS l ON l.id = i.lease_id
 JOIN invoicing.tenant AS t ON t.id = i.tenant_id
-WHERE c.period = %(period)s AND i.state = 'issued' AND (%(lease_ids)s::bigint[] IS NULL OR l.id = ANY(%(lease_ids)s))
+WHERE c.period = %(period)s AND i.stands AND (%(lease_ids)s::bigint[] IS NULL OR l.id = ANY(%(lease_ids)s))
 ORDER BY l.code LIMIT %(limit)s;

@@ -125,6 +125,9 @@ def draft(db: Database, request: SingleInvoiceRequest) -> SingleInvoiceDraft:
 def decide_anew(db: Database, references: Sequence[str], *, reason: str, actor: str) -> None:
     """Have the next run decide once more on single invoices that got no mail; all of them or none.
 
+    Args:
+        references: Of single invoices; of what a correction made, its number.
+
     Raises:
         InputError: One is unknown, or is not skipped: it was sent, is being sent, or is not decided on yet.
     """
@@ -180,7 +183,7 @@ def _issue(db: Database, drafts: Sequence[SingleInvoiceDraft], *, source: str, a
             cycle_id=None,
             run_id=None,
             tenant=each.tenant,
-            lease=each.lease,
+            premises=issue.Premises.of(each.lease) if each.lease else None,
             settings_version_id=settings.id,
             period=Period.containing(issued_on),
             issued_on=issued_on,

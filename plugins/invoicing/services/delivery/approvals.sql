@@ -99,7 +99,7 @@ FROM invoicing.delivery WHERE id = ANY(%(ids)s);
 -- name: sums
 SELECT i.currency, count(*) AS invoices, sum(i.total) AS total
 FROM invoicing.delivery_invoice AS di JOIN invoicing.invoice AS i ON i.id = di.invoice_id
-WHERE di.delivery_id = ANY(%(ids)s)
+WHERE di.delivery_id = ANY(%(ids)s) AND i.state <> 'void'
 GROUP BY i.currency ORDER BY count(*) DESC, i.currency;
 
 -- name: changed_since

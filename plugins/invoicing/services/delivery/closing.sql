@@ -11,8 +11,8 @@ WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' GROUP BY state;
 -- invoices = decisions, that every invoice due to be sent is in exactly one live first delivery, and that no
 -- tenant who gets no mail has one that was not sent already.
 WITH standing AS (
-    SELECT id, number, tenant_id FROM invoicing.invoice
-    WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND state = 'issued'
+    SELECT id, number, tenant_id, sent_apart FROM invoicing.invoice
+    WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND stands
 ), current_decision AS (
     SELECT tenant_id, reason, invoice_count FROM invoicing.decision WHERE cycle_id = %(cycle_id)s AND superseded_at IS NULL
 ), live AS (
@@ -37,14 +37,14 @@ GROUP BY t.code, c.invoice_count HAVING count(*) > c.invoice_count
 UNION ALL
 SELECT 'invoice_undelivered', NULL, s.number, NULL, NULL, NULL, NULL
 FROM standing AS s JOIN current_decision AS c ON c.tenant_id = s.tenant_id AND c.reason IS NULL
-WHERE NOT EXISTS (SELECT FROM live WHERE live.invoice_id = s.id)
+WHERE NOT s.sent_apart AND NOT EXISTS (SELECT FROM live WHERE live.invoice_id = s.id)
 UNION ALL
 SELECT DISTINCT 'delivery_unwanted', NULL, NULL, live.id, live.state, NULL::integer, NULL::bigint
 FROM live JOIN current_decision AS c ON c.tenant_id = live.tenant_id AND c.reason IS NOT NULL
 WHERE live.state IN ('pending', 'failed', 'held') AND NOT (live.state = 'held' AND c.reason = 'tenant_held') AND NOT live.given_up AND NOT invoicing.may_have_left(live.id)
 UNION ALL
 SELECT DISTINCT 'delivery_of_void_invoice', NULL, NULL, live.id, NULL, NULL::integer, NULL::bigint
-FROM live WHERE live.state NOT IN ('sent', 'in_doubt', 'cancelled') AND NOT EXISTS (SELECT FROM standing AS s WHERE s.id = live.invoice_id)
+FROM live JOIN invoicing.invoice AS i ON i.id = live.invoice_id AND i.state = 'void'
 LIMIT 50;
 
 -- name: end_run

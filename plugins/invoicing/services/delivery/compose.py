@@ -1,8 +1,9 @@
 """The message of a delivery, from what the ledger froze of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from decimal import Decimal
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside
@@ -38,6 +39,7 @@ class Ingredients:
 
     Args:
         records: Where its invoices' documents are.
+        left: By the number of each credit note, what its invoice came to after it.
     """
 
     delivery: Delivery
@@ -45,6 +47,7 @@ class Ingredients:
     template: Template
     records: Sequence[DocumentRecord]
     invoices: Sequence[InvoiceDocument]
+    left: Mapping[str, Decimal]
 
 
 class Composer:
@@ -69,7 +72,11 @@ class Composer:
         return self.assemble(self.gather(db, delivery))
 
     def gather(self, db: Database, delivery: Delivery) -> Ingredients:
-        """All that the database knows of it; raises `InputError` where a sender is missing or a recipient wrong."""
+        """All that the database knows of it.
+
+        Raises:
+            InputError: A sender is missing, a recipient is wrong, or all that it carried was voided.
+        """
         settings = self._settings.find(db, delivery.settings_version_id)
         if not (settings.from_email or self._sender):
             raise InputError("no_sender")
@@ -79,12 +86,15 @@ class Composer:
         invoice_ids = [
             row["invoice_id"] for row in db.execute(_SQL["invoice_ids_of_delivery"], {"id": delivery.id})
         ]
+        if not invoice_ids:
+            raise InputError("delivery_carries_nothing", delivery=delivery.id)
         return Ingredients(
             delivery,
             settings,
             self._template(db, delivery.template_version_id),
             kept_documents.find(db, invoice_ids),
             documents.load_invoices(db, invoice_ids, self._settings),
+            documents.left_after(db, invoice_ids),
         )
 
     def assemble(self, ingredients: Ingredients) -> Mail:
@@ -92,7 +102,12 @@ class Composer:
         delivery, settings = ingredients.delivery, ingredients.settings
         kept = kept_documents.read(self._archive, ingredients.records)
         content = self._renderer(ingredients).render(
-            documents.mail_document(ingredients.invoices, language=delivery.language, settings=settings)
+            documents.mail_document(
+                ingredients.invoices,
+                language=delivery.language,
+                settings=settings,
+                left=ingredients.left,
+            )
         )
         from_address = settings.from_email or self._sender
         assert from_address

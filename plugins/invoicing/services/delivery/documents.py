@@ -2,7 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 
 from psycopg.rows import DictRow
 
@@ -51,7 +52,7 @@ def load_invoices(
             property=row["property"],
             property_city=row["property_city"],
             use=row["use"],
-            period=Period.parse(row["period"]) if row["origin"] == "monthly" else None,
+            period=Period.parse(row["period"]) if row["is_of_month"] else None,
             lines=tuple(
                 Line(
                     each["concept"],
@@ -76,13 +77,31 @@ def load_invoices(
             issued_on=row["issued_on"],
             due_on=row["due_on"],
             void=row["state"] == "void",
+            corrects=row["corrects"],
+            corrects_on=row["corrects_on"],
+            replaces=row["replaces"],
         )
         for row in rows
     ]
 
 
-def mail_document(invoices: Sequence[InvoiceDocument], *, language: str, settings: Settings) -> MailDocument:
-    """A message to the tenant of ``invoices``, all of one tenant, at least one."""
+def left_after(db: Database, ids: Sequence[int]) -> Mapping[str, Decimal]:
+    """Of those of ``ids`` that are credit notes, by number: what their invoice came to after them."""
+    return {row["number"]: row["left"] for row in db.execute(_SQL["left_after"], {"ids": list(ids)})}
+
+
+def mail_document(
+    invoices: Sequence[InvoiceDocument],
+    *,
+    language: str,
+    settings: Settings,
+    left: Mapping[str, Decimal] | None = None,
+) -> MailDocument:
+    """A message to the tenant of ``invoices``, all of one tenant, at least one.
+
+    Args:
+        left: As `left_after` gives it.
+    """
     first = invoices[0]
     return MailDocument(
         language=language,
@@ -91,7 +110,15 @@ def mail_document(invoices: Sequence[InvoiceDocument], *, language: str, setting
         period=first.period,
         invoices=tuple(
             MailInvoice(
-                each.number, each.property, each.total, each.currency, each.due_on, filename(each.number)
+                number=each.number,
+                property=each.property,
+                total=each.total,
+                currency=each.currency,
+                due_on=each.due_on,
+                filename=filename(each.number),
+                corrects=each.corrects,
+                left=(left or {}).get(each.number),
+                replaces=each.replaces,
             )
             for each in invoices
         ),

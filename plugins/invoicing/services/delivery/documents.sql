@@ -1,11 +1,23 @@
 -- name: invoices_by_id
-SELECT i.id, i.number, i.origin, i.language, i.settings_version_id, i.period, i.property, i.property_city, i.use, i.subtotal,
+SELECT i.id, i.number, i.cycle_id IS NOT NULL AS is_of_month, i.language, i.settings_version_id, i.period, i.property, i.property_city, i.use, i.subtotal,
        i.tax, i.withholding, i.total, i.currency, i.issued_on, i.due_on, i.state, i.tenant_name, i.tenant_document_type,
-       i.tenant_document_number, i.tenant_city, l.code AS lease_code, t.code AS tenant_code
+       i.tenant_document_number, i.tenant_city, l.code AS lease_code, t.code AS tenant_code,
+       o.number AS corrects, o.issued_on AS corrects_on, r.number AS replaces
 FROM invoicing.invoice AS i
 JOIN invoicing.tenant AS t ON t.id = i.tenant_id
 LEFT JOIN invoicing.lease AS l ON l.id = i.lease_id
+LEFT JOIN invoicing.invoice AS o ON o.id = i.corrects
+-- One that nobody was sent is not spoken of.
+LEFT JOIN invoicing.invoice AS r ON r.id = i.replaces AND i.sent_apart AND r.state = 'credited'
 WHERE i.id = ANY(%(ids)s) ORDER BY i.series, i.serial;
+
+-- name: left_after
+-- By the notes up to each, which are final, whatever came later.
+SELECT n.number, o.total - (
+    SELECT sum(earlier.total) FROM invoicing.invoice AS earlier WHERE earlier.corrects = o.id AND earlier.id <= n.id
+) AS left
+FROM invoicing.invoice AS n JOIN invoicing.invoice AS o ON o.id = n.corrects
+WHERE n.id = ANY(%(ids)s);
 
 -- name: lines_of_invoices
 SELECT invoice_id, concept, description, amount, tax_rate, tax, active_days, period_days

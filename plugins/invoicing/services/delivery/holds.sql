@@ -2,7 +2,7 @@
 -- Whether there is, or will be, anything to hold: an invoice of the period, or a lease that is active in it.
 SELECT t.id,
        EXISTS (SELECT FROM invoicing.invoice AS i
-               WHERE i.tenant_id = t.id AND i.period = %(period)s AND i.state = 'issued')
+               WHERE i.tenant_id = t.id AND i.period = %(period)s AND (i.stands OR i.kind = 'credit_note'))
        OR EXISTS (SELECT FROM invoicing.lease AS l WHERE l.tenant_id = t.id AND l.start_date <= %(last_day)s
                   AND (l.end_date IS NULL OR l.end_date >= %(first_day)s)) AS has_invoices
 FROM invoicing.tenant AS t WHERE t.code = %(code)s;

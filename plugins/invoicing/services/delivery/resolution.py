@@ -38,7 +38,8 @@ def resolve(db: Database, delivery_id: int, ruling: str, *, reason: str, actor: 
         actor: Who.
 
     Raises:
-        InputError: The delivery is not in doubt (any more), the ruling is unknown, or the reason empty or too long.
+        InputError: The delivery is not in doubt (any more), the ruling is unknown, or the reason empty or too long;
+            or it is to be sent again, and nothing that it carries stands any more.
     """
     reason = given_reason(reason)
     if ruling not in _STATE_OF:
@@ -51,6 +52,8 @@ def resolve(db: Database, delivery_id: int, ruling: str, *, reason: str, actor: 
         ).fetchone()
         if settled is None:
             raise InputError("delivery_not_in_doubt", delivery=delivery_id, state=before["state"])
+        if ruling == "retry" and not before["carries_what_stands"]:
+            raise InputError("resend_nothing_stands", delivery=delivery_id)
         if ruling == "retry":
             approvals.approve_own_act(db, [delivery_id], actor=actor, reason=reason)
         audit.record(
@@ -72,8 +75,9 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
         The deliveries that will be sent now, in the order of ``delivery_ids``.
 
     Raises:
-        InputError: One is unknown, under way, in doubt or withdrawn by a run; its tenant has no valid address;
-            automatic sending is off, globally or the tenant's; the tenant is held; or the reason is empty.
+        InputError: One is unknown, under way, in doubt or withdrawn by a run; nothing that it carries stands any
+            more; its tenant has no valid address; automatic sending is off, globally or the tenant's; the tenant is
+            held; or the reason is empty.
     """
     reason = given_reason(reason)
     delivery_ids = list(dict.fromkeys(delivery_ids))
@@ -161,6 +165,8 @@ def _check_resendable(row: DictRow) -> None:
     is_withdrawn_by_person = state is DeliveryState.CANCELLED and row["given_up"]
     if state not in (DeliveryState.SENT, DeliveryState.FAILED) and not is_withdrawn_by_person:
         raise InputError("resend_too_early", delivery=row["id"], state=state)
+    if not row["carries_what_stands"]:
+        raise InputError("resend_nothing_stands", delivery=row["id"])
     if not row["auto_send"]:
         raise InputError("resend_sending_disabled", delivery=row["id"])
     if not row["tenant_auto_send"]:

@@ -8,7 +8,9 @@ RETURNING id;
 
 -- name: lock_deliveries
 SELECT d.id, d.state, d.given_up, invoicing.may_have_left(d.id) AS may_have_left, t.code AS tenant_code, t.emails,
-       t.cc_emails, t.auto_send AS tenant_auto_send, s.auto_send, invoicing.is_held(t.id, d.period) AS is_held
+       t.cc_emails, t.auto_send AS tenant_auto_send, s.auto_send, invoicing.is_held(t.id, d.period) AS is_held,
+       EXISTS (SELECT FROM invoicing.delivery_invoice AS di JOIN invoicing.invoice AS i ON i.id = di.invoice_id
+               WHERE di.delivery_id = d.id AND i.state NOT IN ('void', 'credited')) AS carries_what_stands
 FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
 CROSS JOIN invoicing.settings_in_force AS s
 WHERE d.id = ANY(%(ids)s) ORDER BY d.id FOR UPDATE OF d;
@@ -26,6 +28,7 @@ WHERE coalesce(resend_of, id) = (SELECT coalesce(resend_of, id) FROM invoicing.d
 ORDER BY id LIMIT 1;
 
 -- name: add_resend
+-- Without what was credited whole since.
 WITH added AS (
     INSERT INTO invoicing.delivery
         (cycle_id, tenant_id, period, purpose, generation, resend_of, message_id, to_addresses, cc_addresses,
@@ -39,7 +42,9 @@ WITH added AS (
     WHERE d.id = %(id)s
     RETURNING id
 ), invoices AS (
-    SELECT added.id, di.invoice_id FROM added, invoicing.delivery_invoice AS di WHERE di.delivery_id = %(id)s
+    SELECT added.id, di.invoice_id FROM added, invoicing.delivery_invoice AS di
+    JOIN invoicing.invoice AS i ON i.id = di.invoice_id
+    WHERE di.delivery_id = %(id)s AND i.state NOT IN ('void', 'credited')
 )
 SELECT id, invoice_id FROM invoices;
 

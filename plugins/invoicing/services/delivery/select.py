@@ -14,7 +14,7 @@ from invoicing.domain.delivery import Batch, split_into_batches
 from invoicing.domain.eligibility import HELD, Decision
 from invoicing.domain.settings import Settings
 from invoicing.services.billing import count, decide, runs
-from invoicing.services.billing.decide import Addressee, CountedTenant
+from invoicing.services.billing.decide import Addressee, CountedTenant, UndecidedInvoice
 from invoicing.services.billing.runs import Run
 from invoicing.services.delivery.ledger import reopen_failed
 
@@ -59,9 +59,10 @@ def select_recipients(db: Database, run_id: int) -> list[Batch]:
 
 
 def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
-    """Decide on each single invoice that nobody decided on yet, and make its delivery.
+    """Decide on each single invoice, and on what corrections made, that nobody decided on yet, and make the deliveries.
 
-    An invoice is decided on once, when it is created: a switch turned on later sends nothing of the past.
+    An invoice is decided on once, when it is created: a switch turned on later sends nothing of the past. A credit note
+    and what replaces the invoice leave in one message.
 
     Returns:
         Everything outside the monthly job that is to be sent: what is new, or sent again by a person, and then, in
@@ -77,11 +78,7 @@ def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
         _add_deliveries(
             db,
             run,
-            [
-                NewDelivery(invoice, invoice.period, (invoice.invoice_id,))
-                for invoice, decision in zip(invoices, decisions, strict=True)
-                if decision.send
-            ],
+            _messages([each for each, decision in zip(invoices, decisions, strict=True) if decision.send]),
             run.name,
         )
         runs.finish_stage(
@@ -91,6 +88,17 @@ def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
     new = [row for row in due if not row["is_leftover"]]
     left_over = [row for row in due if row["is_leftover"]]
     return _batches(new) + _batches(left_over, is_leftover=True)
+
+
+def _messages(to_send: Sequence[UndecidedInvoice]) -> list[NewDelivery]:
+    """One a tenant and an invoice that it is about."""
+    together: dict[tuple[int, int], list[UndecidedInvoice]] = {}
+    for each in to_send:
+        together.setdefault((each.about, each.tenant_id), []).append(each)
+    return [
+        NewDelivery(group[0], group[0].period, tuple(each.invoice_id for each in group))
+        for group in together.values()
+    ]
 
 
 def decide_anew(
@@ -112,6 +120,18 @@ def decide_anew(
     decided = list(zip(counted, decisions, strict=True))
     bring_in_line(db, run, decided, actor=actor)
     return decided
+
+
+def deliver_uncovered(db: Database, run: Run, tenant: CountedTenant, *, actor: str) -> list[int]:
+    """Make deliveries of the tenant's invoices that none carries, apart from those that there are; their ids.
+
+    In the caller's transaction, which holds the cycle's lock.
+    """
+    if not tenant.uncovered:
+        return []
+    per_tenant = run.settings.settings.grouping == "per_tenant"
+    carried = [tuple(tenant.uncovered)] if per_tenant else [(each,) for each in tenant.uncovered]
+    return _add_deliveries(db, run, [NewDelivery(tenant, str(run.period), ids) for ids in carried], actor)
 
 
 def bring_in_line(
@@ -173,7 +193,8 @@ def _prepare(db: Database, run: Run, to_send: Sequence[CountedTenant], actor: st
     _add_deliveries(db, run, new, actor)
 
 
-def _add_deliveries(db: Database, run: Run, new: list[NewDelivery], actor: str) -> None:
+def _add_deliveries(db: Database, run: Run, new: list[NewDelivery], actor: str) -> list[int]:
+    """The ids of the deliveries that were made."""
     by_message_id = {message_id(run.settings.settings): delivery for delivery in new}
     rows = [
         {
@@ -195,6 +216,7 @@ def _add_deliveries(db: Database, run: Run, new: list[NewDelivery], actor: str) 
             for invoice_id in by_message_id[row["message_id"]].invoice_ids
         ],
     )
+    return [row["id"] for row in added]
 
 
 def add_invoices(db: Database, pairs: list[tuple[int, int]], purpose: str = "initial") -> None:

@@ -4,7 +4,7 @@ UPDATE invoicing.delivery AS d
 SET state = 'cancelled', actor = %(actor)s, reason = 'grouping changed'
 FROM (
     SELECT p.id, count(*) OVER (PARTITION BY p.tenant_id) AS of_tenant,
-           (SELECT count(*) FROM invoicing.delivery_invoice AS di WHERE di.delivery_id = p.id) AS invoices
+           (SELECT count(*) FROM invoicing.delivery_invoice AS di WHERE di.delivery_id = p.id AND di.live) AS invoices
     FROM invoicing.delivery AS p
     WHERE p.cycle_id = %(cycle_id)s AND p.purpose = 'initial' AND p.state = 'pending' AND p.attempts = 0
 ) AS untried

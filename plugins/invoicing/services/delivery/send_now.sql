@@ -1,7 +1,7 @@
 -- name: find_tenants
 SELECT t.id, t.code, EXISTS (
     SELECT FROM invoicing.invoice AS i
-    WHERE i.cycle_id = %(cycle_id)s AND i.tenant_id = t.id AND i.origin = 'monthly' AND i.state = 'issued') AS has_invoices
+    WHERE i.cycle_id = %(cycle_id)s AND i.tenant_id = t.id AND i.origin = 'monthly' AND i.stands) AS has_invoices
 FROM invoicing.tenant AS t WHERE t.code = ANY(%(codes)s);
 
 -- name: runs_of_cycle

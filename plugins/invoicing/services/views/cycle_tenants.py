@@ -96,6 +96,7 @@ class CycleInvoice:
 
     Args:
         lease: Its code, as ``tenant`` is the tenant's, beside its ``name``.
+        corrects: Number of the invoice that a credit note credits, by its amounts; None of an invoice.
         reason: Why there is no mail; None where there is, or nobody decided.
         delivery_id: None, like all that follows, where no delivery carries it.
     """
@@ -113,6 +114,7 @@ class CycleInvoice:
     total: Decimal
     currency: str
     invoice_state: str
+    corrects: str | None
     reason: str | None
     delivery_id: int | None
     state: str | None
@@ -134,7 +136,13 @@ class EarlierDecision:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceOfTenant:
-    """An invoice of the monthly job; ``lease`` is a code, None where the lease is gone."""
+    """An invoice of the month, or a credit note.
+
+    Args:
+        lease: Its code; None where the lease is gone.
+        has_document: A PDF can be had: as it is kept, or of a voided invoice made anew.
+        corrects: Number of the invoice that a credit note credits.
+    """
 
     id: int
     number: str
@@ -146,6 +154,7 @@ class InvoiceOfTenant:
     currency: str
     state: str
     has_document: bool
+    corrects: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,12 @@ JOIN invoicing.decision AS decision ON decision.id = s.decision_id
 LEFT JOIN invoicing.delivery AS d ON d.id = s.delivery_id
 LEFT JOIN LATERAL (
     SELECT array_agg(i.number ORDER BY i.series, i.serial) AS numbers, min(i.due_on) AS due_on FROM invoicing.invoice AS i
-    WHERE i.cycle_id = %(cycle_id)s AND i.tenant_id = s.tenant_id AND i.origin = 'monthly' AND i.state = 'issued'
+    WHERE i.cycle_id = %(cycle_id)s AND i.tenant_id = s.tenant_id AND i.origin = 'monthly' AND i.stands
 ) AS billed ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(x.currency ORDER BY x.currency) AS currencies, array_agg(x.total ORDER BY x.currency) AS totals
     FROM (SELECT i.currency, sum(i.total) AS total FROM invoicing.invoice AS i
-          WHERE i.cycle_id = %(cycle_id)s AND i.tenant_id = s.tenant_id AND i.origin = 'monthly' AND i.state = 'issued'
+          WHERE i.cycle_id = %(cycle_id)s AND i.tenant_id = s.tenant_id AND i.origin = 'monthly' AND i.stands
           GROUP BY i.currency) AS x
 ) AS money ON true
 ORDER BY s.position;
@@ -72,27 +72,29 @@ ORDER BY id DESC LIMIT 20;
 
 -- name: invoices_of_cycle_tenant
 SELECT i.id, i.number, l.code AS lease, i.property, i.issued_on, i.due_on, i.total, i.currency, i.state,
-       doc.sha256 IS NOT NULL AS has_document
+       doc.sha256 IS NOT NULL OR i.state = 'void' AS has_document, o.number AS corrects
 FROM invoicing.invoice AS i
+LEFT JOIN invoicing.invoice AS o ON o.id = i.corrects
 LEFT JOIN invoicing.lease AS l ON l.id = i.lease_id
 LEFT JOIN invoicing.invoice_document AS doc ON doc.invoice_id = i.id
-WHERE i.cycle_id = %(cycle_id)s AND i.tenant_id = %(tenant_id)s AND i.origin = 'monthly'
-ORDER BY i.series, i.serial LIMIT 200;
+WHERE i.cycle_id = %(cycle_id)s AND i.tenant_id = %(tenant_id)s
+ORDER BY i.id LIMIT 200;
 
 -- name: cycle_invoices_found
--- The standing invoices of the tenants that fit, each with its tenant's decision and the delivery that carries it.
+-- The invoices and credit notes of the tenants that fit, each with its tenant's decision and the delivery that carries it.
 SELECT i.number, l.code AS lease, i.property, t.code AS tenant, t.name, i.issued_on, i.due_on, i.subtotal, i.tax, i.withholding, i.total,
-       i.currency, i.state AS invoice_state, d.reason, x.id AS delivery_id, x.state, x.updated_at, x.to_addresses, x.message_id
+       i.currency, i.state AS invoice_state, o.number AS corrects, d.reason, x.id AS delivery_id, x.state, x.updated_at, x.to_addresses, x.message_id
 FROM invoicing.invoice AS i
 JOIN invoicing.tenant AS t ON t.id = i.tenant_id
 LEFT JOIN invoicing.lease AS l ON l.id = i.lease_id
+LEFT JOIN invoicing.invoice AS o ON o.id = i.corrects
 LEFT JOIN invoicing.decision AS d ON d.cycle_id = i.cycle_id AND d.tenant_id = i.tenant_id AND d.superseded_at IS NULL
 LEFT JOIN LATERAL (
     SELECT x.id, x.state, x.updated_at, x.to_addresses, x.message_id FROM invoicing.delivery_invoice AS di
     JOIN invoicing.delivery AS x ON x.id = di.delivery_id WHERE di.invoice_id = i.id
     ORDER BY x.state = 'cancelled', x.id DESC LIMIT 1
 ) AS x ON true
-WHERE i.cycle_id = %(cycle_id)s AND i.origin = 'monthly'
+WHERE i.cycle_id = %(cycle_id)s
   AND (%(outcome)s::text IS NULL OR d.id IS NOT NULL AND (
            coalesce(d.reason, 'send') = %(outcome)s OR %(outcome)s = 'skip' AND d.reason IS NOT NULL))
   AND (%(state)s::text IS NULL OR CASE %(state)s

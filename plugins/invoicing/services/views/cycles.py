@@ -71,7 +71,7 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class CurrencySum:
-    """A cycle's standing invoices in one currency."""
+    """A cycle's standing invoices, or its credit notes, in one currency."""
 
     currency: str
     count: int
@@ -93,7 +93,8 @@ class CycleFigures:
     """A cycle's counts and sums.
 
     Args:
-        sums: The currency with most invoices first.
+        sums: Of the invoices that stand; the currency with most invoices first.
+        credits: Of the credit notes, those of invoices that no longer stand too; likewise.
         decisions: Tenants by outcome: ``send``, which is always there, or the reason.
         deliveries: By state; every state is there.
         first_sent: Those of them that are sent and send nothing again: the month's messages.
@@ -104,6 +105,7 @@ class CycleFigures:
     """
 
     sums: Sequence[CurrencySum]
+    credits: Sequence[CurrencySum]
     decisions: Mapping[str, int]
     deliveries: Mapping[str, int]
     first_sent: int
@@ -255,6 +257,7 @@ def cycle_figures(db: Database, cycle: Cycle, *, most_out_of_step: int | None = 
     states = {row["state"]: row for row in db.execute(_SQL["delivery_counts"], which)}
     return CycleFigures(
         sums=fetch_all(db, CurrencySum, _SQL["invoice_sums"], which),
+        credits=fetch_all(db, CurrencySum, _SQL["credit_sums"], which),
         decisions={"send": 0} | outcomes,
         deliveries={
             str(state): states[state]["deliveries"] if state in states else 0 for state in DeliveryState

@@ -8,7 +8,7 @@ WITH page AS (
     ORDER BY period DESC LIMIT %(limit)s OFFSET %(offset)s
 ), sums AS (
     SELECT cycle_id, currency, count(*) AS invoices, sum(total) AS total FROM invoicing.invoice
-    WHERE cycle_id IN (SELECT id FROM page) AND origin = 'monthly' AND state = 'issued'
+    WHERE cycle_id IN (SELECT id FROM page) AND origin = 'monthly' AND stands
     GROUP BY cycle_id, currency
 ), money AS (
     SELECT DISTINCT ON (cycle_id) cycle_id, currency, total, sum(invoices) OVER (PARTITION BY cycle_id) AS invoices,
@@ -45,7 +45,12 @@ SELECT count(*) AS cycles FROM invoicing.billing_cycle;
 
 -- name: invoice_sums
 SELECT currency, count(*) AS count, sum(total) AS total FROM invoicing.invoice
-WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND state = 'issued'
+WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' AND stands
+GROUP BY currency ORDER BY count(*) DESC, currency;
+
+-- name: credit_sums
+SELECT currency, count(*) AS count, sum(total) AS total FROM invoicing.invoice
+WHERE cycle_id = %(cycle_id)s AND kind = 'credit_note'
 GROUP BY currency ORDER BY count(*) DESC, currency;
 
 -- name: decision_counts
@@ -95,7 +100,7 @@ SELECT c.period,
            AS running,
        c.state,
        (SELECT count(*) FROM invoicing.invoice AS i
-        WHERE i.cycle_id = c.id AND i.origin = 'monthly' AND i.state = 'issued') AS invoices,
+        WHERE i.cycle_id = c.id AND i.origin = 'monthly' AND i.stands) AS invoices,
        (SELECT count(*) FROM invoicing.decision AS d WHERE d.cycle_id = c.id AND d.superseded_at IS NULL) AS tenants,
        (SELECT count(*) FROM invoicing.decision AS d
         WHERE d.cycle_id = c.id AND d.superseded_at IS NULL AND d.reason IS NULL) AS to_send,

@@ -7,7 +7,8 @@ SELECT d.id, d.period, d.cycle_id, d.state, d.purpose, d.generation, d.resend_of
        t.emails, t.updated_at AS tenant_updated_at, v.name AS template_name, v.version AS template_number,
        array(SELECT i.number FROM invoicing.delivery_invoice AS di
              JOIN invoicing.invoice AS i ON i.id = di.invoice_id
-             WHERE di.delivery_id = d.id ORDER BY i.series, i.serial) AS invoices
+             WHERE di.delivery_id = d.id AND (i.state <> 'void' OR d.state = 'cancelled')
+             ORDER BY i.series, i.serial) AS invoices
 FROM invoicing.delivery AS d
 JOIN invoicing.tenant AS t ON t.id = d.tenant_id
 JOIN invoicing.template_version AS v ON v.id = d.template_version_id
@@ -28,7 +29,8 @@ SELECT count(*) OVER () AS total, d.id AS delivery_id, d.period, d.cycle_id, t.c
        d.resend_of, d.attempts, d.last_reply, asked.actor, asked.reason, d.updated_at,
        array(SELECT i.number FROM invoicing.delivery_invoice AS di
              JOIN invoicing.invoice AS i ON i.id = di.invoice_id
-             WHERE di.delivery_id = d.id ORDER BY i.series, i.serial) AS invoices
+             WHERE di.delivery_id = d.id AND (i.state <> 'void' OR d.state = 'cancelled')
+             ORDER BY i.series, i.serial) AS invoices
 FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
 LEFT JOIN LATERAL (
     SELECT e.actor, e.reason FROM invoicing.delivery_event AS e

@@ -1,10 +1,16 @@
 -- name: invoices
-SELECT i.number, l.code AS lease, t.code AS tenant, i.property, i.subtotal, i.tax, i.withholding, i.total, i.currency,
-       i.issued_on, i.due_on
+-- As they are after their credit notes.
+SELECT i.number, l.code AS lease, t.code AS tenant, i.property, i.subtotal - coalesce(c.subtotal, 0) AS subtotal,
+       i.tax - coalesce(c.tax, 0) AS tax, i.withholding - coalesce(c.withholding, 0) AS withholding,
+       i.total - coalesce(c.total, 0) AS total, i.currency, i.issued_on, i.due_on
 FROM invoicing.invoice AS i
+LEFT JOIN (
+    SELECT corrects, sum(subtotal) AS subtotal, sum(tax) AS tax, sum(withholding) AS withholding, sum(total) AS total
+    FROM invoicing.invoice WHERE cycle_id = %(cycle_id)s AND kind = 'credit_note' GROUP BY corrects
+) AS c ON c.corrects = i.id
 JOIN invoicing.tenant AS t ON t.id = i.tenant_id
 JOIN invoicing.lease AS l ON l.id = i.lease_id
-WHERE i.cycle_id = %(cycle_id)s AND i.origin = 'monthly' AND i.state = 'issued'
+WHERE i.cycle_id = %(cycle_id)s AND i.origin = 'monthly' AND i.stands
 ORDER BY i.series, i.serial;
 
 -- name: tenants
@@ -55,7 +61,7 @@ SELECT concat_ws('/',
     (SELECT count(*) || ':' || sum(xmin::text::bigint) FROM invoicing.invoice_series),
     (SELECT count(*) || ':' || sum(xmin::text::bigint) FROM invoicing.billing_cycle),
     (SELECT count(*) || ':' || sum(xmin::text::bigint) FROM invoicing.cycle_run),
-    (SELECT count(*) || ':' || sum(total) FROM invoicing.invoice
-     WHERE cycle_id IN (SELECT id FROM looked_at) AND origin = 'monthly' AND state = 'issued'),
+    (SELECT count(*) || ':' || sum(total) || ':' || count(*) FILTER (WHERE stands) FROM invoicing.invoice
+     WHERE cycle_id IN (SELECT id FROM looked_at)),
     (SELECT count(*) || ':' || sum(xmin::text::bigint) FROM invoicing.delivery
      WHERE period = %(period)s AND cycle_id IS NOT NULL)) AS seen;

@@ -16,6 +16,7 @@ from invoicing.rendering.cage import CALLS, FILES, NETWORK, USER, CageReport
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.services.agency import clock
 from invoicing.services.agency.settings import current_settings
+from invoicing.services.billing import series
 from invoicing.services.views import attention
 from invoicing.services.views.attention import MOST_NAMED, Deliveries, WaitingApproval
 from invoicing.words.failures import Failure, Fault
@@ -148,6 +149,28 @@ def _unbilled(db: Database, _here: Here) -> Check:
     count = sum(len(month.leases) for month in months)
     detail = Fault("leases_unbilled", count=count, listing=listed)
     return Check("unbilled", detail, Fault("leases_unbilled_next", period=months[0].period))
+
+
+def _series(db: Database, _here: Here) -> Check:
+    """Does a series that is in use run out of numbers, or of days?"""
+    needed = series.needed_next_month(db)
+    found: list[Fault] = []
+    for each in series.list_series(db):
+        if not each.used_for:
+            continue
+        if each.left == 0 or each.days_left == 0:
+            found.append(Fault("series_over", prefix=each.prefix))
+            continue
+        # Nobody knows how many credit notes a month needs.
+        need = needed if each.used_for == "invoices" else 1
+        if each.left is not None and (each.is_nearly_used_up or each.left < need):
+            found.append(Fault("series_nearly_used_up", prefix=each.prefix, left=each.left, needed=need))
+        if each.days_left is not None and each.days_left <= series.EXPIRES_SOON_DAYS:
+            found.append(Fault("series_expires_soon", prefix=each.prefix, days=each.days_left))
+    if not found:
+        return Check("series", Fault("series_fine"))
+    detail = Fault("series_running_out", series=found)
+    return Check("series", detail, Fault("series_running_out_next"), alarms=True)
 
 
 def _failed(db: Database, _here: Here) -> Check:
@@ -292,6 +315,7 @@ _QUESTIONS: Sequence[Callable[[Database, Here], Check]] = (
     _month,
     _cycles,
     _unbilled,
+    _series,
     _failed,
     _in_doubt,
     _unsent,

@@ -17,7 +17,7 @@ ORDER BY r.started_at DESC, r.id DESC LIMIT 1;
 SELECT count(*) AS total, count(doc.invoice_id) AS done,
        count(*) FILTER (WHERE doc.rendered_at >= %(since)s) AS recent, min(doc.rendered_at) FILTER (WHERE doc.rendered_at >= %(since)s) AS first_at
 FROM invoicing.delivery AS d
-JOIN invoicing.delivery_invoice AS di ON di.delivery_id = d.id
+JOIN invoicing.delivery_invoice AS di ON di.delivery_id = d.id AND di.live
 LEFT JOIN invoicing.invoice_document AS doc ON doc.invoice_id = di.invoice_id
 WHERE d.run_id = %(run_id)s AND d.purpose = 'initial' AND d.state NOT IN ('held', 'cancelled');
 

@@ -13,5 +13,5 @@ FROM invoicing.tenant WHERE lower(name) = lower(%(name)s) ORDER BY code LIMIT %(
 
 -- name: invoices_to_show
 SELECT id FROM invoicing.invoice
-WHERE tenant_id = %(tenant_id)s AND period = %(period)s AND origin = 'monthly' AND state = 'issued'
+WHERE tenant_id = %(tenant_id)s AND period = %(period)s AND origin = 'monthly' AND stands
 ORDER BY series, serial LIMIT %(limit)s;

@@ -1,6 +1,7 @@
 """What a cycle, its tenants, invoices and deliveries look like now: the JSON of docs/contract.md, section 1."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,8 +11,9 @@ from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.discretion import clean, hide, hide_in_trace
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
+from invoicing.services.delivery.corrections import Corrected, Made
 from invoicing.services.views.approvals import ApprovalShown, approval_of
-from invoicing.services.views.cycles import Cycle, cycle_figures, load_cycle
+from invoicing.services.views.cycles import CurrencySum, Cycle, cycle_figures, load_cycle
 
 _SQL = beside(__file__)
 
@@ -22,9 +24,10 @@ def cycle_report(db: Database, period: Period) -> Json:
     """Counts and sums of a cycle (``cycle show``); raises `NotFoundError`."""
     cycle = _cycle(db, period)
     figures = cycle_figures(db, cycle)
-    sums = [
-        {"count": each.count, "total": money(each.total), "currency": each.currency} for each in figures.sums
-    ]
+    sums, credited = _by_currency(figures.sums), _by_currency(figures.credits)
+    # Of one currency, as the sums of invoices are.
+    currency = sums[0]["currency"] if sums else credited[0]["currency"] if credited else "COP"
+    credited_total = next((each["total"] for each in credited if each["currency"] == currency), "0")
     return {
         "period": cycle.period,
         "state": cycle.state,
@@ -32,8 +35,15 @@ def cycle_report(db: Database, period: Period) -> Json:
         "invoices": {
             "count": figures.invoices,
             "total": sums[0]["total"] if sums else "0",
-            "currency": sums[0]["currency"] if sums else "COP",
+            "currency": currency,
             "by_currency": sums,
+        },
+        # Every credit note of the month, also of an invoice that no longer stands and is none of those above.
+        "credits": {
+            "count": sum(each["count"] for each in credited),
+            "total": credited_total,
+            "currency": currency,
+            "by_currency": credited,
         },
         "unissued": [
             {
@@ -69,6 +79,10 @@ def cycle_report(db: Database, period: Period) -> Json:
             for row in db.execute(_SQL["runs_of_cycle"], {"cycle_id": cycle.id})
         ],
     }
+
+
+def _by_currency(sums: Sequence[CurrencySum]) -> list[Json]:
+    return [{"count": each.count, "total": money(each.total), "currency": each.currency} for each in sums]
 
 
 def approval_report(shown: ApprovalShown | None) -> Json | None:
@@ -110,7 +124,7 @@ def cycle_tenants(db: Database, period: Period) -> list[Json]:
 
 
 def cycle_invoices(db: Database, period: Period) -> list[Json]:
-    """One row per invoice of the monthly job (``cycle invoices``)."""
+    """One row per invoice of the monthly job, and per credit note of one (``cycle invoices``)."""
     cycle = _cycle(db, period)
     keys = ("number", "lease", "tenant", "period")
     return [
@@ -121,9 +135,38 @@ def cycle_invoices(db: Database, period: Period) -> list[Json]:
             "issued_on": row["issued_on"].isoformat(),
             "due_on": row["due_on"].isoformat(),
             "state": row["state"],
+            "kind": row["kind"],
+            "corrects": row["corrects"],
+            "replaced_by": row["replaced_by"],
+            "replaces": row["replaces"],
         }
         for row in db.execute(_SQL["invoices_of_cycle"], {"cycle_id": cycle.id})
     ]
+
+
+def correction_report(done: Corrected) -> Json:
+    """What became of a correction (``invoices void|credit|replace``)."""
+    return {
+        "number": done.number,
+        "action": done.act,
+        "state": done.state,
+        "tenant": done.tenant,
+        "lease": done.lease,
+        "period": done.period,
+        "total": money(done.total),
+        "currency": done.currency,
+        "credit_note": _made(done.credit_note),
+        "replacement": _made(done.replacement),
+        "difference": None if done.difference is None else money(done.difference),
+        "deliveries": list(done.deliveries),
+    }
+
+
+def _made(made: Made | None) -> Json | None:
+    if made is None:
+        return None
+    amounts = {key: money(getattr(made, key)) for key in ("subtotal", "tax", "withholding", "total")}
+    return {"number": made.number, **amounts, "currency": made.currency}
 
 
 def list_deliveries(

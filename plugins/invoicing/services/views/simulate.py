@@ -13,7 +13,8 @@ from invoicing.db.statements import beside
 from invoicing.domain.comparison import LeaseChange, TenantComparison
 from invoicing.domain.errors import TemporaryFailureError
 from invoicing.domain.period import Period
-from invoicing.services.billing import count, generate, issue, runs
+from invoicing.services.billing import count, generate, runs
+from invoicing.services.billing.series import next_serial
 from invoicing.services.delivery import select
 from invoicing.services.views import months, report
 
@@ -80,7 +81,7 @@ def simulated(
             prefix = runs.load_run(db, run_id).settings.settings.invoice_prefix
             # No two connections have the same.
             series = f"{prefix}~{db.info.backend_pid}~"
-            last_serial = issue.last_serial(db, prefix)
+            last_serial = next_serial(db, prefix) - 1
             generated = generate.generate_invoices(db, run_id, prefix=series)
             tell("decisions")
             count.count_invoices(db, run_id)

@@ -74,7 +74,8 @@ SELECT d.id, d.period, d.cycle_id, d.state, d.purpose, d.generation, d.resend_of
        d.settings_version_id, d.claimed_by,
        array(SELECT i.number FROM invoicing.delivery_invoice AS di
              JOIN invoicing.invoice AS i ON i.id = di.invoice_id
-             WHERE di.delivery_id = d.id ORDER BY i.series, i.serial) AS invoices
+             WHERE di.delivery_id = d.id AND (i.state <> 'void' OR d.state = 'cancelled')
+             ORDER BY i.series, i.serial) AS invoices
 FROM invoicing.delivery AS d
 WHERE d.tenant_id = %(tenant_id)s
 ORDER BY d.id DESC LIMIT %(limit)s;

@@ -7,7 +7,7 @@ ORDER BY tenant_id IS NULL LIMIT 1;
 -- The months, newest first, with standing invoices that no message carries that was accepted, may have been, or is on its way.
 SELECT i.period, count(*) AS invoices, invoicing.is_held(i.tenant_id, i.period) AS is_held
 FROM invoicing.invoice AS i
-WHERE i.tenant_id = %(tenant_id)s AND i.origin = 'monthly' AND i.state = 'issued'
+WHERE i.tenant_id = %(tenant_id)s AND i.origin = 'monthly' AND i.stands AND NOT i.sent_apart
   AND (%(period)s::text IS NULL OR i.period = %(period)s)
   AND NOT EXISTS (
       SELECT FROM invoicing.delivery_invoice AS di JOIN invoicing.delivery AS d ON d.id = di.delivery_id

@@ -225,6 +225,7 @@ def export_invoices(
             *(("factura", "invoice"), ("decisión", "decision"), ("motivo", "reason"), ("envío", "delivery")),
             *(("estado", "state"), ("para", "to"), ("Message-ID", "Message-ID")),
             (f"actualizado ({zone})", f"updated ({zone})"),
+            ("corrige", "corrects"),
         )
     ]
 
@@ -248,6 +249,7 @@ def export_invoices(
                 "; ".join(row.to_addresses or ()),
                 row.message_id,
                 _local(row.updated_at),
+                row.corrects,
             )
 
     return csv_response(f"{t('facturas', 'invoices')}-{month}.csv", head, lines())
