@@ -42,6 +42,7 @@ class Figures:
     seconds: float = 0
     acts: Counter[str] = field(default_factory=Counter)
     acts_refused: int = 0
+    quiets: int = 0
     states: Counter[str] = field(default_factory=Counter)
     doubts_of_dead_workers: int = 0
     in_doubt_accepted: int = 0
@@ -69,7 +70,8 @@ class Figures:
             ("in doubt", f"{in_doubt} (the relay has {self.in_doubt_accepted} of them)"),
             ("  because a worker died or went silent", self.doubts_of_dead_workers),
             ("share of kills that ended in doubt", f"{share:.1%}"),
-            ("violations of I1 to I7", len(self.violations)),
+            ("whiles in which nothing might leave", self.quiets),
+            ("violations of I1 to I9", len(self.violations)),
             ("seconds", f"{self.seconds:.0f}"),
         ]
         return "\n".join(f"{name:40} {value}" for name, value in lines)
@@ -343,4 +345,16 @@ class Campaign:
         ).fetchone()
         assert silent is not None
         figures.doubts_of_dead_workers = silent["n"]
-        figures.violations = ledger.violations(accepted)
+        quiets = self._people.quiets if self._people else []
+        figures.quiets = len(quiets)
+        figures.violations = ledger.violations(accepted, quiets=quiets)
+        if self._people:
+            figures.violations += self._objections()
+
+    def _objections(self) -> list[str]:
+        """Decisions that stand though all is switched on, and nobody is held."""
+        rows = self._ledger.db.execute(
+            "SELECT t.code, d.reason FROM invoicing.decision AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id"
+            " WHERE d.superseded_at IS NULL AND d.reason IS NOT NULL"
+        )
+        return [f"I6: {row['code']} is decided {row['reason']}, and nothing objects any more" for row in rows]

@@ -6,10 +6,11 @@ month and let it go on, send now, have months approved and rejected. What they w
 """
 
 import contextlib
+import datetime
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import psycopg
@@ -17,6 +18,7 @@ import psycopg
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import InvoicingError
 from invoicing.services.delivery import approvals, holds, resolution, send_now
+from support.invariants import Quiet
 from support.ledger import PERIOD, Ledger
 
 # A doubt is looked into when its worker, thawed or slow, has had its say.
@@ -36,6 +38,7 @@ class People:
     ) -> None:
         self.done: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.quiets: list[Quiet] = []
         self._ledger = ledger
         self._accepted = accepted
         self.wanted = acts
@@ -68,6 +71,7 @@ class People:
             self._stop_the_month,
             self._send_now,
             self._approve_the_month,
+            self._change_what_was_approved,
         )
         while self.done.total() < self.wanted and not self._is_over.wait(self._dice.uniform(0.1, 0.5)):
             act = self._dice.choice(choices)
@@ -80,17 +84,28 @@ class People:
             else:
                 self.done[name] += 1
 
+    @contextlib.contextmanager
+    def _quiet(
+        self, db: Database, tenant: str | None, why: str, *, ends_claims: bool = False
+    ) -> Iterator[None]:
+        """Whatever happens inside: nothing may begin to leave."""
+        begun_at = _now(db)
+        yield
+        self.quiets.append(Quiet(tenant, why, begun_at, _now(db), ends_claims))
+
     def _stop_everything(self, db: Database) -> None:
         self._ledger.set(db=db, auto_send=False)
-        self._is_over.wait(self._dice.uniform(0.1, 1.0))
+        with self._quiet(db, None, "sending is off"):
+            self._is_over.wait(self._dice.uniform(0.1, 1.0))
         self._ledger.set(db=db, auto_send=True)
 
     def _stop_a_tenant(self, db: Database) -> None:
         tenant = self._tenant(db)
         self._switch_tenant(db, tenant, on=False)
-        if self._dice.random() < 0.5:
-            self._run_again(db)
-        self._is_over.wait(self._dice.uniform(0.1, 1.0))
+        with self._quiet(db, tenant, "switched off"):
+            if self._dice.random() < 0.5:
+                self._run_again(db)
+            self._is_over.wait(self._dice.uniform(0.1, 1.0))
         self._switch_tenant(db, tenant, on=True)
 
     def _correct_an_address(self, db: Database) -> None:
@@ -129,16 +144,20 @@ class People:
     def _hold_a_tenant(self, db: Database) -> None:
         tenant = self._tenant(db)
         holds.hold(db, tenant, PERIOD, reason="waits for a credit", actor="people")
-        self._is_over.wait(self._dice.uniform(0.1, 1.0))
-        if self._dice.random() < 0.5:
-            self._run_again(db)
+        with self._quiet(db, tenant, "held", ends_claims=True):
+            self._is_over.wait(self._dice.uniform(0.1, 1.0))
+            if self._dice.random() < 0.5:
+                self._run_again(db)
         holds.release(db, tenant, PERIOD, reason="has it", actor="people")
         if self._dice.random() < 0.5:
             send_now.send_now(db, PERIOD, [tenant], actor="people")
 
     def _stop_the_month(self, db: Database) -> None:
         holds.stop_month(db, PERIOD, reason="a wrong text", actor="people")
-        self._is_over.wait(self._dice.uniform(0.1, 1.0))
+        with self._quiet(db, None, "the month is stopped", ends_claims=True):
+            self._is_over.wait(self._dice.uniform(0.1, 1.0))
+            if self._dice.random() < 0.3:
+                self._run_again(db)
         holds.resume_month(db, PERIOD, reason="it was right", actor="people")
 
     def _send_now(self, db: Database) -> None:
@@ -159,6 +178,20 @@ class People:
                     "rejected" if self._dice.random() < 0.3 else "approved"
                 )
                 approvals.answer(db, PERIOD, wanted, reason="looked", actor="people", via="command")
+        finally:
+            if self._dice.random() < 0.7:
+                self._ledger.set(db=db, approval="never")
+
+    def _change_what_was_approved(self, db: Database) -> None:
+        """An address or the sender, while the approved messages leave."""
+        self._ledger.set(db=db, approval="always")
+        try:
+            self._run_again(db)
+            if approvals.look(db, self._ledger.run_id).state == "wait":
+                approvals.answer(db, PERIOD, "approved", reason="looked", actor="people", via="command")
+            for _ in range(3):
+                self._is_over.wait(self._dice.uniform(0.0, 0.3))
+                self._dice.choice((self._correct_an_address, self._change_the_sender))(db)
         finally:
             if self._dice.random() < 0.7:
                 self._ledger.set(db=db, approval="never")
@@ -200,3 +233,10 @@ class People:
         with contextlib.suppress(InvoicingError):
             self._ledger.set(db=db, auto_send=True)
         self._approve_all(db)
+
+
+def _now(db: Database) -> datetime.datetime:
+    row = db.execute("SELECT clock_timestamp() AS now").fetchone()
+    assert row is not None
+    now: datetime.datetime = row["now"]
+    return now

@@ -83,6 +83,8 @@ MONTH = st.builds(
             "auto_send": st.booleans() | st.just(True) | st.just(True),
             "recipients": st.sampled_from(["all", "multiple_only"]),
             "grouping": st.sampled_from(["per_tenant", "per_invoice"]),
+            "approval": st.sampled_from(["never", "always", "changed"]),
+            "approval_change_percent": st.sampled_from([0, 20, 1000]),
         }
     ),
     tenants=st.lists(TENANT, min_size=4, max_size=4),

@@ -58,7 +58,7 @@ def hold(
         raise
     except InputError as error:
         refused = RefusedHold("hold", reason, t.failure(error))
-        return tenant_page(request, db, pages, month, code, 422, problem=refused)
+        return _refused(request, db, pages, month, code, refused, error)
     return _to_tenant(request, month, code, "held-late" if held.under_way else "held")
 
 
@@ -77,13 +77,14 @@ def release(
     """Let a tenant go; what is unsent is offered to be sent."""
     month, reason = Period.parse(period), submitted["reason"]
     try:
-        holds.release(db, code, month, reason=reason, actor=visitor.actor)
+        released = holds.release(db, code, month, reason=reason, actor=visitor.actor)
     except NotFoundError:
         raise
     except InputError as error:
         refused = RefusedHold("release", reason, t.failure(error))
-        return tenant_page(request, db, pages, month, code, 422, problem=refused)
-    return _to_tenant(request, month, code, "released")
+        return _refused(request, db, pages, month, code, refused, error)
+    told = not released.resumed or announce(request)
+    return _to_tenant(request, month, code, "released" if told else "resent-untold")
 
 
 @router.post("/{period}/tenants/{code}/send")
@@ -105,7 +106,7 @@ def send(
         raise
     except InputError as error:
         refused = RefusedHold("send", "", t.failure(error))
-        return tenant_page(request, db, pages, month, code, 422, problem=refused)
+        return _refused(request, db, pages, month, code, refused, error)
     if decided.reason:
         return _to_tenant(request, month, code, "not-due")
     if not decided.deliveries:
@@ -172,6 +173,22 @@ def _on_month(
         refused = RefusedHold(action, reason, t.failure(error))
         return month_page(request, db, pages, month, 422, problem=refused)
     return see_other(request, f"/cycles/{month}?done={done}")
+
+
+def _refused(
+    request: Request,
+    db: DatabaseDep,
+    pages: PagesDep,
+    month: Period,
+    code: str,
+    refused: RefusedHold,
+    error: InputError,
+) -> Response:
+    """The tenant's page of the month, with the refusal; by itself where the tenant has no page in that month."""
+    try:
+        return tenant_page(request, db, pages, month, code, 422, problem=refused)
+    except NotFoundError:
+        raise error from None
 
 
 def _to_tenant(request: Request, month: Period, code: str, done: str) -> Response:
