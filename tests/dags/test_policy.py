@@ -165,6 +165,8 @@ def test_no_time_out_of_airflows_answers_for_a_person(bag: Any) -> None:
     assert task.defaults is None
     assert task.options == ["Approve", "Reject", "Look again"]
     assert list(task.params) == ["reason"]
+    # Whoever approves need not say why.
+    assert "null" in task.params.get_param("reason").schema["type"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

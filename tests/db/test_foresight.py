@@ -82,9 +82,7 @@ def check_foresight(foreseen: Foresight, db: Database, period: Period) -> None:
     }
     assert foreseen.outcomes == {"send": 0} | Counter(row["reason"] or "send" for row in by_tenant.values())
     to_send = {
-        code: [
-            each for each in row["deliveries"] if each["state"] in TO_SEND and each["purpose"] == "initial"
-        ]
+        code: [each for each in row["deliveries"] if each["state"] in TO_SEND and each["generation"] == 1]
         for code, row in by_tenant.items()
     }
     assert {each.code: each.messages for each in with_invoices} == {
