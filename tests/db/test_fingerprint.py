@@ -273,7 +273,7 @@ def test_the_fingerprint_is_equal_exactly_where_nothing_changed(
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@settings(max_examples=1000, **UNHURRIED)
+@settings(max_examples=400, **UNHURRIED)
 @given(**EXAMPLES)
 def test_the_fingerprint_is_equal_exactly_where_nothing_changed_at_length(
     agency: Agency, month: RandomMonth, acts: list[Act], quiet: list[str], change: str, code: str

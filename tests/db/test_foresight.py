@@ -172,7 +172,7 @@ UNHURRIED: dict[str, Any] = {
 }
 
 
-@settings(max_examples=3, **UNHURRIED)
+@settings(max_examples=2, **UNHURRIED)
 @given(**STORIES)
 def test_what_is_foreseen_is_what_the_run_then_does(
     server: Server, states: list[RandomMonth], acts: list[list[Act]]
@@ -182,7 +182,7 @@ def test_what_is_foreseen_is_what_the_run_then_does(
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@settings(max_examples=200, **UNHURRIED)
+@settings(max_examples=100, **UNHURRIED)
 @given(**STORIES)
 def test_what_is_foreseen_is_what_the_run_then_does_at_length(
     server: Server, states: list[RandomMonth], acts: list[list[Act]]
