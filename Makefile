@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo up down test unit e2e faults check lock sbom bench pictures
+.PHONY: help setup setup-test demo up down test test-most test-stack unit e2e faults check lock sbom bench pictures
 
 PY := .venv/bin/python
 # Tests are told where the package is by pyproject.toml; tools that import it are told here.
@@ -27,14 +27,22 @@ up: setup ## Start the embedded stack: PostgreSQL, mail inbox, Airflow
 down: ## Stop the embedded stack; nothing is lost
 	@bin/invoicing down
 
-# First what runs side by side, then what needs the machine, or the one stack, to itself.
+# What runs side by side goes on while the one stack, which mostly waits, is tried beside it; what measures comes last.
 test: setup-test ## Run every test
 	@status=0; \
-	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not e2e and not alone" || status=$$?; \
-	$(PY) -m pytest -m "e2e or alone" || status=$$?; \
+	$(MAKE) --no-print-directory -k -j2 test-most test-stack || status=$$?; \
+	$(PY) -m pytest -m alone || status=$$?; \
 	exit $$status
 
-unit: setup-test ## Run the tests that need no Airflow: about a minute
+test-most:
+	@$(PY) -m pytest $(SIDE_BY_SIDE) -m "not e2e and not alone"
+
+# Told when it is over, so that the two do not talk at once.
+test-stack:
+	@mkdir -p var; $(PY) -m pytest -m "e2e and not alone" >var/test-stack.log 2>&1; \
+	status=$$?; cat var/test-stack.log; exit $$status
+
+unit: setup-test ## Run the tests that need no Airflow, browser or renderer: less than a minute
 	$(PY) -m pytest $(SIDE_BY_SIDE) tests/unit tests/db tests/dags
 
 e2e: setup-test ## Run the tests on the real stack

@@ -190,9 +190,9 @@ def send_bodies(site: Site, tried: Tried, kind: str, media_type: str) -> None:
 
 
 def in_turn(routes: Sequence[Route], number: int, entry: Entry) -> Iterator[Route]:
-    """The routes that an entry is sent to: every other one, and those that draw only where it is meant for them."""
+    """The routes that an entry is sent to: every third one, and those that draw only where it is meant for them."""
     for at, route in enumerate(routes):
-        if entry.get("draws") if DRAWING.search(route.path) else (at + number) % 2 == 0:
+        if entry.get("draws") if DRAWING.search(route.path) else (at + number) % 3 == 0:
             yield route
 
 

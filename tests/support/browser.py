@@ -65,6 +65,14 @@ def axe_violations(page: Page, options: Mapping[str, Any] | None = None) -> str:
     return str(results.generate_report()) if results.violations_count else ""
 
 
+def rules_of(scheme: str) -> dict[str, Any]:
+    """Axe's options for a theme: all its rules in the light one; in the dark one, which changes nothing but colours,
+    those of colours.
+    """
+    colours = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
+    return {"runOnly": colours} if scheme == "dark" else {}
+
+
 def is_wider_than_its_window(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth > innerWidth"))
 

@@ -13,7 +13,7 @@ from invoicing.domain.period import Period
 from invoicing.services.agency.settings import change_settings
 from invoicing.services.billing import count, generate, runs
 from invoicing.services.delivery import approvals, select
-from support.browser import axe_violations, is_wider_than_its_window, serve, unfold, visit
+from support.browser import axe_violations, is_wider_than_its_window, rules_of, serve, unfold, visit
 from support.month import NOVEMBER, Month, November
 from support.visiting import Browser
 
@@ -145,7 +145,7 @@ def test_what_waits_is_for_everybody_to_read(month: Month, chromium: Chromium) -
                 assert page.locator("#approval .tally li").count() > 3
                 unfold(page)
                 name = f"{scheme} {width}"
-                if report := axe_violations(page, {"iframes": False}):
+                if report := axe_violations(page, {"iframes": False, **rules_of(scheme)}):
                     found[name] = report
                 if is_wider_than_its_window(page):
                     found[name] = "wider than its window"

@@ -311,7 +311,11 @@ def test_the_api_changes_settings_as_the_form_does(editor: Browser, db: Database
     assert current_settings(db).settings.due_days == 10
 
 
-@pytest.mark.parametrize("name", ["svg that unfolds", "png and an archive", "svg with a script"])
+@pytest.mark.parametrize(
+    "name",
+    # One that takes all the time there is takes it three times.
+    [pytest.param("svg that unfolds", marks=pytest.mark.long), "png and an archive", "svg with a script"],
+)
 def test_no_way_in_takes_what_is_no_logo(editor: Browser, db: Database, name: str):
     make, code = HOSTILE[name]
     given = logo_uri(make())

@@ -14,7 +14,7 @@ from invoicing.domain.period import Period
 from invoicing.services.agency import clock
 from invoicing.services.views import foresight
 from invoicing.web.outside import Triggered
-from support.browser import axe_violations, is_wider_than_its_window, serve, unfold, visit
+from support.browser import axe_violations, is_wider_than_its_window, rules_of, serve, unfold, visit
 from support.month import Month, November
 
 
@@ -83,7 +83,7 @@ def test_axe_finds_no_violation(chromium: Browser, site: Site, scheme: str, who:
         for name, address in site.paths().items():
             page.goto(address)
             unfold(page)
-            if report := axe_violations(page, {"iframes": False}):
+            if report := axe_violations(page, {"iframes": False, **rules_of(scheme)}):
                 found[name] = report
 
     assert found == {}, "\n\n".join(f"{name}:\n{report}" for name, report in found.items())

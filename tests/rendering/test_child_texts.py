@@ -188,10 +188,10 @@ def test_two_versions_that_were_made_to_be_slow_to_compare_are_compared_at_once(
         {**dict.fromkeys(PARTS, ""), part: text} for part, text in ((MAIL_HTML, before), (MAIL_HTML, after))
     ]
 
-    begun = time.perf_counter()
+    begun = time.process_time()
     (diff,) = compare_parts(*versions)
 
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
     assert diff.lines is None
 
 
