@@ -15,7 +15,7 @@ from invoicing.services.agency.settings import current_settings
 from invoicing.services.delivery import approvals, holds, resolution
 from invoicing.services.delivery.send_now import send_now
 from support.agency import NOVEMBER, Agency
-from support.random_acts import ACT, Act, Acts
+from support.random_acts import Act, Acts, some_acts
 from support.random_agency import MONTH, RandomAgency, RandomMonth
 
 WHO: dict[str, Any] = {"reason": "looked at it", "actor": "ana", "via": "page"}
@@ -251,7 +251,7 @@ def change_and_answer(
 
 EXAMPLES: dict[str, Any] = {
     "month": MONTH,
-    "acts": st.lists(ACT, max_size=8),
+    "acts": some_acts(8),
     "quiet": st.lists(st.sampled_from(sorted(OF_NOTHING)), max_size=3),
     "change": st.sampled_from(sorted(CHANGES)),
     "code": st.sampled_from(["T0", "T1", "T2", "T3"]),

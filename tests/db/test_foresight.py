@@ -19,7 +19,7 @@ from invoicing.services.views import foresight, report, simulate
 from invoicing.services.views.foresight import Foresight, ForesightQuery, find, foresee
 from support.agency import NOVEMBER, Agency
 from support.database import Server, contents, tampering
-from support.random_acts import ACT, Act, Acts
+from support.random_acts import Act, Acts, some_acts
 from support.random_agency import RandomAgency, RandomMonth, months
 
 TO_SEND = ("pending", "claimed", "transmitting")
@@ -89,7 +89,8 @@ def check_foresight(foreseen: Foresight, db: Database, period: Period) -> None:
         code: len(each) for code, each in to_send.items()
     }
     for each in with_invoices:
-        for delivery in to_send[each.code]:
+        # An older one may be on its way still, to where it went before.
+        for delivery in to_send[each.code][-1:]:
             assert (delivery["to"], delivery["cc"]) == (list(each.to), list(each.cc))
     shown = report.cycle_report(db, period)
     assert [(each.lease, str(each.total)) for each in foreseen.unissued] == [
@@ -108,7 +109,7 @@ def check_asked(foreseen: Foresight, db: Database, run_id: int) -> None:
         delivery
         for row in report.cycle_tenants(db, NOVEMBER)
         for delivery in row["deliveries"]
-        if delivery["state"] == "pending"
+        if delivery["state"] == "pending" and delivery["generation"] == 1
     ]
     by_name = db.execute(
         "SELECT count(*) AS n FROM invoicing.delivery WHERE state = 'pending' AND on_request AND purpose = 'initial'"
@@ -121,7 +122,7 @@ def check_asked(foreseen: Foresight, db: Database, run_id: int) -> None:
         return
     assert shown["before"] == str(foreseen.compared_with)
     assert shown["difference"]["totals"] == {
-        each.currency: [str(each.total_before), str(each.total)] for each in foreseen.totals
+        each.currency: [report.money(each.total_before), report.money(each.total)] for each in foreseen.totals
     }
     assert {kind: shown["difference"][kind] for kind in ("new", "ended", "amount")} == {
         kind: foreseen.changes[kind].count for kind in ("new", "ended", "amount")
@@ -129,7 +130,7 @@ def check_asked(foreseen: Foresight, db: Database, run_id: int) -> None:
     assert shown["difference"]["decisions"] == foreseen.changes["decision"].count
 
 
-def foresee_and_run(server: Server, states: list[RandomMonth], acts: list[list[Act]]) -> None:
+def foresee_and_run(server: Server, states: list[RandomMonth], acts: tuple[list[Act], list[Act]]) -> None:
     """A month that nobody opened, and then again after it ran, people did this and that, and things changed."""
     with server.fresh_copy() as dsn, connect(dsn) as db:
         agency = Agency(db)
@@ -162,7 +163,7 @@ def foresee_and_run(server: Server, states: list[RandomMonth], acts: list[list[A
 
 STORIES: dict[str, Any] = {
     "states": months(3),
-    "acts": st.lists(st.lists(ACT, max_size=12), min_size=2, max_size=2),
+    "acts": st.tuples(some_acts(12), some_acts(12)),
 }
 # Not shrunk: an example takes half a second, and a failing one would be shrunk for longer than anybody waits.
 UNHURRIED: dict[str, Any] = {
@@ -175,7 +176,7 @@ UNHURRIED: dict[str, Any] = {
 @settings(max_examples=2, **UNHURRIED)
 @given(**STORIES)
 def test_what_is_foreseen_is_what_the_run_then_does(
-    server: Server, states: list[RandomMonth], acts: list[list[Act]]
+    server: Server, states: list[RandomMonth], acts: tuple[list[Act], list[Act]]
 ) -> None:
     foresee_and_run(server, states, acts)
 
@@ -185,7 +186,7 @@ def test_what_is_foreseen_is_what_the_run_then_does(
 @settings(max_examples=100, **UNHURRIED)
 @given(**STORIES)
 def test_what_is_foreseen_is_what_the_run_then_does_at_length(
-    server: Server, states: list[RandomMonth], acts: list[list[Act]]
+    server: Server, states: list[RandomMonth], acts: tuple[list[Act], list[Act]]
 ) -> None:
     foresee_and_run(server, states, acts)
 

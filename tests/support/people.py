@@ -17,7 +17,7 @@ import psycopg
 
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import InvoicingError
-from invoicing.services.delivery import approvals, holds, resolution, send_now
+from invoicing.services.delivery import approvals, closing, holds, resolution, send_now
 from support.invariants import Quiet
 from support.ledger import PERIOD, Ledger
 
@@ -73,8 +73,11 @@ class People:
             self._approve_the_month,
             self._change_what_was_approved,
         )
+        deck: list[Callable[[Database], None]] = []
         while self.done.total() < self.wanted and not self._is_over.wait(self._dice.uniform(0.1, 0.5)):
-            act = self._dice.choice(choices)
+            # Shuffled and dealt out, so that few acts are not all of one kind.
+            deck = deck or self._dice.sample(choices, len(choices))
+            act = deck.pop()
             name = act.__name__.strip("_").replace("_", " ")
             try:
                 with connect(self._ledger.dsn) as db:
@@ -150,6 +153,7 @@ class People:
                 self._run_again(db)
         holds.release(db, tenant, PERIOD, reason="has it", actor="people")
         if self._dice.random() < 0.5:
+            self._end_runs(db)
             send_now.send_now(db, PERIOD, [tenant], actor="people")
 
     def _stop_the_month(self, db: Database) -> None:
@@ -161,6 +165,7 @@ class People:
         holds.resume_month(db, PERIOD, reason="it was right", actor="people")
 
     def _send_now(self, db: Database) -> None:
+        self._end_runs(db)
         send_now.send_now(db, PERIOD, [self._tenant(db), self._tenant(db)], actor="people")
 
     def _approve_the_month(self, db: Database) -> None:
@@ -202,6 +207,12 @@ class People:
         while approvals.look(db, self._ledger.run_id).state == "wait":
             approvals.answer(db, PERIOD, "approved", reason="all is over", actor="people", via="command")
         self._ledger.set(db=db, approval="never")
+
+    def _end_runs(self, db: Database) -> None:
+        """Runs end as failed while something is unsent: what they left is sent by name."""
+        for row in db.execute("SELECT id FROM invoicing.cycle_run WHERE state = 'running'").fetchall():
+            with contextlib.suppress(InvoicingError):
+                closing.close_run(db, row["id"])
 
     def _tenant(self, db: Database) -> str:
         row = db.execute("SELECT code FROM invoicing.tenant ORDER BY random() LIMIT 1").fetchone()
