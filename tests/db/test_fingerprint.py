@@ -288,7 +288,9 @@ def test_each_change_undoes_an_approval(agency: Agency, change: str) -> None:
     agency.add_tenant("B", leases=2)
     agency.run()
     assert look(agency).state == "wait"
+    before = fingerprint(agency)
     assert concerns(agency, change, "A")
     assert make(agency, change, "A")
 
+    assert fingerprint(agency) != before
     assert approvals.answer(agency.db, NOVEMBER, "approved", **WHO).state == "overtaken"
