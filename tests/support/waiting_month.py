@@ -41,7 +41,7 @@ def state_of(api: AirflowApi, run_id: str, task: str = TASK) -> str | None:
 
 def wait_until_asked(api: AirflowApi, run_id: str) -> None:
     """Until the run waits for a person."""
-    wait_for(lambda: state_of(api, run_id) == "awaiting_input", "the run waits for a person")
+    wait_for(lambda: state_of(api, run_id) == "awaiting_input", "the run waits for a person", 240)
 
 
 def end(api: AirflowApi, run_id: str) -> str:
