@@ -104,6 +104,7 @@ def test_a_short_campaign_with_people_in_it(ledger: Ledger, server: Server, tmp_
     )
     print(shown[-1])
     assert figures.acts.total() >= 10
+    assert figures.database_crashes == 1
 
 
 @pytest.mark.long

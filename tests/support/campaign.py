@@ -117,10 +117,11 @@ class Campaign:
         ids = ledger.ids()
         self.figures.deliveries = len(ids)
         self._batch_size = batch_size
-        self._known: set[int] = set()
         self._batches = 0
         self._executions: Counter[int] = Counter()
         self._due: deque[tuple[int, list[int]]] = deque()
+        # Red squares: when somebody clears each.
+        self._red: list[tuple[float, int, list[int]]] = []
         self._take_up(ids)
         self._running: dict[WorkerProcess, tuple[int, list[int]]] = {}
         self._people = People(ledger, accepted, acts=acts) if acts else None
@@ -137,8 +138,9 @@ class Campaign:
         if self._people:
             self._people.start()
         next_kill = reported = looked = time.monotonic()
-        while self._due or self._running:
+        while self._due or self._running or self._red or self._look_for_more():
             now = time.monotonic()
+            self._clear_red(now)
             if now - begun > timeout_seconds:
                 raise TimeoutError(f"not done within {timeout_seconds} s: {len(self._due)} batches are left")
             self._bury()
@@ -153,7 +155,7 @@ class Campaign:
                     0.05 if ahead < 0 else 0.5 if ahead < 0.03 else 3
                 )
             self._thaw(now)
-            if self._people and now - looked > 1:
+            if now - looked > 1:
                 looked = now
                 self._look_for_more()
             if now - reported > 15:
@@ -185,7 +187,7 @@ class Campaign:
         """How many may work: where people's acts or the kills fall behind the work, it waits for them."""
         people = self._people
         # All acts come before the last messages.
-        if people and people.done.total() / people.wanted < min(1.0, 1.1 * done - 0.05):
+        if people and people.share_done < min(1.0, 1.1 * done - 0.05):
             return 0
         return 1 if self._kills_ahead(done) < -0.05 else self._most
 
@@ -199,16 +201,29 @@ class Campaign:
         return figures.kills / max(1, figures.kills_wanted) - min(1.0, done + 0.1)
 
     def _take_up(self, ids: list[int]) -> None:
-        """Share out deliveries that no task has yet."""
-        self._known.update(ids)
+        """Share out deliveries that no task has."""
         for start in range(0, len(ids), self._batch_size):
             self._due.append((self._batches, ids[start : start + self._batch_size]))
             self._batches += 1
 
-    def _look_for_more(self) -> None:
-        """What people have made meanwhile, by runs, imports and resends, is sent as well."""
+    def _look_for_more(self) -> bool:
+        """What no task has is taken up, as by `send_new_invoices` and later runs; whether there was any.
+
+        That is what people make while they are at it, by runs, imports and resends, and what was set aside and let go.
+        """
+        if not (self._people and self._people.are_at_it):
+            return False
+        batches = [*self._due, *self._running.values(), *((number, ids) for _, number, ids in self._red)]
+        taken = {id_ for _, ids in batches for id_ in ids}
+        idle: list[int] = []
         with contextlib.suppress(psycopg.Error, InvoicingError):
-            self._take_up([id_ for id_ in self._ledger.ids() if id_ not in self._known])
+            idle = [
+                row["id"]
+                for row in self._ledger.rows()
+                if row["state"] == "pending" and row["id"] not in taken
+            ]
+        self._take_up(idle)
+        return bool(idle)
 
     def _converge(self, people: People) -> None:
         """Everything is switched on and run once more, and what is unsent is cleared until it is sent or in doubt."""
@@ -247,10 +262,21 @@ class Campaign:
                 raise AssertionError(f"a worker broke: {ending.message}")
             if ending.ended in ("killed", "temporary"):
                 self._due.append((number, ids))
-            elif ending.ended == "permanent" and self._people and self._executions[number] < _MOST_CLEARS:
-                # Somebody clears the red square.
-                self._executions[number] += 1
-                self._due.append((number, ids))
+            elif (
+                ending.ended == "permanent"
+                and self._people
+                and self._people.are_at_it
+                and self._executions[number] < _MOST_CLEARS
+            ):
+                self._red.append((time.monotonic() + self._dice.uniform(0.5, 3.0), number, ids))
+
+    def _clear_red(self, now: float) -> None:
+        """Somebody clears a red square, once they have seen it: what stopped it may be over by then."""
+        for each in [each for each in self._red if each[0] <= now]:
+            self._red.remove(each)
+            _, number, ids = each
+            self._executions[number] += 1
+            self._due.append((number, ids))
 
     def _hurt(self) -> None:
         """Kill one that has begun; now and then stop one for a while instead."""
@@ -291,10 +317,10 @@ class Campaign:
             return set()
 
     def _crash(self) -> None:
-        """Crash the database when so many parts of the messages have been accepted."""
+        """Crash the database when so many parts of the messages have been accepted, or of people's acts done."""
         for number in range(1, self._crashes + 1):
             share = number / (self._crashes + 1)
-            while self._accepted().total() < share * self.figures.deliveries:
+            while max(self._done(), self._people.share_done if self._people else 0) < share:
                 if self._is_over.wait(0.2):
                     return
             self._server.crash()

@@ -49,6 +49,16 @@ class People:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def are_at_it(self) -> bool:
+        """Whether there is an act to come."""
+        return self._thread.is_alive()
+
+    @property
+    def share_done(self) -> float:
+        """Of all that they are to do."""
+        return self.done.total() / self.wanted
+
     def stop(self) -> None:
         """Let the act under way end; then everything is switched on."""
         self._is_over.set()
