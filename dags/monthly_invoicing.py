@@ -16,6 +16,7 @@ from invoicing.on_airflow.tasks import (
     MappedBatch,
     batches_to_xcom,
     current_dag_run,
+    current_starter,
     current_wish,
     task_errors,
 )
@@ -83,7 +84,9 @@ def monthly_invoicing() -> None:
 
         dag_id, dag_run_id = current_dag_run()
         with task_errors(), open_database() as db:
-            return runs.open_month(db, dag_id=dag_id, dag_run_id=dag_run_id, wish=current_wish())
+            return runs.open_month(
+                db, dag_id=dag_id, dag_run_id=dag_run_id, wish=current_wish(), starter=current_starter()
+            )
 
     @task
     def generate_invoices(cycle_run: int) -> dict[str, Any]:

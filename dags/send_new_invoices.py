@@ -12,6 +12,7 @@ from invoicing.on_airflow.tasks import (
     MappedBatch,
     batches_to_xcom,
     current_dag_run,
+    current_starter,
     task_errors,
 )
 from invoicing.on_airflow.wiring import INVOICES, deliver_batches
@@ -48,7 +49,9 @@ def send_new_invoices() -> None:
 
         dag_id, dag_run_id = current_dag_run()
         with task_errors(), open_database() as db:
-            return runs.open_run(db, dag_id=dag_id, dag_run_id=dag_run_id, period=None)
+            return runs.open_run(
+                db, dag_id=dag_id, dag_run_id=dag_run_id, period=None, starter=current_starter()
+            )
 
     @task
     def select_new_invoices(cycle_run: int) -> list[MappedBatch]:

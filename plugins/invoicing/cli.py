@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -25,13 +26,14 @@ from invoicing.db.connection import Database, connect, dsn_from_airflow_connecti
 from invoicing.domain.approval import OPTIONS
 from invoicing.domain.comparison import CHANGES, ChangeKind
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, WorkFailedError
-from invoicing.domain.names import APPROVAL_TASK, INVOICES_ASSET, MONTHLY_DAG
+from invoicing.domain.names import APPROVAL_TASK, INVOICES_ASSET, MONTHLY_DAG, STARTED_BY
 from invoicing.domain.period import Period
 from invoicing.rendering.cage import CageReport
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.sandbox import look_at_cage
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.overwrites import Overwrite
 from invoicing.services.billing import out_of_step, runs, single_invoices
 from invoicing.services.delivery import approvals, holds, resolution, send_now
 from invoicing.services.delivery.journal import Journal, journal_folder
@@ -271,11 +273,17 @@ def _show_stack(info: stack.StackInfo) -> None:
 @app.command("import")
 def import_(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the files.")],
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what it would do, and what it would replace; write nothing."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Import tenants.csv, leases.csv, charges.csv and tax_rates.csv (each optional): all or nothing."""
     with _database() as db:
-        summary, months = out_of_step.import_and_look_back(db, folder, actor=_actor(), report=_report)
+        summary, months = out_of_step.import_and_look_back(
+            db, folder, actor=_actor(), report=_report, dry_run=dry_run
+        )
     for warning in summary.warnings:
         _report(f"warning: {warning}")
     for name in summary.ignored:
@@ -291,14 +299,29 @@ def import_(
             for month in months
         ]
         _print_json(
-            {"files": files, "warnings": warnings, "ignored": list(summary.ignored), "periods": periods}
+            {
+                "files": files,
+                "warnings": warnings,
+                "overwrites": [_overwrite(each) for each in summary.overwrites],
+                "ignored": list(summary.ignored),
+                "periods": periods,
+                "dry_run": dry_run,
+            }
         )
     else:
         rows = [{"file": name, **counts} for name, counts in files.items()]
-        _print_table("imported", rows, ["file", "added", "updated", "unchanged", "removed"])
+        _print_table(
+            "would be imported" if dry_run else "imported",
+            rows,
+            ["file", "added", "updated", "unchanged", "removed"],
+        )
         for month in months:
             for line in _out_of_step(str(month.period), month.unbilled, month.drifted):
                 out.print(f"{month.period}: {line}", markup=False, highlight=False)
+
+
+def _overwrite(each: Overwrite) -> dict[str, Any]:
+    return asdict(each) | {"at": each.at.isoformat()}
 
 
 def _out_of_step(period: str, unbilled: Sequence[str], drifted: Sequence[str]) -> Iterator[str]:
@@ -434,7 +457,9 @@ def run(
 ) -> None:
     """Trigger the monthly DAG for a period."""
     month = Period.parse(period)
-    params = {"confirm_month": str(month)} if _is_confirmed(month, yes=yes) else {}
+    params = {STARTED_BY: getpass.getuser()}
+    if _is_confirmed(month, yes=yes):
+        params["confirm_month"] = str(month)
     with _airflow() as api:
         if api.is_paused(MONTHLY_DAG):
             _say(Fault("dag_paused", dag=MONTHLY_DAG))

@@ -33,6 +33,7 @@ class MailTypesetter:
         self._subject = Part(sandbox, SUBJECT, subject, largest_bytes)
         self._text = Part(sandbox, MAIL_TEXT, template.parts[MAIL_TEXT], largest_bytes)
         self._html = Part(sandbox, MAIL_HTML, template.parts[MAIL_HTML], largest_bytes)
+        self._fields = template.fields
         self._largest_bytes = largest_bytes
         # Mail readers drop style sheets, so rules move into style attributes; what cannot (dark mode, narrow
         # screens) stays behind in a <style> for those that read it.
@@ -40,7 +41,7 @@ class MailTypesetter:
 
     def typeset(self, document: MailDocument) -> bytes:
         """The message as JSON: ``subject``, ``text``, ``html``."""
-        variables = mail_variables(document)
+        variables = mail_variables(document, self._fields)
         message = {
             "subject": self._one_line(self._subject.render(variables)),
             "text": self._text.render(variables).strip() + "\n",

@@ -96,6 +96,7 @@ class Typesetter:
         weasyprint.LOGGER.handlers = [self.log]
         weasyprint.LOGGER.propagate = False
         self.fetcher = TemplateFetcher(template.folder)
+        self._fields = template.fields
         self._base_url = None if template.folder is None else template.folder.resolve().as_uri() + "/"
         self._fonts = FontConfiguration()
         self._part = Part(environment(), INVOICE_HTML, template.parts[INVOICE_HTML], largest_html_bytes)
@@ -113,7 +114,7 @@ class Typesetter:
             PartFaultError: The template cannot be printed with this document.
         """
         html = weasyprint.HTML(
-            string=self._part.render(invoice_variables(document)),
+            string=self._part.render(invoice_variables(document, self._fields)),
             url_fetcher=self.fetcher,
             base_url=self._base_url,
         )

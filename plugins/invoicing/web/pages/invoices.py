@@ -37,7 +37,8 @@ def show(request: Request, pool: PoolDep, pages: PagesDep, t: TranslatorDep, num
             _read(request, invoice, records)
         except (DocumentDamagedError, StorageFaultError) as error:
             problem = t.failure(error)
-    return pages.respond(request, "issued_invoice.html", invoice=invoice, problem=problem)
+    created = request.query_params.get("created", "") if invoice.origin == "single" else ""
+    return pages.respond(request, "issued_invoice.html", invoice=invoice, problem=problem, created=created)
 
 
 @router.get("/{number}/document.pdf", dependencies=[EXPENSIVE])
