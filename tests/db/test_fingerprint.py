@@ -99,7 +99,7 @@ def stop(agency: Agency, _: str) -> None:
 
 def new_template(agency: Agency, _: str) -> None:
     current = templates.current_template(agency.db, "default")
-    templates.add_version(agency.db, "default", dict(current.template.parts), actor="x")
+    templates.add_version(agency.db, "default", current.template, actor="x")
 
 
 # Of one tenant: what changes something exactly where a message of theirs is about to leave.
@@ -171,7 +171,7 @@ OF_NOTHING: dict[str, Change] = {
         f"LATER-{code}-{agency.runs}", code, start="2030-01-01"
     ),
     "a template that is not used": lambda agency, _: templates.add_version(
-        agency.db, "other", dict(templates.current_template(agency.db, "default").template.parts), actor="x"
+        agency.db, "other", templates.current_template(agency.db, "default").template, actor="x"
     ),
     "the same settings": lambda agency, _: agency.set(from_email="facturas@agencia.example"),
     "the month run again": lambda agency, _: agency.run(),
