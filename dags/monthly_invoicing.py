@@ -16,6 +16,7 @@ from invoicing.on_airflow.tasks import (
     MappedBatch,
     batches_to_xcom,
     current_dag_run,
+    current_starter,
     current_wish,
     task_errors,
 )
@@ -23,6 +24,7 @@ from invoicing.on_airflow.wiring import deliver_batches
 
 
 @dag(
+    dag_display_name="Facturación mensual · Monthly invoicing",
     # No start date: a new installation bills its first month when the next one begins. A tick that was missed is made
     # up for, the first one within a day (docs/decisions/0016).
     schedule=CronPartitionTimetable(
@@ -51,7 +53,7 @@ from invoicing.on_airflow.wiring import deliver_batches
         ),
     },
     default_args=DAG_DEFAULTS,
-    tags=["invoicing"],
+    tags=["invoicing", "monthly"],
     doc_md="""
 ### Monthly invoicing
 
@@ -82,7 +84,9 @@ def monthly_invoicing() -> None:
 
         dag_id, dag_run_id = current_dag_run()
         with task_errors(), open_database() as db:
-            return runs.open_month(db, dag_id=dag_id, dag_run_id=dag_run_id, wish=current_wish())
+            return runs.open_month(
+                db, dag_id=dag_id, dag_run_id=dag_run_id, wish=current_wish(), starter=current_starter()
+            )
 
     @task
     def generate_invoices(cycle_run: int) -> dict[str, Any]:

@@ -12,25 +12,27 @@ from invoicing.on_airflow.tasks import (
     MappedBatch,
     batches_to_xcom,
     current_dag_run,
+    current_starter,
     task_errors,
 )
 from invoicing.on_airflow.wiring import INVOICES, deliver_batches
 
 
 @dag(
+    dag_display_name="Facturas sueltas y reenvíos · Send new invoices",
     schedule=[INVOICES],
     catchup=False,
     # One at a time: what a second event asks for, the run that it starts finds in the ledger.
     max_active_runs=1,
     is_paused_upon_creation=False,
     default_args=DAG_DEFAULTS,
-    tags=["invoicing"],
+    tags=["invoicing", "single"],
     doc_md="""
 ### Single invoices
 
 Sends invoices made outside the monthly job (`bin/invoicing invoices create FILE`) once they are created, and what a
-person sends again (`bin/invoicing deliveries resend`). So are credit notes, and what replaces a credited invoice, in one
-message (`bin/invoicing invoices credit`, `invoices replace`).
+person sends again (`bin/invoicing deliveries resend`). So are credit notes, and what replaces a credited invoice, in
+one message (`bin/invoicing invoices credit`, `invoices replace`).
 
 * Runs on the asset `invoices`. **What is sent is what the ledger says is new**: a lost event is made up for by the
   next one, a doubled one does no harm.
@@ -48,7 +50,9 @@ def send_new_invoices() -> None:
 
         dag_id, dag_run_id = current_dag_run()
         with task_errors(), open_database() as db:
-            return runs.open_run(db, dag_id=dag_id, dag_run_id=dag_run_id, period=None)
+            return runs.open_run(
+                db, dag_id=dag_id, dag_run_id=dag_run_id, period=None, starter=current_starter()
+            )
 
     @task
     def select_new_invoices(cycle_run: int) -> list[MappedBatch]:

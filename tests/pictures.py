@@ -21,15 +21,18 @@ from typing import Any
 from playwright.sync_api import Browser, Page
 
 from invoicing.db.connection import Database, connect
+from invoicing.domain.delivery import Batch
+from invoicing.domain.period import Period
 from invoicing.rendering.pictures import draw_pages
-from invoicing.services.billing import single_invoices
-from invoicing.services.delivery import resolution
+from invoicing.services.billing import count, generate, runs, single_invoices
+from invoicing.services.billing.runs import Starter
+from invoicing.services.delivery import render, resolution, select
 from invoicing.services.delivery.archive import Archive
 from support.archive import archive_in
 from support.browser import open_chromium, serve
 from support.database import running_server
 from support.project import ROOT
-from support.site import populate
+from support.site import NOVEMBER, populate
 from support.visiting import App, open_app
 
 PICTURES = ROOT / "var" / "pictures"
@@ -42,7 +45,9 @@ A4_WIDTH, MESSAGE_WIDTH, LONGEST = 827, 680, 2600
 PLACES = {
     "cycles": "/cycles",
     "cycle": "/cycles/2026-11",
+    "cycle-running": "/cycles/2027-01",
     "cycle-none": "/cycles/2026-11?q=nadie",
+    "cycle-failed": "/cycles/2026-11/tenants/{failed}",
     "cycle-tenant": "/cycles/2026-11/tenants/T048",
     "cycle-skipped": "/cycles/2026-11/tenants/T004",
     "foresight": "/foresight/2026-12",
@@ -57,10 +62,21 @@ PLACES = {
     "tenants": "/tenants",
     "tenants-problem": "/tenants?problem=invalid_email",
     "tenants-none": "/tenants?q=nadie",
+    "new-tenant": "/new/tenant",
+    "new-tenant-refused": "/new/tenant",
+    "lease": "/leases/C051",
+    "new-lease": "/new/lease?tenant=T048",
+    "new-lease-refused": "/new/lease?tenant=T048",
+    "new-invoice": "/new/invoice?tenant=T048&lease=C051",
+    "new-invoice-seen": "/new/invoice?tenant=T048&lease=C051",
+    "new-invoice-refused": "/new/invoice",
+    "new-invoice-unsent": "/new/invoice?tenant=T004",
     "tenant": "/tenants/T048",
     "switch": "/tenants",
     "templates": "/templates",
     "template": "/templates/default",
+    "template-banner": "/templates/banner",
+    "template-refused": "/templates/default",
     "template-versions": "/templates/default/versions",
     "template-version": "/templates/default/versions/1",
     "automation": "/automation",
@@ -84,10 +100,61 @@ def save_a_wrong_address(page: Page) -> None:
     page.locator("button.button--primary[type=submit]").click()
 
 
+def save_code_in_a_sentence(page: Page) -> None:
+    page.locator("[name=greeting_es]").fill("Hola {{ tenant.name }}")
+    page.locator("[data-save]").click()
+
+
+def leave_all_empty(page: Page) -> None:
+    page.locator("main .button--primary[type=submit]").click()
+
+
+def save_a_wrong_charge(page: Page) -> None:
+    page.locator("[name=code]").fill("C999")
+    page.locator("[name=rent]").fill("2.500.000")
+    page.locator("button[value=add]").click()
+    page.locator("[name='charges.0.concept']").fill("parking")
+    page.locator("main .button--primary[type=submit]").click()
+
+
+def bill(page: Page) -> None:
+    page.locator("[name='lines.0.description']").fill("Reparación de la puerta de la bodega")
+    page.locator("[name='lines.0.amount']").fill("480000")
+
+
+def see_what_would_be(page: Page) -> None:
+    bill(page)
+    page.locator("button[value=add]").click()
+    page.locator("[name='lines.1.description']").fill("Copia de llaves")
+    page.locator("[name='lines.1.amount']").fill("35000")
+    page.locator("[name='lines.1.tax']").select_option("none")
+    page.locator("button.button[value=check]").click()
+    page.locator("button[formaction*='view=pages']").click()
+    page.frame_locator("iframe").locator("img").first.wait_for()
+
+
+def bill_somebody(page: Page) -> None:
+    page.locator("[name=tenant]").fill("gómez")
+    page.locator("[name='lines.0.description']").fill("Copia de llaves")
+    page.locator("[name='lines.0.amount']").fill("35.000")
+    page.locator("main .button--primary[type=submit]").click()
+
+
+def bill_nobody_written_to(page: Page) -> None:
+    bill(page)
+    page.locator("main .button--primary[type=submit]").click()
+
+
 # What is done on a page before its picture is taken.
 STEPS: dict[str, Callable[[Page], None]] = {
     "switch": ask_for_a_switch,
     "automation-refused": save_a_wrong_address,
+    "template-refused": save_code_in_a_sentence,
+    "new-tenant-refused": leave_all_empty,
+    "new-lease-refused": save_a_wrong_charge,
+    "new-invoice-seen": see_what_would_be,
+    "new-invoice-refused": bill_somebody,
+    "new-invoice-unsent": bill_nobody_written_to,
 }
 
 
@@ -99,6 +166,7 @@ class Site:
     app: App
     invoice: str
     delivery: int
+    failed: str
 
 
 def fill(db: Database, archive: Archive, folder: Path) -> None:
@@ -114,6 +182,20 @@ def fill(db: Database, archive: Archive, folder: Path) -> None:
     single_invoices.create_from_file(db, singles, actor="ana")
     resolution.resend(db, [newest_delivery(db, MESSAGE_TO)], reason="the tenant lost it", actor="ana")
     change_for_december(db)
+    begin(db, archive, Period(2027, 1))
+
+
+def begin(db: Database, archive: Archive, month: Period) -> None:
+    """A month whose run has made half of its documents."""
+    who = Starter("command", "ana, admin")
+    run_id = runs.open_run(
+        db, dag_id="monthly_invoicing", dag_run_id=f"{month} manual 1", period=month, starter=who
+    )
+    generate.generate_invoices(db, run_id)
+    count.count_invoices(db, run_id)
+    batches = select.select_recipients(db, run_id)
+    ids = [delivery_id for batch in batches for delivery_id in batch.delivery_ids]
+    render.render_batch(db, archive, run_id, Batch("half", tuple(ids[: len(ids) // 2])))
 
 
 def change_for_december(db: Database) -> None:
@@ -141,10 +223,18 @@ def change_for_december(db: Database) -> None:
 def newest_delivery(db: Database, tenant: str) -> int:
     (row,) = db.execute(
         "SELECT max(d.id) AS id FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
-        " WHERE t.code = %s",
-        [tenant],
+        " WHERE t.code = %s AND d.period = %s",
+        [tenant, str(NOVEMBER)],
     ).fetchall()
     return int(row["id"])
+
+
+def failing_tenant(db: Database) -> str:
+    (row,) = db.execute(
+        "SELECT t.code FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
+        " WHERE d.state = 'failed' ORDER BY d.id LIMIT 1"
+    ).fetchall()
+    return str(row["code"])
 
 
 def first_invoice(db: Database, tenant: str) -> str:
@@ -167,8 +257,9 @@ def open_site() -> Iterator[Site]:
         with connect(dsn) as db:
             fill(db, archive_in(folder / "archive"), folder)
             invoice, delivery = first_invoice(db, INVOICE_OF), newest_delivery(db, MESSAGE_TO)
+            failed = failing_tenant(db)
         with open_app(dsn, folder / "archive") as app, serve(app) as address:
-            yield Site(address, app, invoice, delivery)
+            yield Site(address, app, invoice, delivery, failed)
 
 
 def open_page(browser: Browser, site: Site, **options: Any) -> Page:
@@ -188,7 +279,9 @@ def photograph_pages(browser: Browser, site: Site, folder: Path) -> None:
     for language, locale in (("es", "es-CO"), ("en", "en-US")):
         page = open_page(browser, site, locale=locale, viewport={"width": 1280, "height": 900})
         for name, place in PLACES.items():
-            page.goto(site.address + place.format(invoice=site.invoice, delivery=site.delivery))
+            page.goto(
+                site.address + place.format(invoice=site.invoice, delivery=site.delivery, failed=site.failed)
+            )
             if name in STEPS:
                 STEPS[name](page)
             page.wait_for_load_state("networkidle")

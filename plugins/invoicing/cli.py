@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -26,7 +27,7 @@ from invoicing.domain.approval import OPTIONS
 from invoicing.domain.comparison import CHANGES, ChangeKind
 from invoicing.domain.correction import LineAmount
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, WorkFailedError
-from invoicing.domain.names import APPROVAL_TASK, INVOICES_ASSET, MONTHLY_DAG
+from invoicing.domain.names import APPROVAL_TASK, INVOICES_ASSET, MONTHLY_DAG, STARTED_BY
 from invoicing.domain.period import Period
 from invoicing.mail.sender import sender_of_connection
 from invoicing.rendering.cage import CageReport
@@ -34,6 +35,7 @@ from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.sandbox import look_at_cage
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.overwrites import Overwrite
 from invoicing.services.audit import export, look_back, story, verify
 from invoicing.services.billing import out_of_step, runs, series, single_invoices
 from invoicing.services.billing.corrections import Act
@@ -272,6 +274,7 @@ def _renderer() -> CageReport | RenderFailedError:
 
 
 def _show_stack(info: stack.StackInfo) -> None:
+    out.print(f"Pages     {info.pages}", markup=False)
     out.print(f"Airflow   {info.url}   user {info.user}   password {info.password}", markup=False)
     out.print(
         f"Mailbox   {info.mailbox or 'none: mail goes to the relay of AIRFLOW_CONN_INVOICING_SMTP'}",
@@ -286,11 +289,17 @@ def _show_stack(info: stack.StackInfo) -> None:
 @app.command("import")
 def import_(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the files.")],
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what it would do, and what it would replace; write nothing."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Import tenants.csv, leases.csv, charges.csv and tax_rates.csv (each optional): all or nothing."""
     with _database() as db:
-        summary, months = out_of_step.import_and_look_back(db, folder, actor=_actor(), report=_report)
+        summary, months = out_of_step.import_and_look_back(
+            db, folder, actor=_actor(), report=_report, dry_run=dry_run
+        )
     for warning in summary.warnings:
         _report(f"warning: {warning}")
     for name in summary.ignored:
@@ -306,14 +315,29 @@ def import_(
             for month in months
         ]
         _print_json(
-            {"files": files, "warnings": warnings, "ignored": list(summary.ignored), "periods": periods}
+            {
+                "files": files,
+                "warnings": warnings,
+                "overwrites": [_overwrite(each) for each in summary.overwrites],
+                "ignored": list(summary.ignored),
+                "periods": periods,
+                "dry_run": dry_run,
+            }
         )
     else:
         rows = [{"file": name, **counts} for name, counts in files.items()]
-        _print_table("imported", rows, ["file", "added", "updated", "unchanged", "removed"])
+        _print_table(
+            "would be imported" if dry_run else "imported",
+            rows,
+            ["file", "added", "updated", "unchanged", "removed"],
+        )
         for month in months:
             for line in _out_of_step(str(month.period), month.unbilled, month.drifted):
                 out.print(f"{month.period}: {line}", markup=False, highlight=False)
+
+
+def _overwrite(each: Overwrite) -> dict[str, Any]:
+    return asdict(each) | {"at": each.at.isoformat()}
 
 
 def _out_of_step(period: str, unbilled: Sequence[str], drifted: Sequence[str]) -> Iterator[str]:
@@ -610,7 +634,9 @@ def run(
 ) -> None:
     """Trigger the monthly DAG for a period."""
     month = Period.parse(period)
-    params = {"confirm_month": str(month)} if _is_confirmed(month, yes=yes) else {}
+    params = {STARTED_BY: getpass.getuser()}
+    if _is_confirmed(month, yes=yes):
+        params["confirm_month"] = str(month)
     with _airflow() as api:
         if api.is_paused(MONTHLY_DAG):
             _say(Fault("dag_paused", dag=MONTHLY_DAG))
@@ -1032,6 +1058,8 @@ def tenants_release(
     month = Period.parse(period)
     with _database() as db:
         released = holds.release(db, code, month, reason=reason, actor=_actor())
+    if released.resumed:
+        _tell_airflow(Fault("deliveries_stored"))
     if as_json:
         _print_json(
             {
@@ -1039,6 +1067,7 @@ def tenants_release(
                 "period": str(month),
                 "held": False,
                 "deliveries": list(released.deliveries),
+                "resumed": list(released.resumed),
             }
         )
         return
@@ -1161,7 +1190,7 @@ def demo() -> None:
     messages = len(list(info.mailbox.glob("*.eml"))) if info.mailbox else 0
     out.print(f"\n{messages} messages in {info.mailbox}", markup=False)
     _show_stack(info)
-    out.print(f"Pages     {info.url}/invoicing/cycles", markup=False)
+    out.print(f"Month     {info.pages}cycles/{month}", markup=False)
     out.print(f"Audit     bin/invoicing cycle tenants {month}")
 
 

@@ -13,6 +13,7 @@ import pytest
 from invoicing import cli
 from invoicing.domain.period import Period
 from invoicing.services.agency import clock
+from invoicing.stack import StackInfo
 from support.agency import Agency
 from support.database import airflow_connection
 from support.files import write_files
@@ -51,6 +52,17 @@ def call(
     return run
 
 
+def test_whoever_starts_the_stack_is_told_where_the_pages_are(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = StackInfo(
+        Path("/s"), "http://127.0.0.1:8080", "admin", "x", Path("/s/mailbox"), "file:///s/archive"
+    )
+    monkeypatch.setattr(cli.stack, "start", lambda *_, **__: info)
+
+    assert "Pages     http://127.0.0.1:8080/invoicing/\n" in call("up").out
+
+
 def test_errors_are_told_in_spanish_to_whoever_asks_for_it(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +82,10 @@ def test_errors_are_told_in_spanish_to_whoever_asks_for_it(
         (["settings", "set", "due_days=1", "due_days=2"], "'due_days' is given twice"),
         (["settings", "set", "subject={{ nobody }}"], "subject"),
         (["settings", "set", "agency_logo=data:image/png;base64,AAAA"], "Choose a PNG, JPEG or SVG picture."),
-        (["settings", "set", "template=missing"], "there is no template 'missing'; known are default"),
+        (
+            ["settings", "set", "template=missing"],
+            "there is no template 'missing'; known are banner, default",
+        ),
         (["cycle", "show", "2026-13"], "period 2026-13 is not a month"),
         (["cycle", "tenants", "noviembre"], "'noviembre' is not of the form YYYY-MM"),
         (["cycle", "show", "2026-11"], "there is no cycle 2026-11 yet"),

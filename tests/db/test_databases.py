@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -167,14 +168,19 @@ def part_with_psql(server: Server, superuser: psycopg.Connection, folder: Path) 
     )
 
 
-def rows_of(dsn: str) -> dict[str, list[tuple[str, ...]]]:
+def rows_of(dsn: str) -> dict[str, list[dict[str, Any]]]:
     with psycopg.connect(dsn) as db:
         tables = db.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'invoicing'::regnamespace AND relkind = 'r'"
             " AND relname NOT IN ('schema_migration', 'sealed_invoice') ORDER BY 1"
         ).fetchall()
         return {
-            name: db.execute(f"SELECT t::text FROM invoicing.{name} AS t ORDER BY 1".encode()).fetchall()
+            name: [
+                row
+                for (row,) in db.execute(
+                    f"SELECT to_jsonb(t) FROM invoicing.{name} AS t ORDER BY t::text".encode()
+                )
+            ]
             for (name,) in tables
         }
 
@@ -195,7 +201,11 @@ def test_a_database_in_which_the_application_owned_everything_is_given_an_owner(
 
     assert applied == [each.version for each in read_migrations() if each.version >= "0012"]
     after = rows_of(of_before)
-    assert {table: after[table] for table in before} == before
+    # Columns that came later aside.
+    assert {
+        table: [{name: row[name] for name in known} for row, known in zip(after[table], rows, strict=True)]
+        for table, rows in before.items()
+    } == before
     with psycopg.connect(of_before) as db:
         assert db.execute("SELECT count(*) FROM invoicing.sealed_invoice").fetchone() == (4,)
         not_the_owners = db.execute(

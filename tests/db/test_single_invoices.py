@@ -1,11 +1,14 @@
 """Invoices made outside the monthly job (docs/contract.md, section 4)."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from invoicing.domain.errors import ImportRejectedError, InputError
+from invoicing.db.connection import connect
+from invoicing.domain.errors import FieldsRefusedError, ImportRejectedError, InputError
 from invoicing.services.billing import runs, single_invoices
+from invoicing.services.billing.single_invoice_request import MOST_LINES, checked_request
 from invoicing.services.delivery import select
 from invoicing.services.views.single_invoices import list_single_invoices
 from support.agency import Agency
@@ -108,3 +111,79 @@ def test_a_wrong_row_is_named_and_nothing_is_stored(
     with pytest.raises(ImportRejectedError, match=message):
         single_invoices.create_from_file(agency.db, file, actor="test")
     assert agency.db.execute("SELECT count(*) AS n FROM invoicing.invoice").fetchone() == {"n": 0}
+
+
+# One at a time, as forms and the JSON API ask for them.
+
+KEYS = {"description": "Copia de llaves", "amount": "35000", "tax": "iva"}
+
+
+def made(
+    agency: Agency, *lines: dict[str, str], reference: str = "F-1", tenant: str = "A", lease: str = ""
+) -> str:
+    request = checked_request(reference, tenant, lease, lines or (KEYS,))
+    created = single_invoices.create(agency.db, request, source="form", actor="ana")
+    return f"{created.number} {'new' if created.is_new else 'known'}"
+
+
+def refused(agency: Agency, *lines: dict[str, str], **other: str) -> dict[str, str]:
+    count = "SELECT count(*) AS n FROM invoicing.invoice"
+    before = agency.db.execute(count).fetchone()
+    with pytest.raises(FieldsRefusedError) as error:
+        made(agency, *lines, **other)
+    assert agency.db.execute(count).fetchone() == before
+    return {field: fault.code for field, fault in error.value.faults.items()}
+
+
+def test_the_same_form_twice_is_one_invoice(agency: Agency, file: Path) -> None:
+    assert [made(agency, lease="A-L0"), made(agency, lease="A-L0")] == ["FV-1 new", "FV-1 known"]
+    assert agency.db.execute("SELECT total FROM invoicing.invoice").fetchall() == [{"total": 41_650}]
+
+
+def test_a_reference_of_another_invoice_makes_none(agency: Agency, file: Path) -> None:
+    made(agency, lease="A-L0")
+
+    other = {"reference": "reference_of_other_invoice"}
+    assert refused(agency, {**KEYS, "amount": "36000"}, lease="A-L0") == other
+    assert refused(agency, {**KEYS, "tax": "none"}, lease="A-L0") == other
+    assert refused(agency, KEYS, KEYS, lease="A-L0") == other
+    assert refused(agency) == other
+    assert refused(agency, tenant="B") == other
+
+
+def test_the_same_form_from_two_places_at_once_is_one_invoice(agency: Agency, file: Path, dsn: str) -> None:
+    request = checked_request("F-2", "A", "", [KEYS])
+
+    def create(_: int) -> str:
+        with connect(dsn) as db:
+            return single_invoices.create(db, request, source="form", actor="ana").number
+
+    with ThreadPoolExecutor(4) as at_once:
+        assert set(at_once.map(create, range(8))) == {"FV-1"}
+
+
+def test_an_invoice_that_cannot_be_is_refused_field_by_field(agency: Agency, file: Path) -> None:
+    assert refused(agency, {**KEYS, "amount": "-1"}) == {"lines": "total_not_positive"}
+    assert refused(agency, {**KEYS, "amount": "0"}) == {"lines": "total_not_positive"}
+    assert refused(agency, *[KEYS] * 200) == {"lines": "lines_too_many"}
+    assert refused(agency, tenant="Z") == {"tenant": "tenant_unknown"}
+    assert refused(agency, lease="B-L0") == {"lease": "tenant_has_no_such_lease"}
+    assert refused(
+        agency, KEYS, {"description": "", "amount": "x", "tax": "vat"}, tenant="", reference=""
+    ) == {
+        "reference": "row_value_empty",
+        "tenant": "row_value_empty",
+        "lines.1.description": "row_value_empty",
+        "lines.1.amount": "not_a_number",
+        "lines.1.tax": "row_value_not_a_choice",
+    }
+    with pytest.raises(FieldsRefusedError) as error:
+        checked_request("F", "A", "", [])
+    assert set(error.value.faults) == {"lines"}
+
+
+def test_a_file_has_no_longer_invoices_than_a_form(agency: Agency, file: Path) -> None:
+    file.write_text(HEADER + "R9,A,,Llaves,1000,none\n" * (MOST_LINES + 1))
+
+    with pytest.raises(ImportRejectedError, match="it has 101 lines; an invoice has at most 100"):
+        single_invoices.create_from_file(agency.db, file, actor="test")

@@ -29,7 +29,7 @@ def save_for(ledger: Ledger, part: str, tenant: str, markup: str) -> None:
     parts = {**now.parts, part: now.parts[part].replace("</body>", hidden)}
     with ledger.db.transaction():
         lock_templates(ledger.db)
-        add_version(ledger.db, "default", parts, actor="ana")
+        add_version(ledger.db, "default", replace(now, parts=parts), actor="ana")
 
 
 def test_a_message_that_would_load_something_stays_and_the_others_go(

@@ -30,6 +30,7 @@ from invoicing.rendering.templates import (
     INVOICE_HTML,
     MAIL_HTML,
     MAIL_TEXT,
+    Template,
 )
 from invoicing.rendering.validation import validate
 from invoicing.services.agency import templates
@@ -165,7 +166,7 @@ def _prepare(db: Database, watch: Watch) -> None:
         agency.add_tenant(code)
     with db.transaction():
         templates.lock_templates(db)
-        templates.add_version(db, "hostile", _parts(watch), actor="mallory")
+        templates.add_version(db, "hostile", Template("hostile", 0, _parts(watch)), actor="mallory")
     agency.set(auto_send=True, from_email="facturas@agencia.example", agency_name="A", template="hostile")
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from invoicing.rendering.document import InvoiceDocument, Line
 from invoicing.rendering.errors import PartFaultError, RenderFailedError
+from invoicing.rendering.fields import TemplateFields
 from invoicing.rendering.invoice import InvoiceRenderer, check_system
 from invoicing.rendering.sample import sample_invoice, sample_invoices
 from invoicing.rendering.templates import (
@@ -222,7 +223,9 @@ def test_a_template_opens_no_connection() -> None:
 )
 def test_a_template_cannot_reach_outside_of_its_data(source: str) -> None:
     with pytest.raises(PartFaultError) as caught:
-        Part(environment(), INVOICE_HTML, source).render(invoice_variables(sample_invoice()))
+        Part(environment(), INVOICE_HTML, source).render(
+            invoice_variables(sample_invoice(), TemplateFields())
+        )
 
     assert str(caught.value).startswith("invoice.html")
 

@@ -8,6 +8,7 @@ import pytest
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.settings import DEFAULT_SUBJECT
 from invoicing.rendering.errors import PartFaultError
+from invoicing.rendering.fields import TemplateFields
 from invoicing.rendering.sample import sample_mail, variables
 from invoicing.rendering.templates import (
     INVOICE_CSS,
@@ -36,12 +37,13 @@ def problems_of(**changed: str) -> list[TemplateProblem]:
 def test_what_is_shipped_has_no_problem_and_no_warning(name: str) -> None:
     template = load_shipped(name)
 
-    assert validate(template.parts, DEFAULT_SUBJECT, template.folder) == []
+    for fields in (template.fields, TemplateFields()):
+        assert validate(template.parts, DEFAULT_SUBJECT, template.folder, fields=fields) == []
 
 
 @pytest.mark.parametrize("name", ["nothing", "", "..", "../templates/default", "default/"])
 def test_an_unknown_template_is_named(name: str) -> None:
-    with pytest.raises(NotFoundError, match="there are: default"):
+    with pytest.raises(NotFoundError, match="there are: banner, default"):
         load_shipped(name)
 
 
@@ -111,7 +113,7 @@ CALLS = [
 
 
 def printed(source: str) -> str:
-    return Part(environment(), MAIL_TEXT, source).render(mail_variables(sample_mail()))
+    return Part(environment(), MAIL_TEXT, source).render(mail_variables(sample_mail(), TemplateFields()))
 
 
 @pytest.mark.parametrize("source", CALLS)
@@ -230,6 +232,8 @@ def test_an_editor_is_told_which_variables_there_are() -> None:
     assert names["agency.name"] == "Inmobiliaria de Muestra S.A.S."
     assert "invoices[0].filename" in dict(variables(MAIL_TEXT))
     assert "invoice.number" not in dict(variables("subject"))
+    assert dict(variables(MAIL_HTML, load_shipped().fields))["texts.payment_note"].startswith("Si ya realizó")
+    assert not [name for name in dict(variables("subject")) if name.startswith(("texts", "look"))]
 
 
 def test_the_picture_folder_of_a_shipped_template_is_its_own() -> None:

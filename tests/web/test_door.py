@@ -22,6 +22,8 @@ from support.visiting import EDITOR, App, CookieGate
 # What stands for a path's parameters; anything else gets "1".
 SAMPLES = {"code": "T00001", "period": "2026-11", "name": "default"}
 
+LEASE = "L00001"
+
 AMOUNTS, PERSONAL = Duty.READ_AMOUNTS, Duty.READ_PERSONAL
 TENANTS, SETTINGS, DELIVERIES = Duty.CHANGE_TENANTS, Duty.CHANGE_SETTINGS, Duty.ACT_ON_DELIVERIES
 
@@ -35,12 +37,14 @@ NEEDED: dict[str, set[Duty]] = {
     "GET /cycles/singles": {AMOUNTS},
     "GET /cycles/{period}": {AMOUNTS},
     "GET /cycles/{period}/overview": {AMOUNTS},
+    "GET /cycles/{period}/invoices.csv": {PERSONAL},
     "GET /cycles/{period}/tenants.csv": {PERSONAL},
     "GET /cycles/{period}/tenants/{code}": {AMOUNTS},
     "POST /cycles/{period}/approve": {DELIVERIES},
     "POST /cycles/{period}/reject": {DELIVERIES},
     "POST /cycles/{period}/resume": {DELIVERIES},
     "POST /cycles/{period}/stop": {DELIVERIES},
+    "POST /cycles/{period}/tenants/{code}/address": {TENANTS, PERSONAL, DELIVERIES},
     "POST /cycles/{period}/tenants/{code}/hold": {DELIVERIES},
     "POST /cycles/{period}/tenants/{code}/release": {DELIVERIES},
     "POST /cycles/{period}/tenants/{code}/send": {DELIVERIES},
@@ -65,6 +69,15 @@ NEEDED: dict[str, set[Duty]] = {
     "POST /invoices/{number}/correct": {DELIVERIES},
     "GET /invoices/{number}/document.pdf": {PERSONAL},
     "GET /invoices/{number}/pages": {PERSONAL},
+    "GET /leases/{code}": {AMOUNTS},
+    "POST /leases/{code}": {TENANTS, PERSONAL},
+    "GET /new/invoice": {DELIVERIES, PERSONAL},
+    "POST /new/invoice": {DELIVERIES, PERSONAL},
+    "POST /new/invoice/preview": {DELIVERIES, PERSONAL},
+    "GET /new/lease": {TENANTS, PERSONAL},
+    "POST /new/lease": {TENANTS, PERSONAL},
+    "GET /new/tenant": {TENANTS, PERSONAL},
+    "POST /new/tenant": {TENANTS, PERSONAL},
     "GET /runs/{dag_id}/{dag_run_id}": {AMOUNTS},
     "GET /runs/{dag_id}/{dag_run_id}/tasks/{task_id}/{map_index}": {AMOUNTS},
     "GET /templates": {AMOUNTS},
@@ -99,11 +112,15 @@ NEEDED: dict[str, set[Duty]] = {
     "POST /api/v1/deliveries/{delivery_id}/resolve": {DELIVERIES},
     "GET /api/v1/foresight/{period}": {AMOUNTS},
     "GET /api/v1/foresight/{period}/progress": {AMOUNTS},
+    "POST /api/v1/invoices": {DELIVERIES},
     "GET /api/v1/invoices/{number}": {AMOUNTS},
     "POST /api/v1/corrections": {DELIVERIES},
     "POST /api/v1/invoices/{number}/credit": {DELIVERIES},
     "POST /api/v1/invoices/{number}/replace": {DELIVERIES},
     "POST /api/v1/invoices/{number}/void": {DELIVERIES},
+    "POST /api/v1/leases": {TENANTS},
+    "GET /api/v1/leases/{code}": {AMOUNTS},
+    "PATCH /api/v1/leases/{code}": {TENANTS},
     "GET /api/v1/openapi.json": {AMOUNTS},
     "GET /api/v1/problems": {AMOUNTS},
     "GET /api/v1/settings": {AMOUNTS},
@@ -121,6 +138,7 @@ NEEDED: dict[str, set[Duty]] = {
     "GET /api/v1/templates/{name}/versions/{version}": {AMOUNTS},
     "POST /api/v1/templates/{name}/versions/{version}/restore": {SETTINGS},
     "GET /api/v1/tenants": {AMOUNTS},
+    "POST /api/v1/tenants": {TENANTS},
     "GET /api/v1/tenants/{code}": {AMOUNTS},
     "PATCH /api/v1/tenants/{code}": {TENANTS},
     "POST /api/v1/tenants/{code}/hold": {DELIVERIES},
@@ -324,9 +342,12 @@ def test_static_files_need_no_session(stranger: httpx.Client):
 
 def test_a_viewer_reads_every_page(reader: httpx.Client):
     answers = {path: reader.get(path).status_code for _, path in READS if not path.endswith("/default/tests")}
+    # A form that is empty is of no use to who may not send it.
+    forms = {path: answers.pop(path) for path in [*answers] if path.startswith("/new/")}
 
     # Sample addresses may name what is not there; a month may still be being worked out.
     assert set(answers.values()) <= {200, 202, 307, 404}
+    assert set(forms.values()) == {403}
     assert answers["/automation"] == answers["/tenants"] == answers["/tenants/T00001"] == 200
 
 
@@ -346,7 +367,7 @@ def test_a_viewer_changes_nothing(reader: httpx.Client, airflow: AirflowServer):
 
 
 def test_a_viewer_sees_no_button_that_would_be_refused(reader: httpx.Client, operator: httpx.Client):
-    for page in ("/automation", "/tenants", "/tenants/T00001"):
+    for page in ("/automation", "/tenants", "/tenants/T00001", f"/leases/{LEASE}"):
         assert 'method="post"' not in reader.get(page).text
         assert 'method="post"' in operator.get(page).text
 

@@ -21,6 +21,10 @@ PAGES = {
     "tenants-none": "/tenants?q=nadie",
     "tenants-problem": "/tenants?problem=invalid_email&size=50",
     "tenant": "/tenants/{failed}",
+    "new-tenant": "/new/tenant",
+    "lease": "/leases/C051",
+    "new-lease": "/new/lease?tenant=T048",
+    "new-invoice": "/new/invoice?tenant=T048&lease=C051",
     "run-without-cycle": "/runs/other/manual__9",
     "missing": "/nothing",
 }
@@ -65,6 +69,56 @@ def test_axe_finds_no_violation(chromium: Browser, site: str, scheme: str, who: 
                 found[name] = report
 
     assert found == {}, "\n\n".join(f"{name}:\n{report}" for name, report in found.items())
+
+
+@pytest.mark.parametrize(("scheme", "language", "width"), [("light", "en", 390), ("dark", "es", 1280)])
+def test_a_form_that_was_refused_is_for_everybody_too(
+    chromium: Browser, site: str, scheme: str, language: str, width: int
+):
+    found: dict[str, str] = {}
+    with visit(chromium, site, width=width, language=language, color_scheme=scheme) as context:
+        page = context.new_page()
+        for place in ("/new/invoice?tenant=T004", "/new/tenant", "/new/lease?tenant=T048"):
+            page.goto(site + place)
+            for button in page.locator("button[value=add]").all():
+                button.click()
+            page.locator("main .button--primary[type=submit]").click()
+            expect(page.get_by_role("alert")).to_be_focused()
+            report = axe_violations(page)
+            if report or is_wider_than_its_window(page):
+                found[place] = report or "wider than its window"
+
+    assert found == {}, "\n\n".join(f"{name}:\n{report}" for name, report in found.items())
+
+
+def test_a_single_invoice_needs_no_script(chromium: Browser, site: str):
+    with visit(chromium, site, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{site}/new/invoice")
+        page.get_by_label("Tercero").fill("taller doble")
+        page.get_by_label("Descripción").fill("Copia de llaves")
+        page.get_by_label("Valor").fill("35000")
+        page.get_by_role("button", name="Agregar línea").click()
+        expect(page.get_by_label("Tercero")).to_have_value("T048 · Taller Automotriz Doble Vía S.A.S.")
+        page.get_by_label("Contrato").select_option("C051")
+        page.get_by_role("button", name="Quitar la línea 2").click()
+        page.get_by_role("button", name="Mensaje", exact=True).click()
+
+        shown = page.frame_locator("iframe[name=preview]")
+        expect(shown.get_by_text("Taller Automotriz Doble Vía S.A.S.").first).to_be_visible()
+        expect(page.get_by_label("Descripción")).to_have_value("Copia de llaves")
+
+
+def test_leases_follow_the_tenant_that_is_chosen(page: Page, site: str):
+    page.goto(f"{site}/new/invoice")
+    page.get_by_label("Tercero").press_sequentially("taller doble")
+    option = page.locator("#tenant-list option").first
+    expect(option).to_have_attribute("value", re.compile("T048 · "))
+    page.get_by_label("Tercero").fill("T048 · Taller Automotriz Doble Vía S.A.S.")
+
+    expect(page.get_by_label("Contrato").locator("option")).to_have_count(2)
+    page.get_by_label("Tercero").press("Enter")
+    expect(page.get_by_text("No se guardó nada.")).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [390, 1280])

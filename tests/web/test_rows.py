@@ -18,6 +18,7 @@ PAGES = (
     "/cycles",
     "/cycles/2026-11",
     "/cycles/2026-11/overview",
+    "/cycles/2026-11/overview?state=failed",
     "/cycles/2026-11/tenants/ANA",
     "/cycles/2026-11/tenants/CAM",
     "/cycles/singles",

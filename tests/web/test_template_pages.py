@@ -13,7 +13,7 @@ import pytest
 
 from invoicing.db.connection import Database
 from invoicing.domain.errors import InputError
-from invoicing.rendering.templates import PARTS, load_shipped
+from invoicing.rendering.templates import PARTS, load_shipped, shipped_names
 from invoicing.services.agency.settings import change_settings
 from invoicing.services.agency.templates import current_template
 from invoicing.services.views.templates import compare_parts, list_templates
@@ -239,7 +239,7 @@ def test_a_name_that_cannot_be_is_told_and_kept(english: Browser, db: Database, 
     assert answer.status_code == 422
     assert "Use small letters" in answer.text
     assert list_templates(db) == list_templates(db)
-    assert [each.name for each in list_templates(db)] == ["default"]
+    assert [each.name for each in list_templates(db)] == shipped_names()
 
 
 def test_the_preview_shows_what_is_typed_and_trusts_nothing(english: Browser, db: Database):
@@ -410,7 +410,11 @@ def test_the_api_does_what_the_pages_do(english: Browser, db: Database):
     assert restored.json()["version"] == 3
     assert [each["version"] for each in english.ask("GET", "/templates/formal/versions").json()] == [3, 2, 1]
     assert english.ask("GET", "/templates/formal/versions/2").json()["parts"]["mail.txt"] == "Hola"
-    assert {each["name"] for each in english.ask("GET", "/templates").json()} == {"default", "formal"}
+    assert {each["name"] for each in english.ask("GET", "/templates").json()} == {
+        "banner",
+        "default",
+        "formal",
+    }
 
 
 @pytest.mark.parametrize(

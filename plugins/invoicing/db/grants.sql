@@ -23,13 +23,13 @@ GRANT SELECT, INSERT, DELETE ON invoicing.charge, invoicing.tax_rate TO {runtime
 -- By which rules, and who changed them: versions are added.
 GRANT SELECT, INSERT (settings, actor) ON invoicing.settings_version TO {runtime};
 GRANT SELECT ON invoicing.settings_in_force TO {runtime};
-GRANT SELECT, INSERT (name, version, parts, actor) ON invoicing.template_version TO {runtime};
+GRANT SELECT, INSERT (name, version, parts, fields, actor) ON invoicing.template_version TO {runtime};
 GRANT SELECT, INSERT (actor, action, subject, details) ON invoicing.audit_event TO {runtime};
 
 -- A month, and the runs that worked on it.
 GRANT SELECT, INSERT (period), UPDATE (state, closed_at) ON invoicing.billing_cycle TO {runtime};
 GRANT SELECT,
-    INSERT (cycle_id, dag_id, dag_run_id, settings_version_id, template_version_id, code_version),
+    INSERT (cycle_id, dag_id, dag_run_id, settings_version_id, template_version_id, code_version, started_via, started_by),
     UPDATE (cycle_id, settings_version_id, template_version_id, code_version, state, counts, started_at, generated_at,
         counted_at, decided_at, ended_at)
     ON invoicing.cycle_run TO {runtime};

@@ -135,6 +135,9 @@ CREATE TABLE invoicing.template_version (
     parts jsonb NOT NULL,
     actor text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
+    -- Sentences in both languages, the colour, the logo: what the parts name as texts and look. Empty for a version of
+    -- before there were fields, whose parts name none.
+    fields jsonb NOT NULL DEFAULT '{}' CONSTRAINT template_version_fields_have_names CHECK (jsonb_typeof(fields) = 'object'),
     CONSTRAINT template_version_unique UNIQUE (name, version)
 );
 COMMENT ON TABLE invoicing.template_version IS 'Every version of every template. Immutable.';
@@ -181,6 +184,11 @@ CREATE TABLE invoicing.cycle_run (
     counted_at timestamptz,
     decided_at timestamptz,
     ended_at timestamptz,
+    -- The schedule, a backfill, a person in Airflow or on the pages, the command line, an event of an asset; null where nobody told.
+    started_via text CONSTRAINT cycle_run_start_known CHECK (
+        started_via IN ('schedule', 'backfill', 'airflow', 'command', 'asset')),
+    -- A name, where a person started it.
+    started_by text NOT NULL DEFAULT '',
     CONSTRAINT cycle_run_one_a_dag_run UNIQUE (dag_id, dag_run_id)
 );
 COMMENT ON TABLE invoicing.cycle_run IS 'One DAG run, with the snapshot of settings and template that it uses.';

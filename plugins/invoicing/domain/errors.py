@@ -6,6 +6,7 @@ shows it. ``str`` gives the English ones, for logs.
     InvoicingError
     ├── InputError                  the call, a setting or a file is wrong; nothing was changed
     │   ├── NotFoundError           what was asked for by its name does not exist
+    │   ├── FieldsRefusedError      fields of a form, each with why
     │   ├── StaleEditError          somebody else changed it in the meantime
     │   └── ImportRejectedError     input files, with every bad row (`RowProblem`)
     └── WorkFailedError             the work could not be done, or not all of it
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from invoicing.words import Language
-from invoicing.words.failures import Fault, tell
+from invoicing.words.failures import Failure, Fault, tell
 
 _MOST_LISTED = 200
 _LONGEST_SHOWN = 80
@@ -55,6 +56,21 @@ class InputError(InvoicingError):
 
 class NotFoundError(InputError):
     """What was asked for by its name or number does not exist."""
+
+
+class FieldsRefusedError(InputError):
+    """Fields of a form, or of a JSON body, cannot be saved as they are.
+
+    Args:
+        faults: Field to what is wrong with it, at least one; a field of the second charge is ``charges.1.amount``.
+    """
+
+    def __init__(self, faults: Mapping[str, Failure]) -> None:
+        self.faults = faults
+        super().__init__(
+            "fields_refused",
+            problems=[Fault("field_wrong", field=field, problem=fault) for field, fault in faults.items()],
+        )
 
 
 class StaleEditError(InputError):

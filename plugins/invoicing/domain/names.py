@@ -15,3 +15,6 @@ RELAY_CONNECTION = "invoicing_smtp"
 
 SENDING_POOL = "smtp"
 RENDERING_POOL = "render"
+
+STARTED_BY = "started_by"
+"""In a DAG run's conf: who started it on the command line, which Airflow knows under one user of its own."""

@@ -12,9 +12,10 @@ from airflow.sdk import RetryDecision, RetryPolicy, get_current_context
 
 from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError
+from invoicing.domain.names import STARTED_BY
 from invoicing.domain.task_address import TaskAddress
 from invoicing.services.agency import clock
-from invoicing.services.billing.runs import MonthWish
+from invoicing.services.billing.runs import MonthWish, StartedVia, Starter
 from invoicing.services.delivery.ledger import Worker
 
 TIMEZONE = clock.TIMEZONE
@@ -81,6 +82,31 @@ def current_wish() -> MonthWish:
         period=_text(params.get("period")),
         confirmed=_text(params.get("confirm_month")),
     )
+
+
+def current_starter() -> Starter:
+    """Who started the running DAG run, as Airflow knows it; of the command line, also which user of its host."""
+    return starter_of(get_current_context()["dag_run"])
+
+
+def starter_of(dag_run: Any) -> Starter:
+    """Who started ``dag_run``, which is as a task sees it."""
+    kind = str(getattr(dag_run.run_type, "value", dag_run.run_type))
+    user = _text(getattr(dag_run, "triggering_user_name", None))
+    typed = (getattr(dag_run, "conf", None) or {}).get(STARTED_BY)
+    if kind == "manual" and isinstance(typed, str) and typed.strip():
+        # Whoever may trigger runs may write it: Airflow's own user stands beside it.
+        return Starter("command", f"{typed.strip()[:100]}, {user}" if user else typed.strip()[:100])
+    return Starter(_VIA.get(kind), user)
+
+
+_VIA: dict[str, StartedVia] = {
+    "scheduled": "schedule",
+    "backfill": "backfill",
+    "manual": "airflow",
+    "asset_triggered": "asset",
+    "operator_triggered": "airflow",
+}
 
 
 def _text(value: object) -> str:

@@ -45,6 +45,7 @@ class MailTypesetter:
             Part(sandbox, CORRECTION_TEXT, variations[CORRECTION_TEXT], largest_bytes),
             Part(sandbox, CORRECTION_HTML, variations[CORRECTION_HTML], largest_bytes),
         )
+        self._fields = template.fields
         self._largest_bytes = largest_bytes
         # Mail readers drop style sheets, so rules move into style attributes; what cannot (dark mode, narrow
         # screens) stays behind in a <style> for those that read it.
@@ -53,9 +54,9 @@ class MailTypesetter:
     def typeset(self, document: MailDocument) -> bytes:
         """The message as JSON: ``subject``, ``text``, ``html``."""
         if document.is_correction:
-            variables, parts = correction_variables(document), self._correction
+            variables, parts = correction_variables(document, self._fields), self._correction
         else:
-            variables, parts = mail_variables(document), self._usual
+            variables, parts = mail_variables(document, self._fields), self._usual
         subject, text, html = (part.render(variables) for part in parts)
         message = {
             "subject": self._one_line(subject),

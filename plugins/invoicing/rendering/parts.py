@@ -6,7 +6,7 @@ MAIL_HTML, MAIL_TEXT, INVOICE_HTML, INVOICE_CSS = PARTS = (
     "invoice.html",
     "invoice.css",
 )
-# Of what corrects an invoice; every template has the same ones, in its own style sheet's look.
+# Of what corrects an invoice; every template has the same ones, in its own colour.
 CREDIT_NOTE_HTML, CORRECTION_HTML, CORRECTION_TEXT = VARIATIONS = (
     "credit_note.html",
     "mail.html",

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 
 from jinja2 import meta, nodes
 
@@ -58,8 +58,11 @@ class Proofreader:
             except PartFaultError as error:
                 yield _problem(error.part, error.line, error.fault)
                 return
+            fields = self._template.fields
             known = (
-                invoice_variables(sample_invoice()) if part == INVOICE_HTML else mail_variables(sample_mail())
+                invoice_variables(sample_invoice(), fields)
+                if part == INVOICE_HTML
+                else mail_variables(sample_mail(), fields)
             )
             unknown = _unknown_names(compiled, set(known))
             for name in unknown:
@@ -74,6 +77,9 @@ class Proofreader:
             if error.fault.code != "template_name_undefined" or error.fault.values["name"] not in unknown:
                 yield _problem(error.part, error.line, error.fault)
 
+    def _with(self, parts: Mapping[str, str]) -> Template:
+        return replace(self._template, parts=parts)
+
     def _mail_typesetter(self, part: str) -> MailTypesetter:
         """One that can fail on ``part`` only: a problem is reported with its own part, once."""
         blank = {MAIL_HTML: "<p></p>", MAIL_TEXT: "", INVOICE_HTML: "", INVOICE_CSS: ""}
@@ -81,7 +87,7 @@ class Proofreader:
         subject = self._subject if part == SUBJECT else "-"
         # What a message may be at most, it may be at most here.
         most = min(self._largest_bytes, LARGEST_MAIL_BYTES)
-        return MailTypesetter(Template(self._template.name, 0, parts), subject, most)
+        return MailTypesetter(self._with(parts), subject, most)
 
     def _typeset(self, part: str, source: str) -> Iterable[TemplateProblem]:
         from invoicing.rendering.typesetting import Typesetter  # half a second that a subject does not need
@@ -91,9 +97,7 @@ class Proofreader:
             parts[INVOICE_HTML] = "<p>{{ invoice.number }}</p>"
         else:
             parts[INVOICE_CSS] = ""
-        typesetter = Typesetter(
-            Template(self._template.name, 0, parts, self._template.folder), self._largest_bytes
-        )
+        typesetter = Typesetter(self._with(parts), self._largest_bytes)
         for document in sample_invoices() if part == INVOICE_HTML else [sample_invoice()]:
             for fault in pdf_faults(typesetter.typeset(document)):
                 yield _problem(part, _line_of(source, str(fault.values.get("link", ""))), fault)
@@ -112,9 +116,7 @@ class Proofreader:
         from invoicing.rendering.typesetting import Typesetter
 
         def faults(css: str) -> list[Fault]:
-            template = Template(
-                self._template.name, 0, {**self._template.parts, INVOICE_CSS: css}, self._template.folder
-            )
+            template = self._with({**self._template.parts, INVOICE_CSS: css})
             return list(pdf_faults(Typesetter(template, self._largest_bytes).typeset(sample_invoice())))
 
         try:
@@ -132,7 +134,7 @@ class Proofreader:
         for document in sample_mails():
             if part == MAIL_HTML:
                 # A style that no sample uses is gone from the finished message.
-                printed = findings(compiled.render(mail_variables(document)))
+                printed = findings(compiled.render(mail_variables(document, self._template.fields)))
             message = json.loads(typesetter.typeset(document))
             if part == MAIL_HTML:
                 found = [*printed, *clean(message["html"])[1]]

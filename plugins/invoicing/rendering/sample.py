@@ -14,6 +14,8 @@ from invoicing.rendering.document import (
     Party,
     Withholding,
 )
+from invoicing.rendering.fields import TemplateFields
+from invoicing.rendering.parts import SUBJECT
 from invoicing.rendering.templates import invoice_variables, mail_variables
 
 AGENCY = Agency(
@@ -109,13 +111,23 @@ def sample_mails() -> list[MailDocument]:
     return [full, sample_mail("en"), bare]
 
 
-def variables(part: str) -> list[tuple[str, str]]:
-    """Names that ``part`` (or the subject) may use, each with a sample value, for a template's editor."""
+def variables(part: str, fields: TemplateFields | None = None) -> list[tuple[str, str]]:
+    """Names that ``part`` (or the subject) may use, each with a sample value, for a template's editor.
+
+    Args:
+        fields: The template's; without them the sentences' values are empty.
+    """
+    kept = fields or TemplateFields()
     named = (
-        invoice_variables(sample_invoice()) if part.startswith("invoice") else mail_variables(sample_mail())
+        invoice_variables(sample_invoice(), kept)
+        if part.startswith("invoice")
+        else mail_variables(sample_mail(), kept)
     )
     listed: list[tuple[str, str]] = []
     for name, value in named.items():
+        if part == SUBJECT and name in ("texts", "look"):
+            # Of use in a message's body alone.
+            continue
         listed += _described(name, value)
     return listed
 

@@ -3,13 +3,15 @@
 A template has four parts, kept as strings wherever they come from (a folder of ``include/templates/``, or a
 version in the database): the message as HTML and as text, the invoice as HTML, and the invoice's CSS. Both
 languages stand side by side in a part, ``{{ t('Vence el', 'Due on') }}``: who edits a text sees its translation
-and cannot lose it, as a catalogue keyed by the Spanish text would.
+and cannot lose it, as a catalogue keyed by the Spanish text would. Beside the parts stand its `fields`: what is
+changed most, as plain text.
 """
 
+import json
 import re
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +26,7 @@ from invoicing.rendering import formats
 from invoicing.rendering.complaints import FaultyUseError, NamedUndefined, prints_too_much, syntax_fault
 from invoicing.rendering.document import InvoiceDocument, MailDocument
 from invoicing.rendering.errors import PartFaultError, broken
+from invoicing.rendering.fields import COLOUR, LOGO, TemplateFields, invoice_texts, look_of, mail_texts
 from invoicing.rendering.parts import (
     CORRECTION_HTML,
     CORRECTION_TEXT,
@@ -43,6 +46,7 @@ __all__ = [
     "CORRECTION_HTML",
     "CORRECTION_TEXT",
     "CREDIT_NOTE_HTML",
+    "FIELDS_FILE",
     "INVOICE_CSS",
     "INVOICE_HTML",
     "MAIL_HTML",
@@ -60,6 +64,20 @@ __all__ = [
 ]
 
 SHIPPED_FOLDER = Path(__file__).parents[3] / "include" / "templates"
+FIELDS_FILE = "fields.json"
+
+
+# Where each field is printed: its name in the code, and the parts that may name it.
+_PRINTED: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    **{
+        name: (f"texts.{name}", (MAIL_HTML, MAIL_TEXT))
+        for name in ("greeting", "opening", "payment_note", "closing")
+    },
+    "opening_several": ("texts.opening", (MAIL_HTML, MAIL_TEXT)),
+    "invoice_note": ("texts.note", (INVOICE_HTML,)),
+    COLOUR: ("look.colour", (MAIL_HTML, INVOICE_HTML)),
+    LOGO: ("agency.logo", (MAIL_HTML, INVOICE_HTML)),
+}
 
 CORRECTION_SUBJECT = (
     "{{ t('Corrección de su factura', 'Correction of your invoice') }}"
@@ -70,9 +88,10 @@ CORRECTION_SUBJECT = (
 
 @cache
 def shipped_variations() -> Mapping[str, str]:
-    """The credit note, and the message that goes with it; read once."""
+    """The credit note, and the message that goes with it, in the default's look; read once."""
     folder = SHIPPED_FOLDER / "correction"
-    return {part: (folder / part).read_text(encoding="utf-8") for part in VARIATIONS}
+    texts = {part: (folder / part).read_text(encoding="utf-8") for part in VARIATIONS}
+    return {**texts, INVOICE_CSS: (SHIPPED_FOLDER / "default" / INVOICE_CSS).read_text(encoding="utf-8")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +102,30 @@ class Template:
         version: 0 for the shipped one.
         parts: Source text by part; all of `PARTS`.
         folder: The only folder whose files (pictures, fonts) the invoice may refer to; None for no files.
-        variations: Source text of what corrects an invoice, by `VARIATIONS`; as shipped, for every template.
+        fields: What the parts name as ``texts`` and ``look``.
+        variations: Source text of what corrects an invoice, by `VARIATIONS`, and its style sheet; as shipped.
     """
 
     name: str
     version: int
     parts: Mapping[str, str] = field(repr=False)
     folder: Path | None = None
+    fields: TemplateFields = field(default=TemplateFields(), repr=False)
     variations: Mapping[str, str] = field(default_factory=shipped_variations, repr=False)
 
     def __post_init__(self) -> None:
         missing = [part for part in PARTS if part not in self.parts]
         if missing:
             raise NotFoundError("template_parts_missing", template=self.name, parts=", ".join(missing))
+
+    @property
+    def fields_in_use(self) -> frozenset[str]:
+        """The fields that the parts print; a template of before there were fields prints none but the logo."""
+        return frozenset(
+            name
+            for name, (place, parts) in _PRINTED.items()
+            if any(place in self.parts[part] for part in parts)
+        )
 
 
 def shipped_names() -> list[str]:
@@ -113,21 +143,26 @@ def load_shipped(name: str = "default") -> Template:
     if name not in shipped_names():
         raise NotFoundError("template_not_shipped", template=name, shipped=", ".join(shipped_names()))
     parts = {part: (folder / part).read_text(encoding="utf-8") for part in PARTS if (folder / part).is_file()}
-    return Template(name, 0, parts, folder)
+    fields = json.loads((folder / FIELDS_FILE).read_text(encoding="utf-8"))
+    return Template(name, 0, parts, folder, TemplateFields.from_json(fields))
 
 
-def invoice_variables(document: InvoiceDocument) -> dict[str, Any]:
+def invoice_variables(document: InvoiceDocument, fields: TemplateFields) -> dict[str, Any]:
     """What ``invoice.html`` may name."""
+    if fields.logo:
+        document = replace(document, agency=replace(document.agency, logo=fields.logo))
     return {
         "invoice": document,
         "agency": document.agency,
         "tenant": document.tenant,
         "period": document.period,
         "language": document.language,
+        "texts": invoice_texts(fields, document),
+        "look": look_of(fields),
     }
 
 
-def mail_variables(document: MailDocument) -> dict[str, Any]:
+def mail_variables(document: MailDocument, fields: TemplateFields) -> dict[str, Any]:
     """What ``mail.html``, ``mail.txt`` and the subject may name."""
     return {
         "agency": document.agency,
@@ -137,14 +172,16 @@ def mail_variables(document: MailDocument) -> dict[str, Any]:
         "totals": document.totals,
         "first_due_on": document.first_due_on,
         "language": document.language,
+        "texts": mail_texts(fields, document),
+        "look": look_of(fields),
     }
 
 
-def correction_variables(document: MailDocument) -> dict[str, Any]:
+def correction_variables(document: MailDocument, fields: TemplateFields) -> dict[str, Any]:
     """What the message of a correction may name: beside the rest, the numbers of the invoices that were wrong."""
     numbers = [each.corrects or each.replaces for each in document.invoices]
     return {
-        **mail_variables(document),
+        **mail_variables(document, fields),
         "corrected": tuple(dict.fromkeys(number for number in numbers if number)),
         "notes": tuple(each for each in document.invoices if each.corrects),
         "replacements": tuple(each for each in document.invoices if not each.corrects),

@@ -97,18 +97,15 @@ class Typesetter:
         weasyprint.LOGGER.handlers = [self.log]
         weasyprint.LOGGER.propagate = False
         self.fetcher = TemplateFetcher(template.folder)
+        self._fields = template.fields
         self._base_url = None if template.folder is None else template.folder.resolve().as_uri() + "/"
         self._fonts = FontConfiguration()
         self._part = Part(environment(), INVOICE_HTML, template.parts[INVOICE_HTML], largest_html_bytes)
         self._credit_note = Part(
             environment(), CREDIT_NOTE_HTML, template.variations[CREDIT_NOTE_HTML], largest_html_bytes
         )
-        self._css = weasyprint.CSS(
-            string=template.parts[INVOICE_CSS],
-            font_config=self._fonts,
-            url_fetcher=self.fetcher,
-            base_url=self._base_url,
-        )
+        self._css = self._read_css(template.parts[INVOICE_CSS])
+        self._credit_css = template.variations[INVOICE_CSS]
 
     def typeset(self, document: InvoiceDocument) -> bytes:
         """Make the PDF of ``document``; the same document gives the same bytes.
@@ -116,19 +113,25 @@ class Typesetter:
         Raises:
             PartFaultError: The template cannot be printed with this document.
         """
-        part = self._part if document.corrects is None else self._credit_note
+        is_invoice = document.corrects is None
+        part = self._part if is_invoice else self._credit_note
         html = weasyprint.HTML(
-            string=part.render(invoice_variables(document)),
+            string=part.render(invoice_variables(document, self._fields)),
             url_fetcher=self.fetcher,
             base_url=self._base_url,
         )
         pdf: bytes = html.write_pdf(
-            stylesheets=[self._css],
+            stylesheets=[self._css if is_invoice else self._read_css(self._credit_css)],
             font_config=self._fonts,
             pdf_variant=PDF_VARIANT,
             pdf_identifier=document.number.encode(),
         )
         return pdf
+
+    def _read_css(self, source: str) -> weasyprint.CSS:
+        return weasyprint.CSS(
+            string=source, font_config=self._fonts, url_fetcher=self.fetcher, base_url=self._base_url
+        )
 
     def typeset_picture(self, uri: str, width: int, height: int) -> bytes:
         """Make a PDF of one page with nothing but a picture, both of so many CSS pixels (1/96 inch)."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from invoicing.domain.settings import DEFAULT_SUBJECT
 from invoicing.rendering.assignment import Assignment, Limits
 from invoicing.rendering.errors import RenderFailedError, cut, in_place
+from invoicing.rendering.fields import TemplateFields
 from invoicing.rendering.sandbox import TemplateProcess
 from invoicing.rendering.templates import PARTS, SUBJECT, Template
 from invoicing.words.failures import Fault, tell
@@ -24,7 +25,7 @@ class TemplateProblem:
     """Something wrong with a template.
 
     Args:
-        part: One of `PARTS`, or ``subject``.
+        part: One of `PARTS`, ``subject``, or a field (``colour``), a sentence with its language (``greeting.es``).
         line: Line of the part, counted from 1, where it is known.
         code: What is wrong: a key of `FAILURES`.
         values: What its words speak of.
@@ -56,6 +57,7 @@ def validate(
     subject: str = DEFAULT_SUBJECT,
     folder: Path | None = None,
     limits: Limits = VALIDATION_LIMITS,
+    fields: TemplateFields | None = None,
 ) -> list[TemplateProblem]:
     """Find the problems of a template: syntax, unknown variables, blocked resources, limits.
 
@@ -66,14 +68,14 @@ def validate(
         parts: Source text of each of `PARTS`.
         subject: The settings' subject line; it has the message's variables.
         folder: As in `Template`.
+        fields: What the parts print of the template's fields; they are taken as sound.
 
     Returns:
         No problems that are not warnings: the template can be saved.
     """
     problems: list[TemplateProblem] = []
-    with TemplateProcess(
-        Assignment("proof", Template("proof", 0, parts, folder), subject), limits
-    ) as process:
+    template = Template("proof", 0, parts, folder, fields or TemplateFields())
+    with TemplateProcess(Assignment("proof", template, subject), limits) as process:
         for part in (SUBJECT, *PARTS):
             problems += _ask(process, part)
     return problems

@@ -184,6 +184,7 @@ FAILURES: Mapping[str, Text] = {
     "value_missing": ("Falta este valor.", "This value is missing."),
     "value_unknown": ("Este campo no existe.", "There is no such field."),
     "value_refused": ("No es válido: {message}", "It is not valid: {message}"),
+    "fields_refused": ("no se guardó nada: {problems}", "nothing was saved: {problems}"),
     "import_rejected": (
         "no se importó nada; {count} problema(s) por corregir:\n{problems:lines}",
         "nothing was imported; {count} problem(s) to fix:\n{problems:lines}",
@@ -522,6 +523,18 @@ FAILURES: Mapping[str, Text] = {
         "no es una dirección de correo válida; mientras no se corrija, al tercero {tenant} no se le envía nada",
         "{reason}; tenant {tenant} gets no mail until it is fixed",
     ),
+    "replaces_by_hand": (
+        "reemplaza {replaced!r} de {of}, que {actor} puso a mano el {at}",
+        "replaces {replaced!r} of {of}, which {actor} set by hand on {at}",
+    ),
+    "removes_charge_by_hand": (
+        "quita el cargo {charge!r} del contrato {of}: el archivo no lo tiene; {actor} cambió sus cargos a mano el {at}",
+        "removes the charge {charge!r} of lease {of}: the file lacks it; {actor} changed its charges by hand on {at}",
+    ),
+    "brings_charge_back": (
+        "pone el cargo {charge!r} en el contrato {of}, que {actor} dejó a mano sin él el {at}",
+        "puts the charge {charge!r} on lease {of}, which {actor} left without it by hand on {at}",
+    ),
     "maybe_thousands": (
         "se leyó como un número con tres decimales, no como miles",
         "read as a number with three decimals, not as thousands",
@@ -618,6 +631,39 @@ FAILURES: Mapping[str, Text] = {
         "{field}: {address!a} no es una dirección de correo: {reason}",
         "{field}: {address!a} is not an e-mail address: {reason}",
     ),
+    "address_refused": (
+        "{address!a} no es una dirección de correo: corríjala o quítela. {reason}",
+        "{address!a} is not an e-mail address: fix it or take it away. {reason}",
+    ),
+    "addresses_too_many": (
+        "son demasiadas: máximo {most} direcciones",
+        "they are too many: at most {most} addresses",
+    ),
+    "lease_unknown": ("no existe el contrato {lease!r}: revise el código", "there is no lease {lease!r}"),
+    "lease_changed_meanwhile": (
+        "no se cambió el contrato {lease}: alguien más, o una importación, lo cambió entretanto; mírelo y repita",
+        (
+            "lease {lease} not changed: somebody else or an import changed it in the meantime; "
+            "look at it, then save again"
+        ),
+    ),
+    "charges_too_many": ("son demasiados: máximo {most} cargos", "they are too many: at most {most} charges"),
+    "amount_like_thousands": (
+        "{typed} se lee con el punto como decimal: escriba {meant}, sin puntos de miles",
+        "the point of {typed} is a decimal one: type {meant}, without separators of thousands",
+    ),
+    "tenant_not_found": (
+        "ningún tercero tiene {typed!r} como código ni en el nombre",
+        "no tenant has {typed!r} as its code or in its name",
+    ),
+    "tenant_not_one": (
+        "varios terceros tienen {typed!r}: elija uno",
+        "several tenants fit {typed!r}: choose one",
+    ),
+    "code_taken": (
+        "el código {taken!r} ya existe: use otro",
+        "the code {taken!r} exists already: use another",
+    ),
     "tenant_addresses_too_many": ("{field}: máximo {most} direcciones", "{field}: at most {most} addresses"),
     "tenant_changed_meanwhile": (
         "no se cambió el tercero {tenant}: alguien más, o una importación, lo cambió entretanto; mírelo y repita",
@@ -629,10 +675,6 @@ FAILURES: Mapping[str, Text] = {
     "tenant_not_editable": (
         "aquí no se puede cambiar {unknown}; sí {editable}",
         "{unknown} cannot be changed here; {editable} can",
-    ),
-    "language_unknown": (
-        "language: {language!r} no es ni es ni en",
-        "language: {language!r} is neither es nor en",
     ),
     "switch_incomplete": (
         "elija qué cambiar, y a cuáles terceros",
@@ -852,6 +894,15 @@ FAILURES: Mapping[str, Text] = {
         "el tercero {tenant} no tiene el contrato {lease!r}",
         "tenant {tenant} has no lease {lease!r}",
     ),
+    "lines_missing": ("la factura necesita al menos una línea", "the invoice needs at least one line"),
+    "lines_too_many": (
+        "tiene {given} líneas; una factura admite {most}",
+        "it has {given} lines; an invoice has at most {most}",
+    ),
+    "reference_of_other_invoice": (
+        "la referencia {reference!r} ya es de otra factura, la {number}: no se creó ninguna; use otra referencia",
+        "reference {reference!r} is invoice {number}'s, another one: none was created; use another reference",
+    ),
     "total_not_positive": (
         "su total es {total}; una factura se emite por más de cero",
         "its total is {total}; an invoice is for more than nothing",
@@ -1008,6 +1059,10 @@ FAILURES: Mapping[str, Text] = {
         "el envío {delivery} al tercero {tenant} está en camino ({state:state}): espere; no se cambió nada",
         "delivery {delivery} to tenant {tenant} is on its way already ({state}): wait for it; nothing was changed",
     ),
+    "address_missing": (
+        "escriba una dirección de correo; no se cambió nada",
+        "type an e-mail address; nothing was changed",
+    ),
     "nothing_unsent": ("no queda nada por enviar", "nothing was unsent"),
     "approval_stored": ("la respuesta quedó guardada", "the answer is stored"),
     "approval_not_told": (
@@ -1138,6 +1193,10 @@ FAILURES: Mapping[str, Text] = {
     "run_unknown": (
         "no existe la ejecución {run!r}: revise el enlace",
         "there is no run {run!r}",
+    ),
+    "tenant_ambiguous": (
+        "varios terceros corresponden a «{tenant}»: {found}; escriba uno de los códigos",
+        "several tenants match {tenant!r}: {found}; type one of the codes",
     ),
     "tenant_without_invoice": (
         "el tercero {tenant} no tiene factura en {period}, ni se le generaría: elija otro mes u otro tercero",
@@ -1272,6 +1331,34 @@ FAILURES: Mapping[str, Text] = {
     "template_part_too_long": (
         "tiene {characters} caracteres y se admiten {most}",
         "it has {characters} characters, at most {most} are allowed",
+    ),
+    "field_untranslated": (
+        "falta en este idioma: escríbalo en ambos, o déjelo vacío en ambos",
+        "it is missing in this language: write it in both, or leave both empty",
+    ),
+    "field_too_long": (
+        "tiene {characters} caracteres; se admiten {most}",
+        "it has {characters} characters, at most {most} are allowed",
+    ),
+    "field_placeholder_unknown": (
+        "«{{{name}}}» no representa nada aquí; use {known}",
+        "{{{name}}} stands for nothing here; use {known}",
+    ),
+    "field_brace": (
+        "las llaves solo van alrededor de un nombre: {known}; aquí no se escribe código",
+        "braces stand around a name only: {known}; code is not written here",
+    ),
+    "field_needs_brackets": (
+        "{{{name}}} no siempre existe: ponga entre corchetes lo que se omite con él, como «[ de {{{name}}}]»",
+        "{{{name}}} is not always there: put what is left out with it into brackets, as in “[ for {{{name}}}]”",
+    ),
+    "field_colour_malformed": (
+        "{colour!r} no es un color de la forma #17405c",
+        "{colour!r} is no colour of the form #17405c",
+    ),
+    "field_colour_pale": (
+        "{colour} no se lee bien sobre blanco: elija uno más oscuro",
+        "{colour} is not read well on white: choose a darker one",
     ),
     "template_resource_blocked": (
         "{url!r} está bloqueado: solo se leen data: y archivos de la propia plantilla",

@@ -87,3 +87,28 @@ CHANGES: Mapping[str, Text] = {
     "amount": ("Otro valor", "Another amount"),
     "decision": ("Otra decisión", "Another decision"),
 }
+
+PHASES: Mapping[str, Text] = {
+    "invoices": ("Facturas", "Invoices"),
+    "decisions": ("Decisiones", "Decisions"),
+    "documents": ("PDF", "PDFs"),
+    "approval": ("Aprobación", "Approval"),
+    "sending": ("Envío", "Sending"),
+}
+"""The steps of a run."""
+
+PHASE_STATES: Mapping[str, Text] = {
+    "done": ("hecho", "done"),
+    "now": ("en curso", "under way"),
+    "next": ("después", "next"),
+    "skipped": ("no hizo falta", "not needed"),
+}
+
+STARTERS: Mapping[str, Text] = {
+    "schedule": ("el calendario", "the schedule"),
+    "backfill": ("un relleno de meses (backfill)", "a backfill"),
+    "airflow": ("una persona en Airflow", "a person in Airflow"),
+    "command": ("la línea de comandos", "the command line"),
+    "asset": ("un pedido de envío", "a request to send"),
+}
+"""Who started a run, where no person is named."""

@@ -30,6 +30,8 @@
   // A form that was changed warns before it is left; one that is sent is not sent twice.
   for (const form of document.querySelectorAll("form[method=post]")) {
     form.addEventListener("submit", (event) => {
+      // What is shown in a frame leaves the form as it is.
+      if (event.submitter?.formTarget && event.submitter.formTarget !== "_self") return;
       if (form.dataset.sent) event.preventDefault();
       form.dataset.sent = "yes";
       for (const button of form.querySelectorAll("button[type=submit]")) button.setAttribute("aria-disabled", "true");

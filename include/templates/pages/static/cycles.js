@@ -1,36 +1,53 @@
-// While a run goes on: ask for its few figures, show them, say them now and then; when it is over, show the whole again.
+// While a run goes on: ask for its few figures; where they changed, put the figures and the rows of the table in place
+// anew, together; say now and then how far it is. When it is over, show the whole again.
 (() => {
   const overview = document.querySelector("[data-overview]");
   if (!overview || overview.dataset.running !== "yes") return;
-  const period = overview.dataset.period;
+  const { period } = overview.dataset;
   const announce = document.querySelector("[data-announce]");
-  const format = new Intl.NumberFormat(document.documentElement.lang === "en" ? "en-US" : "es-CO");
   const EVERY_MS = 2000;
+  const REFRESH_EVERY_MS = 4000;
   const SAY_EVERY_MS = 15000;
   let said = 0;
-  let { shape } = overview.dataset;
+  let refreshed = 0;
+  let shown = "";
 
-  const refresh = async () => {
-    const answer = await fetch(`${window.invoicing.root}/cycles/${period}/overview`, { credentials: "same-origin" });
-    if (!answer.ok) return;
-    const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
-    overview.replaceChildren(...parsed.body.childNodes);
+  // A part in which somebody types, or has opened a form, is left as it is.
+  const isInUse = (part) =>
+    [...part.querySelectorAll("input, textarea")].some((field) => field === document.activeElement) ||
+    part.querySelector("details.mend[open], details.act[open]") !== null;
+  // What was opened stays open; the focus stays on the same link.
+  const replace = (part, fresh) => {
+    const open = [...part.querySelectorAll("details[open] > summary")].map((each) => each.textContent);
+    const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    part.replaceChildren(...document.adoptNode(fresh).childNodes);
+    for (const summary of part.querySelectorAll("details > summary")) {
+      if (open.includes(summary.textContent)) summary.parentElement.open = true;
+    }
+    if (focused) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   };
-  const show = (figures) => {
-    const due = figures.sent + figures.waiting + figures.failed + figures.in_doubt;
-    for (const place of overview.querySelectorAll("[data-live]")) {
-      const value = place.dataset.live === "due" ? due : figures[place.dataset.live];
-      if (value !== undefined) place.textContent = format.format(value);
+  const refresh = async () => {
+    const answer = await fetch(`${window.invoicing.root}/cycles/${period}/overview${location.search}`, { credentials: "same-origin" });
+    if (!answer.ok) return false;
+    const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const fresh of parsed.querySelectorAll("[data-part]")) {
+      const part = document.querySelector(`[data-part="${fresh.dataset.part}"]`);
+      if (part && !isInUse(part)) replace(part, fresh);
     }
-    const bar = overview.querySelector("[data-progress]");
-    if (bar) {
-      bar.max = due || 1;
-      bar.value = figures.sent;
-    }
-    if (Date.now() - said > SAY_EVERY_MS) {
+    return true;
+  };
+  const say = () => {
+    const words = overview.querySelector("[data-say]")?.textContent;
+    if (words && Date.now() - said > SAY_EVERY_MS) {
       said = Date.now();
-      announce.textContent = overview.dataset.said.replace("{sent}", format.format(figures.sent)).replace("{due}", format.format(due));
+      announce.textContent = words;
     }
+  };
+  const end = () => {
+    announce.textContent = overview.dataset.over;
+    overview.dataset.running = "no";
+    // The head tells of the run too. What somebody is typing is not thrown away.
+    if (!isInUse(overview)) location.reload();
   };
   const ask = async () => {
     if (document.hidden) {
@@ -44,17 +61,15 @@
         const figures = await answer.json();
         if (!figures.running) {
           await refresh();
-          overview.dataset.running = "no";
-          announce.textContent = overview.dataset.over;
-          // The head and the table of tenants tell of the run too.
-          location.reload();
+          end();
           return;
         }
-        // Decisions are made, or something failed: more than figures changes.
-        const now = [figures.tenants, figures.to_send, figures.failed, figures.in_doubt].join();
-        if (shape !== now) await refresh();
-        shape = now;
-        show(figures);
+        const now = JSON.stringify(figures);
+        if (now !== shown && Date.now() - refreshed >= REFRESH_EVERY_MS && (await refresh())) {
+          shown = now;
+          refreshed = Date.now();
+          say();
+        }
       }
     } catch {
       // The server is away for a moment; the next question may find it.

@@ -6,6 +6,9 @@
   const tabs = [...form.querySelectorAll("[role=tab]")];
   const panels = [...form.querySelectorAll("[data-panel]")];
   const views = [...form.querySelectorAll("[data-view].chip")];
+  const sentences = [...form.querySelectorAll("[data-sentence]")];
+  const code = document.getElementById("code");
+  const here = form.getAttribute("action");
   const holder = form.querySelector("[data-frame]");
   const status = form.querySelector("[data-status]");
   const textOf = (panel) => panel.querySelector("textarea");
@@ -26,7 +29,7 @@
       tab.setAttribute("aria-selected", String(chosen));
       tab.tabIndex = chosen ? 0 : -1;
       if (chosen && focus) tab.focus();
-      if (chosen && tab.dataset.view !== view) choose(tab.dataset.view);
+      if (chosen && code.open && tab.dataset.view !== view) choose(tab.dataset.view);
     }
     for (const section of form.querySelectorAll("[data-variables-of]")) {
       section.hidden = !field.startsWith(section.dataset.variablesOf);
@@ -71,6 +74,7 @@
     gutter.scrollTop = area.scrollTop;
   };
   const goTo = (field, line) => {
+    code.open = true;
     open(field, false);
     const area = textOf(shown);
     area.focus();
@@ -100,7 +104,8 @@
     fresh.addEventListener("load", () => holder.classList.remove("editor__frame--busy"));
     frame.replaceWith(fresh);
     const before = [form.getAttribute("action"), form.getAttribute("target")];
-    form.setAttribute("action", `${location.pathname}/preview?view=${view}`);
+    // The page may be the answer to a test or to a refused save: its own address says nothing.
+    form.setAttribute("action", `${here}/preview?view=${view}`);
     form.setAttribute("target", "preview");
     const hidden = mayChange ? null : document.createElement("input");
     if (hidden) {
@@ -140,12 +145,14 @@
     if (status && status.textContent !== text) status.textContent = text;
   };
   const showProblems = (problems) => {
+    let anyFaulty = false;
     for (const panel of panels) {
       const field = panel.dataset.panel;
       const ours = problems.filter((problem) => problem.part === panel.dataset.file);
       wrong[field] = new Set(ours.filter((problem) => problem.line && !problem.is_warning).map((problem) => problem.line));
       const faulty = ours.some((problem) => !problem.is_warning);
       document.querySelector(`#tab-${field} .editor__mark`).hidden = !faulty;
+      anyFaulty ||= faulty;
       if (faulty) textOf(panel).setAttribute("aria-invalid", "true");
       else textOf(panel).removeAttribute("aria-invalid");
       panel.querySelector("[data-problems]").replaceChildren(
@@ -163,6 +170,26 @@
       );
       number(panel);
     }
+    form.querySelector("[data-code-mark]").hidden = !anyFaulty;
+    for (const place of form.querySelectorAll("[data-field-error]")) {
+      const field = place.dataset.fieldError;
+      if (field === "logo") continue; // tried when it is saved
+      const ours = problems.filter((problem) => problem.part.replace(".", "_") === field);
+      place.hidden = ours.length === 0;
+      place.querySelector("span").textContent = ours.map((problem) => problem.message).join(". ");
+      if (ours.length) form.elements[field].setAttribute("aria-invalid", "true");
+      else form.elements[field].removeAttribute("aria-invalid");
+    }
+  };
+  // What stands beside the code, as the JSON API has it.
+  const typedFields = () => {
+    const fields = {};
+    for (const area of sentences) {
+      const [name, language] = area.dataset.sentence.split(".");
+      (fields[name] ??= {})[language] = area.value;
+    }
+    if (form.elements.colour) fields.colour = form.elements.colour.value;
+    return fields;
   };
   let asking;
   const check = async () => {
@@ -171,7 +198,7 @@
     say(form.dataset.checking);
     try {
       const parts = Object.fromEntries(panels.map((panel) => [panel.dataset.file, textOf(panel).value]));
-      const answer = await window.invoicing.ask(form.dataset.check, { parts, language: document.documentElement.lang }, { signal: asking.signal });
+      const answer = await window.invoicing.ask(form.dataset.check, { parts, fields: typedFields(), language: document.documentElement.lang }, { signal: asking.signal });
       if (!answer.ok) throw new Error(answer.statusText);
       const { problems } = await answer.json();
       showProblems(problems);
@@ -201,6 +228,42 @@
       number(panel);
       soon();
     });
+  }
+  let lastSentence = sentences[0];
+  const showFor = (area) => {
+    // Who types a sentence looks for it: in its language, in what it is printed in.
+    form.elements.language.value = area.lang;
+    const its = area.closest("[data-view]").dataset.view;
+    // Plain text shows the same sentences.
+    if (its !== view && !(its === "mail" && view === "text")) choose(its);
+  };
+  for (const area of sentences) {
+    if (!mayChange) continue;
+    area.addEventListener("focus", () => {
+      lastSentence = area;
+    });
+    area.addEventListener("input", () => {
+      showFor(area);
+      soon();
+    });
+  }
+  for (const button of form.querySelectorAll("[data-put]")) {
+    button.addEventListener("click", () => {
+      lastSentence.focus();
+      lastSentence.setRangeText(button.dataset.put, lastSentence.selectionStart, lastSentence.selectionEnd, "end");
+      showFor(lastSentence);
+      soon();
+    });
+  }
+  // A file takes a form of many parts, which nothing else needs.
+  const logo = form.elements.logo_file;
+  const encode = () => {
+    form.enctype = logo?.files.length ? "multipart/form-data" : "application/x-www-form-urlencoded";
+  };
+  logo?.addEventListener("change", encode);
+  encode();
+  for (const name of ["colour", "logo_file", "remove_logo"]) {
+    if (mayChange) form.elements[name]?.addEventListener("change", soon);
   }
   for (const name of ["tenant", "period", "language"]) {
     form.elements[name]?.addEventListener("change", showPreview);
@@ -255,6 +318,7 @@
   }
   for (const item of form.querySelectorAll(".problems__item:not(.problems__item--warning) [data-part]")) {
     document.querySelector(`#tab-${item.dataset.part} .editor__mark`).hidden = false;
+    form.querySelector("[data-code-mark]").hidden = false;
   }
   if (first) open(first.dataset.part, false);
   else open(panels[0].dataset.panel, false);

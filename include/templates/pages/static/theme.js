@@ -10,8 +10,15 @@
     }
     if (choice === "light" || choice === "dark") root.dataset.theme = choice;
     else delete root.dataset.theme;
+    // A frame that trusts nothing cannot look: its address names the choice.
+    for (const frame of document.querySelectorAll("iframe[data-themed]")) {
+      const [address] = frame.src.split("#");
+      const wanted = root.dataset.theme ? `${address}#${root.dataset.theme}` : address;
+      if (frame.src !== wanted) frame.src = wanted;
+    }
   };
   follow();
+  addEventListener("DOMContentLoaded", follow);
   addEventListener("storage", follow);
   // Airflow's toggle is in the document around this frame: it sends no storage event here.
   try {

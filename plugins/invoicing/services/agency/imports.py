@@ -22,6 +22,7 @@ from invoicing.services.agency.input_rows import (
     looks_like_thousands,
 )
 from invoicing.services.agency.merge import MergeCounts
+from invoicing.services.agency.overwrites import Overwrite, find_overwrites, record_overwrites
 
 FILES = ("tenants.csv", "leases.csv", "charges.csv", "tax_rates.csv")
 
@@ -34,13 +35,15 @@ class ImportSummary:
 
     Args:
         files: Counts by file name, files that were not there left out.
-        warnings: What was imported all the same and wants a look.
+        warnings: What was imported all the same and wants a look; first what people had set by hand.
+        overwrites: What people had set by hand, and the files replaced.
         ignored: Names in the folder that are none of the four files.
     """
 
     files: Mapping[str, MergeCounts]
     warnings: tuple[RowProblem, ...]
     ignored: tuple[str, ...]
+    overwrites: tuple[Overwrite, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -104,14 +107,17 @@ def import_folder(
         merge.lock(db)
         _reject_unknown_codes(db, files)
         reject_if_any(files.problems())
+        overwrites = find_overwrites(db, files.tenants, files.leases, files.charges)
         report("writing")
         counts = _write(db, files)
+        record_overwrites(db, overwrites, actor=actor)
         if any(each.changed for each in counts.values()):
             details = {name: _details(each) for name, each in counts.items()}
             audit.record(db, actor=actor, action="import", subject=str(folder), details=details)
         with_city = [file for file in (files.tenants, files.leases, files.tax_rates) if file]
         of_cities = list(cities.spelling_warnings(db, with_city))
-    return ImportSummary(counts, (*_warnings(files), *of_cities), ignored)
+    warnings = (*(each.warning for each in overwrites), *_warnings(files), *of_cities)
+    return ImportSummary(counts, warnings, ignored, tuple(overwrites))
 
 
 def _look_into(folder: Path) -> tuple[set[str], tuple[str, ...]]:

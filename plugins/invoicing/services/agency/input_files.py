@@ -6,17 +6,15 @@ line is parsed by itself: one missing quote spoils its own line and not the rest
 
 import csv
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel
 
 from invoicing.domain.errors import ImportRejectedError, InputError, RowProblem
-from invoicing.words.failures import FAILURES
+from invoicing.services.agency.row_check import check_row
 
 RowModel = TypeVar("RowModel", bound=BaseModel)
 
@@ -25,8 +23,6 @@ _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 # How far to look for the end of a value that was broken over lines, only to say so in one message.
 _MAX_BROKEN_OVER = 20
 _LONGEST_LINE = 100_000
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_LINE_BREAKS = frozenset("\n\r\x0b\x0c\x85\u2028\u2029")
 # RFC 4180, section 2: a value that contains a quote is quoted itself, and its quotes are doubled.
 _VALUE = r'(?:"(?:[^"]|"")*"|[^",]*)'
 _WELL_QUOTED = re.compile(rf"{_VALUE}(?:,{_VALUE})*")
@@ -194,8 +190,7 @@ def _parse_broken(lines: Sequence[str | None], width: int) -> tuple[list[str] | 
 
 
 def _values_of(well_quoted: str) -> list[str]:
-    values = next(csv.reader([well_quoted], strict=True))
-    return [unicodedata.normalize("NFC", value) for value in values]
+    return next(csv.reader([well_quoted], strict=True))
 
 
 def _check_header(file: InputFile[RowModel], line: int, header: list[str], expected: list[str]) -> bool:
@@ -217,46 +212,9 @@ def _check_header(file: InputFile[RowModel], line: int, header: list[str], expec
 def _validate(
     file: InputFile[RowModel], line: int, values: dict[str, str], model: type[RowModel]
 ) -> Record[RowModel]:
-    unprintable = {
-        column: _control_in(value) for column, value in values.items() if _CONTROL.search(value) is not None
-    }
-    problems = [
-        RowProblem(file.name, line, column, values[column], code) for column, code in unprintable.items()
-    ]
-    values = {column: value.strip() for column, value in values.items()}
-    row = None
-    try:
-        row = model.model_validate(values)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            column = str(detail["loc"][0])
-            if column not in unprintable:
-                problems.append(RowProblem(file.name, line, column, values[column], *_why(detail)))
-    file.problems.extend(problems)
-    return Record(line, values, None if problems else row)
-
-
-def _control_in(value: str) -> str:
-    characters = set(value)
-    if characters & _LINE_BREAKS:
-        return "contains_line_break"
-    if "\x00" in characters:
-        return "contains_nul"
-    return "contains_control_character"
-
-
-def _why(detail: ErrorDetails) -> tuple[str, Mapping[str, object]]:
-    """One of pydantic's complaints, or of `input_rows`' own, as a code and its values."""
-    context = detail.get("ctx", {})
-    match detail["type"]:
-        case code if code in FAILURES:
-            return code, context
-        case "literal_error":
-            choices: str = context["expected"]
-            return "row_value_not_a_choice", {"choices": choices, "opciones": choices.replace(" or ", " o ")}
-        case "string_too_short":
-            return "row_value_empty", {}
-        case "string_too_long":
-            return "row_value_too_long", {"most": context["max_length"]}
-        case _:
-            return "row_value_refused", {"message": detail["msg"]}
+    checked = check_row(values, model)
+    file.problems.extend(
+        RowProblem(file.name, line, column, checked.values[column], fault.code, fault.values)
+        for column, fault in checked.faults.items()
+    )
+    return Record(line, checked.values, checked.row)

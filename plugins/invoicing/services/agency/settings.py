@@ -42,6 +42,36 @@ def current_settings(db: Database) -> SettingsVersion:
     return _settings_version(row)
 
 
+class VersionsInForce:
+    """Ids of the settings and of the template in force, for who asks again and again: both are read when one is new."""
+
+    def __init__(self) -> None:
+        self._newest: DictRow | None = None
+        self._in_force = (0, 0)
+
+    def ask(self, db: Database) -> tuple[int, int]:
+        """Ids of the newest settings and of the version of their template that is in force."""
+        newest = db.execute(_SQL["newest_versions"]).fetchone()
+        if newest is None or newest != self._newest:
+            settings = current_settings(db)
+            self._in_force = (settings.id, current_template(db, settings.settings.template).id)
+            self._newest = newest
+        return self._in_force
+
+
+class SettingsVersions:
+    """Versions of the settings, each read once: a version never changes."""
+
+    def __init__(self) -> None:
+        self._read: dict[int, Settings] = {}
+
+    def find(self, db: Database, version_id: int) -> Settings:
+        """The settings as they were; raises `NotFoundError`."""
+        if version_id not in self._read:
+            self._read[version_id] = settings_version(db, version_id).settings
+        return self._read[version_id]
+
+
 def settings_version(db: Database, version_id: int) -> SettingsVersion:
     """An earlier version; raises `NotFoundError`."""
     row = db.execute(_SQL["settings_version"], {"id": version_id}).fetchone()

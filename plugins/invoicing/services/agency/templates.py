@@ -4,12 +4,14 @@ import datetime
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_one
 from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.rendering.fields import TemplateFields
 from invoicing.rendering.templates import SHIPPED_FOLDER, Template, load_shipped, shipped_names
 
 _SQL = beside(__file__)
@@ -37,16 +39,19 @@ class _Row:
     name: str
     version: int
     parts: Mapping[str, str]
+    fields: Mapping[str, Any]
     actor: str
     created_at: datetime.datetime
 
     def is_older_than(self, shipped: Template) -> bool:
         """Whether the row is an earlier shipped text, which nobody here has made their own."""
-        return self.actor == INSTALLATION and self.parts != dict(shipped.parts)
+        kept = (self.parts, TemplateFields.from_json(self.fields))
+        return self.actor == INSTALLATION and kept != (dict(shipped.parts), shipped.fields)
 
     def as_version(self) -> TemplateVersion:
         folder = SHIPPED_FOLDER / self.name if self.name in shipped_names() else None
-        template = Template(self.name, self.version, self.parts, folder)
+        fields = TemplateFields.from_json(self.fields)
+        template = Template(self.name, self.version, self.parts, folder, fields)
         return TemplateVersion(self.id, template, self.actor, self.created_at)
 
 
@@ -66,7 +71,7 @@ def current_template(db: Database, name: str) -> TemplateVersion:
             lock_templates(db)
             row = fetch_one(db, _Row, _SQL["current_template"], {"name": name})
             if row is None or row.is_older_than(shipped):
-                return add_version(db, name, shipped.parts, actor=INSTALLATION)
+                return add_version(db, name, shipped, actor=INSTALLATION)
     assert row is not None
     return row.as_version()
 
@@ -109,10 +114,17 @@ def lock_templates(db: Database) -> None:
     db.execute(_SQL["lock_templates"])
 
 
-def add_version(db: Database, name: str, parts: Mapping[str, str], *, actor: str) -> TemplateVersion:
-    """Make ``parts`` the newest version of template ``name``, in the caller's transaction, which holds the lock."""
-    row = fetch_one(
-        db, _Row, _SQL["add_version"], {"name": name, "parts": Jsonb(dict(parts)), "actor": actor}
-    )
+def add_version(db: Database, name: str, made: Template, *, actor: str) -> TemplateVersion:
+    """Make the parts and fields of ``made`` the newest version of template ``name``.
+
+    In the caller's transaction, which holds the lock.
+    """
+    written = {
+        "name": name,
+        "parts": Jsonb(dict(made.parts)),
+        "fields": Jsonb(made.fields.to_json()),
+        "actor": actor,
+    }
+    row = fetch_one(db, _Row, _SQL["add_version"], written)
     assert row is not None
     return row.as_version()

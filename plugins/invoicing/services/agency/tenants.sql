@@ -2,14 +2,24 @@
 SELECT code FROM invoicing.tenant;
 
 -- name: lock_tenant
-SELECT id, code, name, emails, cc_emails, language, auto_send, only_multiple, updated_at
+SELECT id, code, document_type, document_number, name, emails, cc_emails, language, city, withholding_agent, auto_send,
+       only_multiple, updated_at
 FROM invoicing.tenant WHERE code = %(code)s FOR UPDATE;
 
 -- name: change_tenant
 UPDATE invoicing.tenant
-SET emails = %(emails)s, cc_emails = %(cc_emails)s, language = %(language)s, auto_send = %(auto_send)s,
+SET document_type = %(document_type)s, document_number = %(document_number)s, name = %(name)s, city = %(city)s,
+    withholding_agent = %(withholding_agent)s, emails = %(emails)s, cc_emails = %(cc_emails)s, language = %(language)s, auto_send = %(auto_send)s,
     only_multiple = %(only_multiple)s, updated_at = clock_timestamp()
 WHERE id = %(id)s;
+
+-- name: add_tenant
+INSERT INTO invoicing.tenant
+    (code, document_type, document_number, name, emails, cc_emails, language, city, withholding_agent, auto_send,
+     only_multiple)
+VALUES (%(code)s, %(document_type)s, %(document_number)s, %(name)s, %(emails)s, %(cc_emails)s, %(language)s, %(city)s,
+        %(withholding_agent)s, %(auto_send)s, %(only_multiple)s)
+ON CONFLICT (code) DO NOTHING;
 
 -- name: lock_tenants
 -- Against other people's changes; whoever only reads is not kept waiting.

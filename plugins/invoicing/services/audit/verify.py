@@ -166,7 +166,14 @@ class _Verifier:
             self._hashes[entry["source"], entry["key"]] = entry["sha256"]
             if entry["link"] is None:
                 continue  # not chained when it was exported
-            words = (entry["before"], entry["entry"], entry["source"], entry["key"], entry["sha256"], entry["writer"])
+            words = (
+                entry["before"],
+                entry["entry"],
+                entry["source"],
+                entry["key"],
+                entry["sha256"],
+                entry["writer"],
+            )
             text = " ".join(map(str, words))
             is_in_chain = chained_from is not None and entry["entry"] >= chained_from
             if hashlib.sha256(text.encode()).hexdigest() != entry["link"] or (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import beside, fetch_all
+from invoicing.db.statements import beside, fetch_all, fetch_one
 from invoicing.domain.eligibility import (
     HELD,
     SINGLE_INVOICE_RULES,
@@ -16,6 +16,7 @@ from invoicing.domain.eligibility import (
     decide,
 )
 from invoicing.domain.lease import Language, Tenant
+from invoicing.domain.period import Period
 from invoicing.services.billing.runs import Run
 
 if TYPE_CHECKING:
@@ -112,6 +113,16 @@ def counted_tenants(db: Database, run: Run, tenant_ids: Sequence[int] | None = N
 def undecided_single_invoices(db: Database) -> list[UndecidedInvoice]:
     """Single invoices, credit notes and their replacements that no run has decided on yet, by number."""
     return fetch_all(db, UndecidedInvoice, _SQL["undecided_single_invoices"])
+
+
+def foresee_single_invoice(
+    db: Database, tenant_id: int, period: Period, policy: SendPolicy
+) -> tuple[Addressee, Decision]:
+    """What would be decided now on a single invoice of a tenant, and on whom; writes nothing."""
+    which = {"tenant_id": tenant_id, "period": str(period)}
+    tenant = fetch_one(db, Addressee, _SQL["addressee"], which)
+    assert tenant is not None
+    return tenant, decide(tenant.as_tenant(), 1, policy, SINGLE_INVOICE_RULES)
 
 
 def apply_rules(tenants: Sequence[CountedTenant], policy: SendPolicy) -> "pd.DataFrame":

@@ -49,6 +49,11 @@ WHERE (i.origin <> 'monthly' OR i.sent_apart) AND (i.stands OR i.kind = 'credit_
       SELECT FROM invoicing.decision AS d WHERE d.invoice_id = i.id AND d.superseded_at IS NULL)
 ORDER BY i.series, i.serial;
 
+-- name: addressee
+SELECT id AS tenant_id, code, name, emails, cc_emails, language, withholding_agent, auto_send, only_multiple,
+       invoicing.is_held(id, %(period)s) AS is_held
+FROM invoicing.tenant WHERE id = %(tenant_id)s;
+
 -- name: decision
 SELECT d.run_id, d.cycle_id, d.tenant_id, t.code, d.invoice_count, d.trace
 FROM invoicing.decision AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id

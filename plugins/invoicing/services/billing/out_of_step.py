@@ -118,20 +118,23 @@ class _WithholdingRow:
 
 
 def import_and_look_back(
-    db: Database, folder: Path, *, actor: str, report: Callable[[str], None]
+    db: Database, folder: Path, *, actor: str, report: Callable[[str], None], dry_run: bool = False
 ) -> tuple[ImportSummary, list[MonthFound]]:
     """Import the files of ``folder``, as `imports.import_folder` does, and see what that means for billed months.
 
     One transaction: were the import to outlive the look back, nobody would take that look again, since the same
     files imported once more change nothing.
 
+    Args:
+        dry_run: Do it all, say it all, and write nothing.
+
     Returns:
         What the import did, and the months of `look_back`.
     """
-    with db.transaction():
+    with db.transaction(force_rollback=dry_run):
         summary = imports.import_folder(db, folder, actor=actor, report=report)
         if summary.changed:
-            months = _months(db)
+            months = months_looked_back_on(db)
             for period in months:
                 report(f"{period}: comparing its invoices with the leases")
                 compare(db, period)
@@ -140,6 +143,29 @@ def import_and_look_back(
             ).fetchall():
                 compare(db, Period.parse(row["period"]), known_only=True)
         return summary, look_back(db)
+
+
+def look_back_on(
+    db: Database, *, tenant: str | None = None, lease: str | None = None
+) -> list[DriftedInvoice]:
+    """After a person changed a tenant or a lease: see which billed months would come out differently today.
+
+    In the caller's transaction, in which no import commits; months as those of `look_back`.
+
+    Args:
+        tenant: Code of the one whose leases are looked at.
+        lease: Code of the one that is looked at.
+
+    Returns:
+        The invoices of those leases that drifted, newest month first.
+    """
+    rows = db.execute(_SQL["leases_of"], {"tenant": tenant, "lease": lease})
+    ids = [row["id"] for row in rows]
+    found: list[DriftedInvoice] = []
+    for period in months_looked_back_on(db):
+        compare(db, period, lease_ids=ids)
+        found += drifted_invoices(db, period, lease_ids=ids)
+    return found
 
 
 def look_back(db: Database) -> list[MonthFound]:
@@ -154,7 +180,7 @@ def look_back(db: Database) -> list[MonthFound]:
             [each.lease for each in unbilled_leases(db, period)],
             [each.lease for each in drifted_invoices(db, period)],
         )
-        for period in _months(db)
+        for period in months_looked_back_on(db)
     ]
 
 
@@ -177,20 +203,34 @@ def unbilled_leases(db: Database, period: Period, *, most: int | None = None) ->
     return found
 
 
-def drifted_invoices(db: Database, period: Period, *, most: int | None = None) -> list[DriftedInvoice]:
-    """At most ``most`` invoices of ``period`` that drifted, by lease; as of the last import or run."""
-    return fetch_all(db, DriftedInvoice, _SQL["drifted_invoices"], {"period": str(period), "limit": most})
+def drifted_invoices(
+    db: Database, period: Period, *, most: int | None = None, lease_ids: Sequence[int] | None = None
+) -> list[DriftedInvoice]:
+    """At most ``most`` invoices of ``period`` that drifted, by lease; as of the last import, run or change.
+
+    Args:
+        lease_ids: Of these leases alone.
+    """
+    which = {"period": str(period), "limit": most, "lease_ids": _listed(lease_ids)}
+    return fetch_all(db, DriftedInvoice, _SQL["drifted_invoices"], which)
 
 
-def compare(db: Database, period: Period, *, known_only: bool = False) -> None:
+def compare(
+    db: Database, period: Period, *, known_only: bool = False, lease_ids: Sequence[int] | None = None
+) -> None:
     """Work out the standing invoices of ``period`` anew and keep which of them drifted.
 
     In the caller's transaction, in which no other import commits.
 
     Args:
         known_only: Look again at those alone that had drifted.
+        lease_ids: Look at the invoices of these leases alone.
     """
-    which = {"period": str(period), "known_only": known_only}
+    which = {
+        "period": str(period),
+        "known_only": known_only,
+        "lease_ids": _listed(lease_ids),
+    }
     standing = fetch_all(db, _Standing, _SQL["standing_invoices"], which)
     if not standing:
         return
@@ -224,7 +264,12 @@ def compare(db: Database, period: Period, *, known_only: bool = False) -> None:
         cursor.executemany(_SQL["keep_drift"], [_kept(id_, draft) for id_, draft in drifted])
 
 
-def _months(db: Database) -> list[Period]:
+def _listed(ids: Sequence[int] | None) -> list[int] | None:
+    return None if ids is None else list(ids)
+
+
+def months_looked_back_on(db: Database) -> list[Period]:
+    """This month, later ones, and the last three before it, as far as they have a cycle; newest first."""
     which = {"this": str(Period.containing(clock.today())), "earlier": _EARLIER_MONTHS}
     return [Period.parse(row["period"]) for row in db.execute(_SQL["months_looked_back_on"], which)]
 

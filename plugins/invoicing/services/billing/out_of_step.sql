@@ -9,11 +9,16 @@ ORDER BY period DESC;
 SELECT DISTINCT i.period FROM invoicing.drifted_invoice AS d JOIN invoicing.invoice AS i ON i.id = d.invoice_id
 WHERE i.stands AND NOT i.period = ANY(%(but)s);
 
+-- name: leases_of
+SELECT l.id FROM invoicing.lease AS l JOIN invoicing.tenant AS t ON t.id = l.tenant_id
+WHERE t.code = %(tenant)s OR l.code = %(lease)s;
+
 -- name: standing_invoices
 SELECT i.id, i.lease_id, i.tenant_id, i.currency
 FROM invoicing.invoice AS i JOIN invoicing.billing_cycle AS c ON c.id = i.cycle_id
 WHERE c.period = %(period)s AND i.origin = 'monthly' AND i.stands
-  AND (NOT %(known_only)s OR i.id IN (SELECT invoice_id FROM invoicing.drifted_invoice));
+  AND (NOT %(known_only)s OR i.id IN (SELECT invoice_id FROM invoicing.drifted_invoice))
+  AND (%(lease_ids)s::bigint[] IS NULL OR i.lease_id = ANY(%(lease_ids)s));
 
 -- name: lines_of_invoices
 -- As they are after their credit notes.
@@ -53,4 +58,5 @@ JOIN invoicing.invoice AS i ON i.id = d.invoice_id
 JOIN invoicing.billing_cycle AS c ON c.id = i.cycle_id
 JOIN invoicing.lease AS l ON l.id = i.lease_id
 JOIN invoicing.tenant AS t ON t.id = i.tenant_id
-WHERE c.period = %(period)s AND i.stands ORDER BY l.code LIMIT %(limit)s;
+WHERE c.period = %(period)s AND i.stands AND (%(lease_ids)s::bigint[] IS NULL OR l.id = ANY(%(lease_ids)s))
+ORDER BY l.code LIMIT %(limit)s;

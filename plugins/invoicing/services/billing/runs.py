@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _SQL = beside(__file__)
 
+_LONGEST_NAME = 200
+
 Stage = Literal["generated", "counted", "decided"]
 
 
@@ -37,6 +39,27 @@ class MonthWish:
     partition_key: str = ""
     period: str = ""
     confirmed: str = ""
+
+
+StartedVia = Literal["schedule", "backfill", "airflow", "command", "asset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """Who started a DAG run.
+
+    Args:
+        via: The schedule, a backfill, a person in Airflow or on the pages, the command line, an event of an asset;
+            None where nobody told.
+        name: Of the person; empty where none did.
+    """
+
+    via: StartedVia | None = None
+    name: str = ""
+
+
+UNTOLD = Starter()
+"""Nobody said who started it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +84,9 @@ class Run:
         return f"{self.dag_id}/{self.dag_run_id}"
 
 
-def open_month(db: Database, *, dag_id: str, dag_run_id: str, wish: MonthWish) -> int:
+def open_month(
+    db: Database, *, dag_id: str, dag_run_id: str, wish: MonthWish, starter: Starter = UNTOLD
+) -> int:
     """Settle which month a DAG run bills, and open it (`open_run`).
 
     A run that was told no month bills the one that it opened before: never the clock's. A month other than this one
@@ -80,7 +105,7 @@ def open_month(db: Database, *, dag_id: str, dag_run_id: str, wish: MonthWish) -
         raise InputError("month_unconfirmed", period=period, today=clock.today())
     if is_open and confirmed:
         log.info("month %s was opened before: there was nothing to confirm", period)
-    return open_run(db, dag_id=dag_id, dag_run_id=dag_run_id, period=period)
+    return open_run(db, dag_id=dag_id, dag_run_id=dag_run_id, period=period, starter=starter)
 
 
 def is_opened(db: Database, period: Period) -> bool:
@@ -107,11 +132,14 @@ def _period_before(db: Database, dag_id: str, dag_run_id: str) -> Period | None:
     return Period.parse(row["period"]) if row else None
 
 
-def open_run(db: Database, *, dag_id: str, dag_run_id: str, period: Period | None) -> int:
+def open_run(
+    db: Database, *, dag_id: str, dag_run_id: str, period: Period | None, starter: Starter = UNTOLD
+) -> int:
     """Open the cycle of ``period`` and take the snapshot of settings and template that the run will use.
 
     Args:
         period: None for a run that sends single invoices.
+        starter: Kept from its first opening: clearing a run does not start it.
 
     Returns:
         The run's id; the same one when the DAG run is repeated.
@@ -139,6 +167,8 @@ def open_run(db: Database, *, dag_id: str, dag_run_id: str, period: Period | Non
                 "settings_version_id": snapshot.id,
                 "template_version_id": template.id,
                 "code_version": code_version(),
+                "started_via": starter.via,
+                "started_by": starter.name[:_LONGEST_NAME],
             },
         ).fetchone()
         assert row is not None

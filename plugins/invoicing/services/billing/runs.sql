@@ -14,8 +14,9 @@ WHERE r.dag_id = %(dag_id)s AND r.dag_run_id = %(dag_run_id)s FOR UPDATE OF r;
 -- name: open_run
 -- A run that is cleared from its start takes a new snapshot: it does everything anew.
 INSERT INTO invoicing.cycle_run
-    (cycle_id, dag_id, dag_run_id, settings_version_id, template_version_id, code_version)
-VALUES (%(cycle_id)s, %(dag_id)s, %(dag_run_id)s, %(settings_version_id)s, %(template_version_id)s, %(code_version)s)
+    (cycle_id, dag_id, dag_run_id, settings_version_id, template_version_id, code_version, started_via, started_by)
+VALUES (%(cycle_id)s, %(dag_id)s, %(dag_run_id)s, %(settings_version_id)s, %(template_version_id)s, %(code_version)s,
+        %(started_via)s, %(started_by)s)
 ON CONFLICT (dag_id, dag_run_id) DO UPDATE SET
     cycle_id = EXCLUDED.cycle_id, settings_version_id = EXCLUDED.settings_version_id,
     template_version_id = EXCLUDED.template_version_id, code_version = EXCLUDED.code_version,

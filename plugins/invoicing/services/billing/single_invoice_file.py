@@ -1,41 +1,15 @@
 """The file of ``invoices create`` (docs/contract.md, section 4)."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 from invoicing.domain.lease import ChargeTax
 from invoicing.services.agency.input_files import read_file, reject_if_any
-from invoicing.services.agency.input_rows import Amount, Code, InputRow, OptionalCode, Text
-
-
-class SingleInvoiceRow(InputRow):
-    """One line of an invoice; an empty ``lease_code`` is no lease."""
-
-    amount_columns = ("amount",)
-
-    invoice_ref: Code
-    tenant_code: Code
-    lease_code: OptionalCode
-    description: Text
-    amount: Amount
-    tax: ChargeTax
-
-
-@dataclass(frozen=True, slots=True)
-class SingleInvoiceRequest:
-    """One invoice of the file.
-
-    Args:
-        items: Description, amount and tax of each line, in the file's order, at least one.
-        line: Where its first row stands.
-    """
-
-    reference: str
-    tenant_code: str
-    lease_code: str | None
-    items: tuple[tuple[str, Decimal, ChargeTax], ...]
-    line: int
+from invoicing.services.billing.single_invoice_request import (
+    MOST_LINES,
+    SingleInvoiceRequest,
+    SingleInvoiceRow,
+)
 
 
 def read_single_invoices(path: Path) -> list[SingleInvoiceRequest]:
@@ -65,6 +39,10 @@ def read_single_invoices(path: Path) -> list[SingleInvoiceRequest]:
                     expected=expected,
                 )
         items.setdefault(row.invoice_ref, []).append((row.description, row.amount, row.tax))
+    for reference, listed in items.items():
+        if len(listed) > MOST_LINES:
+            line, _ = first_rows[reference]
+            file.reject(line, None, None, "lines_too_many", given=len(listed), most=MOST_LINES)
     reject_if_any(sorted(file.problems, key=lambda each: each.line))
     return [
         SingleInvoiceRequest(ref, row.tenant_code, row.lease_code or None, tuple(items[ref]), line)

@@ -14,7 +14,7 @@ from invoicing.mail.message import Attachment, Mailbox, OutgoingMail, build
 from invoicing.rendering.document import InvoiceDocument
 from invoicing.rendering.mail import MailRenderer
 from invoicing.rendering.templates import Template
-from invoicing.services.agency import settings as settings_service
+from invoicing.services.agency.settings import SettingsVersions
 from invoicing.services.agency.templates import template_version
 from invoicing.services.delivery import archive as kept_documents
 from invoicing.services.delivery import documents
@@ -57,16 +57,9 @@ class Composer:
         self._archive = archive
         self._stack = stack
         self._sender = sender
-        self._settings: dict[int, Settings] = {}
+        self._settings = SettingsVersions()
         self._templates: dict[int, Template] = {}
         self._renderers: dict[tuple[int, int], MailRenderer] = {}
-
-    def settings(self, db: Database, delivery: Delivery) -> Settings:
-        """The settings that the delivery was made with."""
-        version = delivery.settings_version_id
-        if version not in self._settings:
-            self._settings[version] = settings_service.settings_version(db, version).settings
-        return self._settings[version]
 
     def compose(self, db: Database, delivery: Delivery) -> Mail:
         """The message of ``delivery``: the same bytes each time, as long as its content is frozen.
@@ -84,7 +77,7 @@ class Composer:
         Raises:
             InputError: A sender is missing, a recipient is wrong, or all that it carried was voided.
         """
-        settings = self.settings(db, delivery)
+        settings = self._settings.find(db, delivery.settings_version_id)
         if not (settings.from_email or self._sender):
             raise InputError("no_sender")
         problems = invalid_addresses((*delivery.to_addresses, *delivery.cc_addresses))
@@ -100,7 +93,7 @@ class Composer:
             settings,
             self._template(db, delivery.template_version_id),
             kept_documents.find(db, invoice_ids),
-            documents.load_invoices(db, invoice_ids),
+            documents.load_invoices(db, invoice_ids, self._settings),
             documents.left_after(db, invoice_ids),
         )
 

@@ -20,19 +20,26 @@ from invoicing.rendering.document import (
     Party,
     Withholding,
 )
-from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.logo import printable_logo
+from invoicing.services.agency.settings import SettingsVersions
 
 _SQL = beside(__file__)
 
 
-def load_invoices(db: Database, ids: Sequence[int]) -> list[InvoiceDocument]:
-    """Invoices as their template sees them, in the order of their numbers."""
+def load_invoices(
+    db: Database, ids: Sequence[int], versions: SettingsVersions | None = None
+) -> list[InvoiceDocument]:
+    """Invoices as their template sees them, in the order of their numbers.
+
+    Args:
+        versions: Of the settings, where many invoices are loaded one by one.
+    """
+    versions = versions or SettingsVersions()
     rows = db.execute(_SQL["invoices_by_id"], {"ids": list(ids)}).fetchall()
     lines = _by_invoice(db.execute(_SQL["lines_of_invoices"], {"ids": list(ids)}))
     withholdings = _by_invoice(db.execute(_SQL["withholdings_of_invoices"], {"ids": list(ids)}))
     agencies = {
-        version: agency_of(settings_service.settings_version(db, version).settings)
+        version: agency_of(versions.find(db, version))
         for version in {row["settings_version_id"] for row in rows}
     }
     return [

@@ -21,8 +21,7 @@ from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.errors import PermanentFailureError, TemporaryFailureError, WorkFailedError
 from invoicing.domain.task_address import TaskAddress
 from invoicing.mail.transmission import Outcome, Verdict
-from invoicing.services.agency.settings import current_settings
-from invoicing.services.agency.templates import current_template
+from invoicing.services.agency.settings import VersionsInForce
 from invoicing.services.delivery.journal import Journal, Settlement
 
 log = logging.getLogger(__name__)
@@ -168,6 +167,7 @@ class Ledger:
         self._journal = journal
         self._worker = worker
         self._keep_open = keep_open
+        self._versions = VersionsInForce()
         self.claim_duration = claim_duration(longest_transmission_seconds)
 
     def find(self, delivery_id: int) -> Delivery:
@@ -215,13 +215,13 @@ class Ledger:
 
     def _execution(self, delivery_id: int) -> dict[str, Any]:
         """What decides on the content that a claim would give the delivery."""
-        settings = current_settings(self.db)
+        settings_version, template_version = self._versions.ask(self.db)
         return {
             "id": delivery_id,
             "execution": self._worker.execution,
             "is_repeated": self._worker.is_repeated,
-            "settings_version_id": settings.id,
-            "template_version_id": current_template(self.db, settings.settings.template).id,
+            "settings_version_id": settings_version,
+            "template_version_id": template_version,
         }
 
     def mark(self, delivery_id: int, token: int, payload_sha256: str) -> None:

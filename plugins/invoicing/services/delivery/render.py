@@ -8,6 +8,7 @@ from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import PermanentFailureError, TemporaryFailureError
 from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError
 from invoicing.rendering.invoice import InvoiceRenderer
+from invoicing.services.agency.settings import SettingsVersions
 from invoicing.services.billing import runs as cycles
 from invoicing.services.delivery import documents
 from invoicing.services.delivery.archive import Archive, keep
@@ -38,10 +39,11 @@ def render_batch(db: Database, archive: Archive, run_id: int, batch: Batch) -> i
     ).fetchall()
     failures: list[RenderFailedError] = []
     rendered = 0
+    versions = SettingsVersions()
     with InvoiceRenderer(template.template) as renderer:
         for row in missing:
             invoice_id = row["invoice_id"]
-            (invoice,) = documents.load_invoices(db, [invoice_id])
+            (invoice,) = documents.load_invoices(db, [invoice_id], versions)
             try:
                 pdf = renderer.render(invoice)
             except RenderFailedError as error:

@@ -1,5 +1,6 @@
 """Send now, just these: a person has some tenants of a month decided on anew, and sent what they are due."""
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
+from invoicing.services.agency import tenants
 from invoicing.services.billing import runs
 from invoicing.services.delivery import approvals, select
 
@@ -83,6 +85,41 @@ def send_now(db: Database, period: Period, codes: Sequence[str], *, actor: str) 
             details={code: each.reason or list(each.deliveries) for code, each in by_code.items()},
         )
     return [by_code[code] for code in codes]
+
+
+def mend_address(
+    db: Database,
+    period: Period,
+    code: str,
+    emails: Sequence[str],
+    *,
+    actor: str,
+    seen_at: datetime.datetime | None = None,
+) -> SentNow:
+    """Give a tenant other addresses and send what it is due of a month, both or neither.
+
+    Args:
+        emails: All of them, as they are to be.
+        seen_at: The tenant's ``updated_at`` that the person had before them.
+
+    Returns:
+        As `send_now`: with a reason, the addresses are saved and there is no mail.
+
+    Raises:
+        NotFoundError: There is no such month, or no such tenant.
+        AddressRefusedError, TooManyAddressesError: An address is malformed, or they are too many.
+        StaleEditError: The tenant was changed since ``seen_at``.
+        InputError: There is no address; or as `send_now`. Nothing was changed.
+    """
+    if not emails:
+        raise InputError("address_missing")
+    with db.transaction():
+        # The month first, as its runs take them.
+        if runs.lock_month(db, period) is None:
+            raise NotFoundError("cycle_not_opened", period=period)
+        tenants.change_tenant(db, code, {"emails": list(emails)}, actor=actor, seen_at=seen_at)
+        (sent,) = send_now(db, period, [code], actor=actor)
+    return sent
 
 
 def progress(db: Database, ids: Sequence[int]) -> list[DeliveryProgress]:

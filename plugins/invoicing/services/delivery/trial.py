@@ -205,7 +205,8 @@ def _payload(
 
 
 def _write_down(db: Database, trial: Trial, message_id: str) -> int:
-    parts = json.dumps(dict(trial.template.parts), sort_keys=True).encode()
+    template = trial.template
+    parts = json.dumps({**template.parts, "fields": template.fields.to_json()}, sort_keys=True).encode()
     row = db.execute(
         _SQL["write_down"],
         {

@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from invoicing.domain.discretion import Personal, PersonalTrace, Said
 from invoicing.domain.eligibility import REASONS
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
+from invoicing.domain.refusal import refusal_of
 from invoicing.services.agency.searching import patterns
 from invoicing.services.views.cycles import load_cycle
 from invoicing.services.views.deliveries import DeliveryShown, deliveries_of_tenant
@@ -54,6 +55,10 @@ class CycleTenantFound:
         reason: Why there is no mail; None where there is.
         deliveries: How many there are; None, like all that follows, where there is none.
         delivery_reason: What the ledger says of the delivery's last step.
+        numbers: Of the standing invoices, as all that follows.
+        due_on: The first day on which one of them is due; None where none stands.
+        totals: By ``currencies``, one each.
+        refusal: What the relay's answer means (`domain.refusal`).
     """
 
     tenant: str
@@ -73,6 +78,49 @@ class CycleTenantFound:
     purpose: str | None
     claimed_by: str | None
     delivery_reason: Said[str | None]
+    numbers: Sequence[str]
+    due_on: datetime.date | None
+    currencies: Sequence[str]
+    totals: Sequence[Decimal]
+    refusal: str | None = None
+
+    @property
+    def sums(self) -> Sequence[tuple[Decimal, str]]:
+        """An amount and its currency, for each currency."""
+        return list(zip(self.totals, self.currencies, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class CycleInvoice:
+    """An invoice of a cycle, with what was decided on its tenant and the delivery that carries it.
+
+    Args:
+        lease: Its code, as ``tenant`` is the tenant's, beside its ``name``.
+        corrects: Number of the invoice that a credit note credits, by its amounts; None of an invoice.
+        reason: Why there is no mail; None where there is, or nobody decided.
+        delivery_id: None, like all that follows, where no delivery carries it.
+    """
+
+    number: str
+    lease: str | None
+    property: Personal[str]
+    tenant: str
+    name: Personal[str]
+    issued_on: datetime.date
+    due_on: datetime.date
+    subtotal: Decimal
+    tax: Decimal
+    withholding: Decimal
+    total: Decimal
+    currency: str
+    invoice_state: str
+    corrects: str | None
+    reason: str | None
+    delivery_id: int | None
+    state: str | None
+    updated_at: datetime.datetime | None
+    to_addresses: Personal[Sequence[str] | None]
+    message_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +173,7 @@ class CycleTenant:
     emails: Personal[Sequence[str]]
     cc_emails: Personal[Sequence[str]]
     language: str
+    updated_at: datetime.datetime
     invoice_count: int | None
     reason: str | None
     trace: PersonalTrace[Trace | None]
@@ -167,7 +216,18 @@ def find_cycle_tenants(
         # Past the end: the total is on the rows.
         first = parameters | {"limit": 1, "offset": 0}
         _, total = fetch_page(db, CycleTenantFound, _SQL["cycle_tenants_found"], first)
-    return found, total
+    return [replace(each, refusal=refusal_of(each.state, each.last_reply)) for each in found], total
+
+
+def all_cycle_invoices(db: Database, period: Period, which: CycleTenantQuery) -> list[CycleInvoice]:
+    """Every invoice of the tenants that fit, by number; raises `NotFoundError`."""
+    parameters = {
+        "cycle_id": load_cycle(db, period).id,
+        "outcome": which.outcome,
+        "state": which.state,
+        "patterns": patterns(which.search),
+    }
+    return fetch_all(db, CycleInvoice, _SQL["cycle_invoices_found"], parameters)
 
 
 def all_cycle_tenants(db: Database, period: Period, which: CycleTenantQuery) -> Iterator[CycleTenantFound]:

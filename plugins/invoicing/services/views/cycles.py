@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,7 @@ from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.discretion import Personal, Said
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
+from invoicing.domain.refusal import refusal_of
 from invoicing.services.billing import out_of_step
 from invoicing.services.billing.out_of_step import DriftedInvoice, UnbilledLease
 from invoicing.services.delivery import closing
@@ -46,6 +47,7 @@ class Month:
     Args:
         total: Of the currency with most invoices; ``currencies`` is how many there are.
         tenants: Those decided on; ``to_send`` of them get mail.
+        sent: First messages; what is sent again is not counted, here and in ``waiting``.
         waiting: Deliveries that are neither accepted nor given up.
         running: Whether a run of the cycle is under way.
     """
@@ -95,6 +97,7 @@ class CycleFigures:
         credits: Of the credit notes, those of invoices that no longer stand too; likewise.
         decisions: Tenants by outcome: ``send``, which is always there, or the reason.
         deliveries: By state; every state is there.
+        first_sent: Those of them that are sent and send nothing again: the month's messages.
         unissued: By lease, as of the last run.
         unbilled: By lease, as it is now.
         drifted: By lease, as of the last import or run.
@@ -105,6 +108,7 @@ class CycleFigures:
     credits: Sequence[CurrencySum]
     decisions: Mapping[str, int]
     deliveries: Mapping[str, int]
+    first_sent: int
     unissued: Sequence[UnissuedInvoice]
     unbilled: Sequence[UnbilledLease]
     drifted: Sequence[DriftedInvoice]
@@ -133,6 +137,7 @@ class RunOfCycle:
     Args:
         counts: What it told of itself, stage by stage.
         is_other: It is none of the monthly DAG: it sent deliveries of the cycle again.
+        started_via: As `services.billing.runs.Starter` has it, like ``started_by``.
     """
 
     id: int
@@ -147,6 +152,8 @@ class RunOfCycle:
     template_name: str
     template_number: int
     is_other: bool
+    started_via: str | None
+    started_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +161,24 @@ class TroubledDelivery:
     """A delivery that a person must look at.
 
     Args:
-        tenant: Its code, beside its ``name``.
+        tenant: Its code, beside its ``name`` and its ``emails`` of today.
         claimed_by: The task instance that had it last.
+        refusal: What the relay's answer means (`domain.refusal`).
     """
 
     id: int
     state: str
+    purpose: str
     tenant: str
     name: Personal[str]
+    emails: Personal[Sequence[str]]
+    tenant_updated_at: datetime.datetime
     last_reply: Said[str | None]
     reason: Said[str | None]
     claimed_by: str | None
     attempts: int
     updated_at: datetime.datetime
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +218,7 @@ class Progress:
     Args:
         running: Whether there is anything to wait for.
         to_send: Tenants who get mail.
-        sent: Deliveries, as all that follow.
+        sent: Deliveries, as all that follow; like ``waiting``, without what is sent again.
     """
 
     period: str
@@ -242,12 +254,15 @@ def cycle_figures(db: Database, cycle: Cycle, *, most_out_of_step: int | None = 
     which = {"cycle_id": cycle.id}
     period = Period.parse(cycle.period)
     outcomes = {row["outcome"]: row["tenants"] for row in db.execute(_SQL["decision_counts"], which)}
-    states = {row["state"]: row["deliveries"] for row in db.execute(_SQL["delivery_counts"], which)}
+    states = {row["state"]: row for row in db.execute(_SQL["delivery_counts"], which)}
     return CycleFigures(
         sums=fetch_all(db, CurrencySum, _SQL["invoice_sums"], which),
         credits=fetch_all(db, CurrencySum, _SQL["credit_sums"], which),
         decisions={"send": 0} | outcomes,
-        deliveries={str(state): states.get(state, 0) for state in DeliveryState},
+        deliveries={
+            str(state): states[state]["deliveries"] if state in states else 0 for state in DeliveryState
+        },
+        first_sent=states[DeliveryState.SENT]["first"] if DeliveryState.SENT in states else 0,
         unissued=fetch_all(db, UnissuedInvoice, _SQL["unissued"], which),
         unbilled=out_of_step.unbilled_leases(db, period, most=most_out_of_step),
         drifted=out_of_step.drifted_invoices(db, period, most=most_out_of_step),
@@ -264,7 +279,10 @@ def cycle_overview(db: Database, period: Period) -> CycleOverview:
         figures=cycle_figures(db, cycle, most_out_of_step=MOST_OUT_OF_STEP),
         runs=fetch_all(db, RunOfCycle, _SQL["runs_to_show"], which),
         pace=_pace(db, cycle),
-        troubled=fetch_all(db, TroubledDelivery, _SQL["troubled"], which),
+        troubled=[
+            replace(each, refusal=refusal_of(each.state, each.last_reply))
+            for each in fetch_all(db, TroubledDelivery, _SQL["troubled"], which)
+        ],
     )
 
 

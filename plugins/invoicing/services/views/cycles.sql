@@ -19,10 +19,11 @@ WITH page AS (
     FROM invoicing.decision WHERE cycle_id IN (SELECT id FROM page) AND superseded_at IS NULL
     GROUP BY cycle_id
 ), delivered AS (
-    SELECT cycle_id, count(*) FILTER (WHERE state = 'sent') AS sent,
+    -- What is sent again is none of the month's messages; what needs a person does, whichever it is.
+    SELECT cycle_id, count(*) FILTER (WHERE state = 'sent' AND purpose = 'initial') AS sent,
            count(*) FILTER (WHERE state = 'failed') AS failed,
            count(*) FILTER (WHERE state = 'in_doubt') AS in_doubt,
-           count(*) FILTER (WHERE state IN ('pending', 'claimed', 'transmitting', 'held')) AS waiting
+           count(*) FILTER (WHERE state IN ('pending', 'claimed', 'transmitting', 'held') AND purpose = 'initial') AS waiting
     FROM invoicing.delivery WHERE cycle_id IN (SELECT id FROM page)
     GROUP BY cycle_id
 )
@@ -58,7 +59,8 @@ WHERE cycle_id = %(cycle_id)s AND superseded_at IS NULL
 GROUP BY 1;
 
 -- name: delivery_counts
-SELECT state, count(*) AS deliveries FROM invoicing.delivery WHERE cycle_id = %(cycle_id)s GROUP BY state;
+SELECT state, count(*) AS deliveries, count(*) FILTER (WHERE purpose = 'initial') AS first FROM invoicing.delivery
+WHERE cycle_id = %(cycle_id)s GROUP BY state;
 
 -- name: unissued
 SELECT l.code AS lease, t.code AS tenant, u.total, u.currency
@@ -70,7 +72,7 @@ WHERE u.cycle_id = %(cycle_id)s ORDER BY l.code;
 -- name: runs_to_show
 -- Those of the monthly DAG, and those of others that sent a delivery of the cycle (again).
 SELECT r.id, r.dag_id, r.dag_run_id, r.state, r.started_at, r.ended_at, r.settings_version_id, r.code_version,
-       r.counts, v.name AS template_name, v.version AS template_number, r.cycle_id IS NULL AS is_other
+       r.counts, v.name AS template_name, v.version AS template_number, r.cycle_id IS NULL AS is_other, r.started_via, r.started_by
 FROM invoicing.cycle_run AS r
 JOIN invoicing.template_version AS v ON v.id = r.template_version_id
 WHERE r.cycle_id = %(cycle_id)s
@@ -86,7 +88,8 @@ WHERE d.cycle_id = %(cycle_id)s AND d.purpose = 'initial';
 
 -- name: troubled
 -- What a person must look at, newest first.
-SELECT d.id, d.state, t.code AS tenant, t.name, d.last_reply, d.reason, d.claimed_by, d.attempts, d.updated_at
+SELECT d.id, d.state, d.purpose, t.code AS tenant, t.name, t.emails, t.updated_at AS tenant_updated_at, d.last_reply, d.reason, d.claimed_by,
+       d.attempts, d.updated_at
 FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
 WHERE d.cycle_id = %(cycle_id)s AND d.state IN ('in_doubt', 'failed', 'held')
 ORDER BY d.state = 'in_doubt' DESC, d.updated_at DESC LIMIT %(limit)s;
@@ -104,10 +107,10 @@ SELECT c.period,
        s.sent, s.failed, s.in_doubt, s.waiting
 FROM invoicing.billing_cycle AS c
 CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE state = 'sent') AS sent,
+    SELECT count(*) FILTER (WHERE state = 'sent' AND purpose = 'initial') AS sent,
            count(*) FILTER (WHERE state = 'failed') AS failed,
            count(*) FILTER (WHERE state = 'in_doubt') AS in_doubt,
-           count(*) FILTER (WHERE state IN ('pending', 'claimed', 'transmitting')) AS waiting,
+           count(*) FILTER (WHERE state IN ('pending', 'claimed', 'transmitting') AND purpose = 'initial') AS waiting,
            count(*) FILTER (WHERE state IN ('claimed', 'transmitting') OR state = 'pending' AND on_request) AS moving
     FROM invoicing.delivery WHERE cycle_id = c.id
 ) AS s

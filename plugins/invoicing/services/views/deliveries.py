@@ -8,6 +8,7 @@ from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all, fetch_page
 from invoicing.domain.discretion import Personal, Said
 from invoicing.domain.errors import NotFoundError
+from invoicing.domain.refusal import refusal_of
 from invoicing.services.agency.searching import patterns
 
 _SQL = beside(__file__)
@@ -70,7 +71,9 @@ class DeliveryShown:
         claimed_by: The task instance that had it last.
         may_have_left: Whether an attempt was marked and is not known to have failed.
         given_up: A person withdrew it, or settled its doubt as failed: no run takes it up.
+        emails: The tenant's of today.
         invoices: Their numbers.
+        refusal: What the relay's answer means (`domain.refusal`).
     """
 
     id: int
@@ -99,11 +102,14 @@ class DeliveryShown:
     given_up: bool
     tenant: str
     tenant_name: Personal[str]
+    emails: Personal[Sequence[str]]
+    tenant_updated_at: datetime.datetime
     template_name: str
     template_number: int
     invoices: Sequence[str]
     events: Sequence[Event] = ()
     tries: Sequence[Attempt] = ()
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,7 @@ class OtherDelivery:
     reason: Said[str | None]
     updated_at: datetime.datetime
     invoices: Sequence[str]
+    refusal: str | None = None
 
 
 def show_delivery(db: Database, delivery_id: int) -> DeliveryShown:
@@ -181,12 +188,18 @@ def find_other_deliveries(
         "limit": limit,
         "offset": offset,
     }
-    return fetch_page(db, OtherDelivery, _SQL["other_deliveries_found"], which)
+    found, total = fetch_page(db, OtherDelivery, _SQL["other_deliveries_found"], which)
+    return [replace(each, refusal=refusal_of(each.state, each.last_reply)) for each in found], total
 
 
 def _with_history(db: Database, deliveries: Sequence[DeliveryShown]) -> list[DeliveryShown]:
     happened = histories(db, (each.id for each in deliveries))
     return [
-        replace(each, events=happened[each.id].events, tries=happened[each.id].attempts)
+        replace(
+            each,
+            events=happened[each.id].events,
+            tries=happened[each.id].attempts,
+            refusal=refusal_of(each.state, each.last_reply),
+        )
         for each in deliveries
     ]

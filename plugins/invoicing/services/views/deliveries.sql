@@ -3,7 +3,8 @@
 SELECT d.id, d.period, d.cycle_id, d.state, d.purpose, d.generation, d.resend_of, d.message_id, d.message_date,
        d.to_addresses, d.cc_addresses, d.language, d.attempts, d.last_reply, d.actor, d.reason, d.created_at,
        d.updated_at, d.settings_version_id, d.claimed_by, d.doubt_resends, d.on_request,
-       invoicing.may_have_left(d.id) AS may_have_left, d.given_up, t.code AS tenant, t.name AS tenant_name, v.name AS template_name, v.version AS template_number,
+       invoicing.may_have_left(d.id) AS may_have_left, d.given_up, t.code AS tenant, t.name AS tenant_name,
+       t.emails, t.updated_at AS tenant_updated_at, v.name AS template_name, v.version AS template_number,
        array(SELECT i.number FROM invoicing.delivery_invoice AS di
              JOIN invoicing.invoice AS i ON i.id = di.invoice_id
              WHERE di.delivery_id = d.id AND (i.state <> 'void' OR d.state = 'cancelled')

@@ -4,31 +4,27 @@ import datetime
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from invoicing.db import grants
 from invoicing.db.connection import Database
 from invoicing.db.migrate import pending_migrations
-from invoicing.db.statements import beside, fetch_all, fetch_one
+from invoicing.db.statements import beside, fetch_all
 from invoicing.domain.period import Period
 from invoicing.domain.settings import Settings
 from invoicing.rendering.cage import CALLS, FILES, NETWORK, USER, CageReport
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.services.agency import clock
 from invoicing.services.agency.settings import current_settings
-from invoicing.services.billing import out_of_step, series
+from invoicing.services.billing import series
+from invoicing.services.views import attention
+from invoicing.services.views.attention import MOST_NAMED, Deliveries, WaitingApproval
 from invoicing.words.failures import Failure, Fault
 
 _SQL = beside(__file__)
 
 PATIENCE = datetime.timedelta(hours=1)
 """How long after its tick, or after the beginning of its last run, a month may be on its way."""
-
-UNSENT_PATIENCE = datetime.timedelta(hours=2)
-"""How long a delivery may wait with nobody trying."""
-
-_MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,25 +138,17 @@ def _cycles(db: Database, here: Here) -> Check:
 
 def _unbilled(db: Database, _here: Here) -> Check:
     """Is there rent of a month that ran, this one or of the last three, that nobody was billed?"""
-    closed = {row["period"] for row in db.execute(_SQL["closed_months"])}
-    months = [found for found in out_of_step.look_back(db) if found.unbilled and str(found.period) in closed]
+    months = attention.unbilled(db)
     if not months:
         return Check("unbilled", Fault("leases_billed"))
     listed = "; ".join(
-        f"{found.period}: {', '.join(found.unbilled[:_MOST_NAMED])}"
-        + (", …" if len(found.unbilled) > _MOST_NAMED else "")
-        for found in months
+        f"{month.period}: {', '.join(month.leases[:MOST_NAMED])}"
+        + (", …" if len(month.leases) > MOST_NAMED else "")
+        for month in months
     )
-    count = sum(len(found.unbilled) for found in months)
+    count = sum(len(month.leases) for month in months)
     detail = Fault("leases_unbilled", count=count, listing=listed)
     return Check("unbilled", detail, Fault("leases_unbilled_next", period=months[0].period))
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    count: int
-    ids: Sequence[int]
-    since: datetime.datetime | None
 
 
 def _series(db: Database, _here: Here) -> Check:
@@ -187,32 +175,32 @@ def _series(db: Database, _here: Here) -> Check:
 
 def _failed(db: Database, _here: Here) -> Check:
     """Is there a delivery that was refused, and that nobody gave up?"""
-    return _deliveries("failed", _count(db, _SQL["failed"]), Fault("deliveries_failed_next"))
+    return _deliveries("failed", attention.failed(db), Fault("deliveries_failed_next"))
 
 
 def _in_doubt(db: Database, _here: Here) -> Check:
     """Is there a delivery whose outcome nobody learnt?"""
-    return _deliveries("in_doubt", _count(db, _SQL["in_doubt"]), Fault("deliveries_in_doubt_next"))
+    return _deliveries("in_doubt", attention.in_doubt(db), Fault("deliveries_in_doubt_next"))
 
 
 def _held(db: Database, _here: Here) -> Check:
     """Is there a hold that was not released?"""
-    rows = db.execute(_SQL["holds"]).fetchall()
-    if not rows:
+    holds = attention.held(db)
+    if not holds.count:
         return Check("held", Fault("holds_none"))
-    listed = "; ".join(f"{row['period']}: {row['tenant'] or '*'}" for row in rows[:_MOST_NAMED])
-    detail = Fault("holds_some", listing=listed + ("; …" if len(rows) > _MOST_NAMED else ""))
+    listed = "; ".join(f"{each.period}: {each.tenant or '*'}" for each in holds.named)
+    detail = Fault("holds_some", listing=listed + ("; …" if holds.count > len(holds.named) else ""))
     return Check("held", detail, Fault("holds_some_next"))
 
 
 def _approvals(db: Database, here: Here) -> Check:
     """Does a month wait for a person to approve it? The operator is reminded once it waits for some hours."""
-    waiting = _waiting_approvals(db)
+    waiting = attention.approvals(db)
     if not waiting:
         return Check("approvals", Fault("approvals_none"))
     after = datetime.timedelta(hours=current_settings(db).settings.approval_reminder_hours)
     detail = Fault("approvals_waiting", listing=_listed(waiting))
-    is_late = any(here.now - each.asked_at > after for each in waiting)
+    is_late = any(here.now - each.since > after for each in waiting)
     return Check(
         "approvals", detail, Fault("approvals_waiting_next", period=waiting[0].period), alarms=is_late
     )
@@ -221,7 +209,7 @@ def _approvals(db: Database, here: Here) -> Check:
 def _approval_deadline(db: Database, here: Here) -> Check:
     """Has a month waited for an approval until its deadline? Nothing leaves for that."""
     after = datetime.timedelta(hours=current_settings(db).settings.approval_deadline_hours)
-    overdue = [each for each in _waiting_approvals(db) if here.now - each.asked_at > after]
+    overdue = [each for each in attention.approvals(db) if here.now - each.since > after]
     if not overdue:
         return Check("approval_deadline", Fault("approvals_in_time"))
     detail = Fault("approvals_overdue", listing=_listed(overdue))
@@ -229,43 +217,25 @@ def _approval_deadline(db: Database, here: Here) -> Check:
     return Check("approval_deadline", detail, next_step, alarms=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _WaitingApproval:
-    period: str
-    asked_at: datetime.datetime
-
-
-def _waiting_approvals(db: Database) -> list[_WaitingApproval]:
-    return fetch_all(db, _WaitingApproval, _SQL["waiting_approvals"])
-
-
-def _listed(waiting: Sequence[_WaitingApproval]) -> str:
-    return "; ".join(f"{each.period} ({_moment(each.asked_at)})" for each in waiting[:_MOST_NAMED])
+def _listed(waiting: Sequence[WaitingApproval]) -> str:
+    return "; ".join(f"{each.period} ({_moment(each.since)})" for each in waiting[:MOST_NAMED])
 
 
 def _unsent(db: Database, here: Here) -> Check:
     """Is there a delivery that may be sent, and that nobody tries to send?"""
-    counted = _count(db, _SQL["unsent"], before=here.now - UNSENT_PATIENCE)
-    return _deliveries("pending", counted, Fault("deliveries_unsent_next"), name="unsent", alarms=True)
+    found = attention.unsent(db, here.now)
+    return _deliveries("pending", found, Fault("deliveries_unsent_next"), name="unsent", alarms=True)
 
 
 def _deliveries(
-    state: str, counted: _Counted, next_step: Fault, *, name: str | None = None, alarms: bool = False
+    state: str, found: Deliveries, next_step: Fault, *, name: str | None = None, alarms: bool = False
 ) -> Check:
-    if not counted.count:
+    if not found.count:
         return Check(name or state, Fault("deliveries_none", state=state))
-    listed = ", ".join(map(str, counted.ids)) + (", …" if counted.count > len(counted.ids) else "")
-    assert counted.since is not None
-    detail = Fault(
-        "deliveries_some", count=counted.count, state=state, ids=listed, since=_moment(counted.since)
-    )
+    listed = ", ".join(map(str, found.ids)) + (", …" if found.count > len(found.ids) else "")
+    since = _moment(found.named[0].since)
+    detail = Fault("deliveries_some", count=found.count, state=state, ids=listed, since=since)
     return Check(name or state, detail, next_step, alarms=alarms)
-
-
-def _count(db: Database, statement: bytes, **parameters: Any) -> _Counted:
-    counted = fetch_one(db, _Counted, statement, {"most": _MOST_NAMED, **parameters})
-    assert counted is not None
-    return counted
 
 
 def _operator(db: Database, here: Here) -> Check:

@@ -10,6 +10,7 @@ from invoicing.db.connection import Database, OpenDatabase
 from invoicing.db.statements import beside, fetch_all, fetch_one, fetch_page
 from invoicing.domain.discretion import Personal, PersonalTrace, Said
 from invoicing.domain.errors import NotFoundError
+from invoicing.domain.refusal import refusal_of
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.agency.searching import patterns
 from invoicing.services.agency.settings import current_settings
@@ -127,6 +128,7 @@ class SingleInvoice:
     number: str
     reference: str
     issued_on: datetime.date
+    due_on: datetime.date
     amount: Decimal
     currency: str
     tenant: str
@@ -140,6 +142,7 @@ class SingleInvoice:
     attempts: int | None
     last_reply: Said[str | None]
     updated_at: datetime.datetime | None
+    refusal: str | None = None
 
 
 def show_invoice(db: Database, number: str) -> InvoiceShown:
@@ -177,4 +180,5 @@ def find_single_invoices(
 ) -> tuple[list[SingleInvoice], int]:
     """Invoices made outside the monthly job, newest first, and how many fit."""
     which = {"patterns": patterns(search), "limit": limit, "offset": offset}
-    return fetch_page(db, SingleInvoice, _SQL["single_invoices_found"], which)
+    found, total = fetch_page(db, SingleInvoice, _SQL["single_invoices_found"], which)
+    return [replace(each, refusal=refusal_of(each.state, each.last_reply)) for each in found], total

@@ -31,7 +31,7 @@ WHERE di.invoice_id = %(id)s ORDER BY d.id DESC;
 
 -- name: single_invoices_found
 -- Invoices made outside the monthly job, each with what was decided and its newest delivery.
-SELECT count(*) OVER () AS total, i.number, i.reference, i.issued_on, i.total AS amount, i.currency, t.code AS tenant, t.name,
+SELECT count(*) OVER () AS total, i.number, i.reference, i.issued_on, i.due_on, i.total AS amount, i.currency, t.code AS tenant, t.name,
        x.id AS decision_id, x.reason, x.trace, d.id AS delivery_id, d.state, d.purpose, d.attempts, d.last_reply, d.updated_at
 FROM invoicing.invoice AS i
 JOIN invoicing.tenant AS t ON t.id = i.tenant_id

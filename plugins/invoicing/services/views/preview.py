@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import beside, fetch_one
+from invoicing.db.statements import beside, fetch_all, fetch_one
+from invoicing.domain.discretion import Personal
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.invoice import InvoiceDraft
 from invoicing.domain.lease import Lease
@@ -18,21 +19,28 @@ from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.rendering.mail import MAIL_LIMITS, MailContent, MailRenderer
 from invoicing.rendering.sample import sample_invoice, sample_mail
 from invoicing.rendering.templates import Template
-from invoicing.services.agency import clock
+from invoicing.services.agency import clock, searching
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.templates import current_template
-from invoicing.services.billing import leases
+from invoicing.services.billing import decide, leases, single_invoices
+from invoicing.services.billing.single_invoice_request import SingleInvoiceRequest
+from invoicing.services.billing.single_invoices import SingleInvoiceDraft
 from invoicing.services.delivery import documents
 
 _SQL = beside(__file__)
 
 _MOST_INVOICES = 5
+_MOST_NAMED = 5
 _MAIL_LIMITS = replace(MAIL_LIMITS, seconds=5)
 _INVOICE_LIMITS = Limits(seconds=10)
 
 
 class NoInvoiceError(InputError):
     """The tenant has no invoice in the period, nor would one be issued."""
+
+
+class AmbiguousTenantError(InputError):
+    """Several tenants are named so; some of them are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +70,25 @@ class _Tenant:
 
 
 def gather(
-    db: Database, tenant_code: str = "", period: Period | None = None, language: str = ""
+    db: Database, tenant_sought: str = "", period: Period | None = None, language: str = ""
 ) -> Documents:
     """Collect the documents of a tenant's month; without a tenant, of a sample one.
 
     Args:
+        tenant_sought: A code, a name, or words that one tenant alone has.
         period: Without one, the current month.
         language: Another than the tenant's own.
 
     Raises:
         NotFoundError: There is no such tenant.
+        AmbiguousTenantError: There are several.
         NoInvoiceError: There is nothing to show.
     """
     settings = settings_service.current_settings(db).settings
     subject = settings.subject or DEFAULT_SUBJECT
-    if not tenant_code:
+    if not tenant_sought:
         return _sample(settings, period, language or "es", subject)
-    tenant = fetch_one(db, _Tenant, _SQL["tenant_to_show"], {"code": tenant_code.replace("\0", "")})
-    if tenant is None:
-        raise NotFoundError("tenant_unknown", tenant=tenant_code)
+    tenant = _find_tenant(db, tenant_sought.replace("\0", ""))
     month = period or Period.containing(clock.today())
     chosen = language or tenant.language
     ids = [
@@ -92,7 +100,7 @@ def gather(
     ]
     found = documents.load_invoices(db, ids) if ids else _simulated(db, tenant, month, settings)
     if not found:
-        raise NoInvoiceError("tenant_without_invoice", tenant=tenant_code, period=month)
+        raise NoInvoiceError("tenant_without_invoice", tenant=tenant.code, period=month)
     shown = [replace(each, language=chosen) if language else each for each in found]
     mail = documents.mail_document(shown, language=chosen, settings=settings)
     return Documents(shown, mail, subject, "issued" if ids else "simulated")
@@ -133,9 +141,64 @@ def would_be_issued(db: Database, lease_code: str, period: Period, number: str =
     return _document(number or f"{settings.invoice_prefix}000", known.terms, draft, tenant, period, settings)
 
 
+@dataclass(frozen=True, slots=True)
+class SinglePreview:
+    """What a single invoice would be, and what would become of it.
+
+    Args:
+        drafted: Its amounts, its tenant and its lease.
+        reason: Why it would not be sent; None where it would.
+        to: Who would get it, as ``cc`` would in copy.
+    """
+
+    drafted: SingleInvoiceDraft
+    documents: Documents
+    reason: str | None
+    to: Personal[Sequence[str]]
+    cc: Personal[Sequence[str]]
+
+
+def single_invoice(db: Database, request: SingleInvoiceRequest) -> SinglePreview:
+    """What `single_invoices.create` would store, and the next run send; no number is taken, nothing is written.
+
+    Raises:
+        FieldsRefusedError: It cannot be created.
+    """
+    settings = settings_service.current_settings(db).settings
+    drafted = single_invoices.draft(db, request)
+    today = Period.containing(clock.today())
+    addressee, decision = decide.foresee_single_invoice(db, drafted.tenant.id, today, settings.policy)
+    tenant = fetch_one(db, _Tenant, _SQL["tenant_to_show"], {"code": drafted.tenant.code})
+    assert tenant is not None
+    terms = drafted.lease.terms if drafted.lease else None
+    number = f"{settings.invoice_prefix}000"
+    invoice = _document(number, terms, drafted.draft, tenant, None, settings)
+    mail = documents.mail_document([invoice], language=tenant.language, settings=settings)
+    shown = Documents([invoice], mail, settings.subject or DEFAULT_SUBJECT, "simulated")
+    return SinglePreview(drafted, shown, decision.reason, addressee.emails, addressee.cc_emails)
+
+
 def current_look(db: Database) -> Template:
     """The template that a run takes today."""
     return current_template(db, settings_service.current_settings(db).settings.template).template
+
+
+def _find_tenant(db: Database, sought: str) -> _Tenant:
+    tenant = fetch_one(db, _Tenant, _SQL["tenant_to_show"], {"code": sought})
+    if tenant is not None:
+        return tenant
+    limit = {"limit": _MOST_NAMED + 1}
+    words = searching.patterns(sought)
+    found = fetch_all(db, _Tenant, _SQL["tenants_by_name"], {"name": sought, **limit})
+    if not found and words:
+        found = fetch_all(db, _Tenant, _SQL["tenants_by_words"], {"patterns": words, **limit})
+    if not found:
+        raise NotFoundError("tenant_unknown", tenant=sought)
+    if len(found) > 1:
+        listed = ", ".join(f"{each.code} {each.name}" for each in found[:_MOST_NAMED])
+        more = ", …" if len(found) > _MOST_NAMED else ""
+        raise AmbiguousTenantError("tenant_ambiguous", tenant=sought, found=listed + more)
+    return found[0]
 
 
 def _sample(settings: Settings, period: Period | None, language: str, subject: str) -> Documents:
@@ -162,7 +225,12 @@ def _simulated(db: Database, tenant: _Tenant, period: Period, settings: Settings
 
 
 def _document(
-    number: str, lease: Lease, draft: InvoiceDraft, tenant: _Tenant, period: Period, settings: Settings
+    number: str,
+    lease: Lease | None,
+    draft: InvoiceDraft,
+    tenant: _Tenant,
+    period: Period | None,
+    settings: Settings,
 ) -> InvoiceDocument:
     issued_on = clock.today()
     return InvoiceDocument(
@@ -177,10 +245,10 @@ def _document(
             tenant.city,
             tenant.language,
         ),
-        lease_code=lease.code,
-        property=lease.property,
-        property_city=lease.city,
-        use=lease.use,
+        lease_code=lease.code if lease else None,
+        property=lease.property if lease else "",
+        property_city=lease.city if lease else "",
+        use=lease.use if lease else "",
         period=period,
         lines=tuple(
             Line(

@@ -2,6 +2,15 @@
 SELECT id, code, name, document_type, document_number, city, language
 FROM invoicing.tenant WHERE code = %(code)s;
 
+-- name: tenants_by_words
+-- By code; what has all the words in it.
+SELECT id, code, name, document_type, document_number, city, language
+FROM invoicing.tenant WHERE words LIKE ALL (%(patterns)s) ORDER BY code LIMIT %(limit)s;
+
+-- name: tenants_by_name
+SELECT id, code, name, document_type, document_number, city, language
+FROM invoicing.tenant WHERE lower(name) = lower(%(name)s) ORDER BY code LIMIT %(limit)s;
+
 -- name: invoices_to_show
 SELECT id FROM invoicing.invoice
 WHERE tenant_id = %(tenant_id)s AND period = %(period)s AND origin = 'monthly' AND stands

@@ -73,6 +73,8 @@ def cycle_report(db: Database, period: Period) -> Json:
                 "template_version": row["template_version_id"],
                 "code_version": row["code_version"],
                 "counts": row["counts"],
+                "started_via": row["started_via"],
+                "started_by": row["started_by"],
             }
             for row in db.execute(_SQL["runs_of_cycle"], {"cycle_id": cycle.id})
         ],

@@ -1,6 +1,6 @@
 -- name: runs_of_cycle
 SELECT id, dag_id, dag_run_id, state, started_at, ended_at, settings_version_id, template_version_id,
-       code_version, counts
+       code_version, counts, started_via, started_by
 FROM invoicing.cycle_run WHERE cycle_id = %(cycle_id)s ORDER BY started_at;
 
 -- name: decisions_of_cycle

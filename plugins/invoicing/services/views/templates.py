@@ -2,6 +2,7 @@
 
 import datetime
 import difflib
+import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,14 @@ from typing import Literal
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all
-from invoicing.rendering.templates import PARTS, shipped_names
+from invoicing.rendering.fields import SENTENCES, TemplateFields
+from invoicing.rendering.templates import PARTS, Template, shipped_names
 from invoicing.services.agency.settings import current_settings
 
 _SQL = beside(__file__)
+
+FIELDS_PART = "fields"
+"""How a comparison names what stands beside the parts."""
 
 _MOST_LINES_COMPARED = 6_000
 # A third of a second. Texts can be made whose comparison takes time that grows with the third power of their length.
@@ -112,6 +117,30 @@ def compare_parts(before: Mapping[str, str], after: Mapping[str, str], context: 
         for part in PARTS
         if before[part] != after[part]
     ]
+
+
+def compare(before: Template, after: Template) -> list[PartDiff]:
+    """How two versions differ: first their fields, then each part that is not the same."""
+    differing = compare_parts(before.parts, after.parts)
+    if before.fields == after.fields:
+        return differing
+    return [_compare(FIELDS_PART, field_lines(before.fields), field_lines(after.fields), 0), *differing]
+
+
+def field_lines(kept: TemplateFields) -> list[str]:
+    """The fields that are not empty, a line of text each; the logo by its size and the start of its SHA-256."""
+    lines = [
+        f"{name}.{language}: {line}"
+        for name in SENTENCES
+        for language in ("es", "en")
+        for line in kept.sentence(name).in_language(language).splitlines()
+    ]
+    if kept.colour:
+        lines.append(f"colour: {kept.colour}")
+    if kept.logo:
+        digest = hashlib.sha256(kept.logo.encode()).hexdigest()[:16]
+        lines.append(f"logo: {kept.logo.partition(';')[0].removeprefix('data:')}, {len(kept.logo)}, {digest}")
+    return lines
 
 
 class _TooMuchWorkError(Exception):

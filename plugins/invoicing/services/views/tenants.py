@@ -11,6 +11,7 @@ from invoicing.db.statements import beside, fetch_all, fetch_one
 from invoicing.domain.address import AddressProblem
 from invoicing.domain.discretion import HIDDEN, Personal, PersonalTrace, Said
 from invoicing.domain.errors import NotFoundError
+from invoicing.domain.refusal import refusal_of
 from invoicing.services.agency import clock
 from invoicing.services.agency.addresses import invalid_addresses
 from invoicing.services.agency.tenant_filter import TenantFilter, ids_with_invalid_address
@@ -124,6 +125,7 @@ class DeliveryOfTenant:
         attempts: How many; ``tries`` has them.
         claimed_by: The task instance that had it last.
         invoices: Their numbers.
+        refusal: What the relay's answer means (`domain.refusal`).
     """
 
     id: int
@@ -148,18 +150,21 @@ class DeliveryOfTenant:
     invoices: Sequence[str]
     events: Sequence[Event] = ()
     tries: Sequence[Attempt] = ()
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TenantChange:
-    """A change that a person made.
+    """A change that a person made, or a file to what a person had changed.
 
     Args:
+        action: ``tenant_created``, ``tenant_changed`` or ``tenant_overwritten``.
         details: Field to its value ``before`` and ``after``; ``together``: how many tenants changed at once.
     """
 
     at: datetime.datetime
     actor: str
+    action: str
     details: Personal[Mapping[str, Any]]
 
 
@@ -228,7 +233,12 @@ def show_tenant(db: Database, code: str) -> TenantShown:
         invoices=fetch_all(db, InvoiceOfTenant, _SQL["invoices_of_tenant"], which),
         decisions=fetch_all(db, DecisionOfTenant, _SQL["decisions_of_tenant"], which),
         deliveries=[
-            replace(each, events=happened[each.id].events, tries=happened[each.id].attempts)
+            replace(
+                each,
+                events=happened[each.id].events,
+                tries=happened[each.id].attempts,
+                refusal=refusal_of(each.state, each.last_reply),
+            )
             for each in deliveries
         ],
         changes=fetch_all(db, TenantChange, _SQL["changes_of_tenant"], which),

@@ -81,6 +81,6 @@ WHERE d.tenant_id = %(tenant_id)s
 ORDER BY d.id DESC LIMIT %(limit)s;
 
 -- name: changes_of_tenant
-SELECT at, actor, details FROM invoicing.audit_event
-WHERE subject = 'tenant ' || %(code)s AND action = 'tenant_changed'
+SELECT at, actor, action, details FROM invoicing.audit_event
+WHERE subject = 'tenant ' || %(code)s AND action IN ('tenant_created', 'tenant_changed', 'tenant_overwritten')
 ORDER BY id DESC LIMIT %(limit)s;

@@ -5,6 +5,7 @@ from invoicing.web.api import (
     deliveries,
     foresight,
     invoices,
+    leases,
     openapi,
     problems,
     settings,
@@ -15,6 +16,7 @@ from invoicing.web.api import (
 ROUTERS = (
     settings.router,
     tenants.router,
+    leases.router,
     cycles.router,
     foresight.router,
     invoices.router,

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from invoicing.domain.period import Period
 from invoicing.services.delivery import approvals, holds, send_now
-from invoicing.services.views import cycle_tenants, cycles, report
+from invoicing.services.views import cycle_tenants, cycles, phases, report
 from invoicing.services.views.approvals import approval_of
 from invoicing.web.announcement import announce, tell_waiting
 from invoicing.web.api.amounts import as_json
@@ -46,8 +46,11 @@ def get_cycle(db: DatabaseDep, visitor: VisitorDep, period: str) -> dict[str, An
 @router.get("/cycles/{period}/progress")
 @needs(Duty.READ_AMOUNTS)
 def get_progress(db: DatabaseDep, period: str) -> dict[str, Any]:
-    """Few figures, cheap to ask for while a run goes on; ``running`` says whether to ask again."""
-    return asdict(cycles.show_progress(db, Period.parse(period)))
+    """Few figures, cheap to ask for while a run goes on; ``running`` says whether to ask again; ``run``: its steps."""
+    month = Period.parse(period)
+    progress = cycles.show_progress(db, month)
+    run = phases.run_phases(db, month) if progress.running else None
+    return {**asdict(progress), "run": run and as_json(run)}
 
 
 @router.get("/cycles/{period}/tenants", response_model=list[dict[str, Any]], dependencies=[EXPENSIVE])

@@ -10,6 +10,7 @@ from invoicing.domain.errors import InputError
 from invoicing.services.agency import settings
 from invoicing.services.agency.settings import SettingsVersion
 from invoicing.services.agency.templates import current_template
+from invoicing.services.views import preview
 from invoicing.web.api.subject import SubjectReport, check_subject
 from invoicing.web.database import DatabaseDep, PoolDep
 from invoicing.web.door.duties import Duty, needs
@@ -84,7 +85,8 @@ def post_subject(pool: PoolDep, draft: SubjectDraft) -> SubjectReport:
     """The problems of a subject line, and how it would read. Changes nothing."""
     with pool.connection() as db:
         template = current_template(db, draft.template).template
-    return check_subject(draft.subject, template)
+        samples = {language: preview.gather(db, language=language).mail for language in ("es", "en")}
+    return check_subject(draft.subject, template, samples)
 
 
 def _answer(version: SettingsVersion) -> SettingsAnswer:

@@ -1,13 +1,14 @@
 """A subject line while it is typed: what is wrong with it, and how it will read."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel
 
 from invoicing.rendering.assignment import Limits
+from invoicing.rendering.document import MailDocument
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.mail import MailRenderer
-from invoicing.rendering.sample import sample_mail
 from invoicing.rendering.templates import INVOICE_CSS, INVOICE_HTML, MAIL_HTML, MAIL_TEXT, Template
 from invoicing.rendering.validation import validate_subject
 from invoicing.words.failures import tell_both
@@ -34,8 +35,8 @@ class SubjectReport(BaseModel):
     previews: dict[str, str]
 
 
-def check_subject(subject: str, template: Template) -> SubjectReport:
-    """Check a line, and print it for a sample tenant in both languages."""
+def check_subject(subject: str, template: Template, samples: Mapping[str, MailDocument]) -> SubjectReport:
+    """Check a line, and print it for each of ``samples``, by their language."""
     subject = subject.strip()
     if not subject:
         return SubjectReport(problems=[], previews={})
@@ -49,7 +50,7 @@ def check_subject(subject: str, template: Template) -> SubjectReport:
     with ThreadPoolExecutor(max_workers=2) as at_once:
         # Each is a child process of its own: they start side by side.
         found = at_once.submit(validate_subject, subject, template, _LIMITS)
-        previews = at_once.submit(_previews, subject)
+        previews = at_once.submit(_previews, subject, samples)
         problems = [_problem(*tell_both(each)) for each in found.result() if not each.is_warning]
         return SubjectReport(problems=problems, previews={} if problems else previews.result())
 
@@ -62,11 +63,11 @@ def _refused(es: str, en: str) -> SubjectReport:
     return SubjectReport(problems=[_problem(es, en)], previews={})
 
 
-def _previews(subject: str) -> dict[str, str]:
+def _previews(subject: str, samples: Mapping[str, MailDocument]) -> dict[str, str]:
     # The subject alone: the message's own parts say nothing here.
     parts = {MAIL_HTML: "<p></p>", MAIL_TEXT: "-", INVOICE_HTML: "", INVOICE_CSS: ""}
     try:
         with MailRenderer(Template("subject", 0, parts), subject, _LIMITS) as renderer:
-            return {language: renderer.render(sample_mail(language)).subject for language in ("es", "en")}
+            return {language: renderer.render(mail).subject for language, mail in samples.items()}
     except RenderFailedError:
         return {}

@@ -13,7 +13,8 @@ from invoicing.domain.period import Period
 from invoicing.mail.message import UnsafeMessageError
 from invoicing.mail.transmission import Verdict
 from invoicing.rendering.errors import RenderFailedError
-from invoicing.rendering.templates import PARTS
+from invoicing.rendering.fields import SENTENCES, Sentence, TemplateFields
+from invoicing.rendering.templates import PARTS, Template
 from invoicing.services.agency import template_editing, templates
 from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.views import preview
@@ -49,10 +50,50 @@ class Parts(BaseModel):
         }
 
 
+class SentenceBody(BaseModel):
+    """A sentence in both languages."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    es: str
+    en: str
+
+    def sentence(self) -> Sentence:
+        """As a template keeps it."""
+        return Sentence(_plain(self.es), _plain(self.en))
+
+
+class Fields(BaseModel):
+    """What stands beside the code; a field that is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    greeting: SentenceBody | None = None
+    opening: SentenceBody | None = Field(None, description="Of a message with one invoice")
+    opening_several: SentenceBody | None = Field(None, description="Of one with more")
+    payment_note: SentenceBody | None = None
+    closing: SentenceBody | None = None
+    invoice_note: SentenceBody | None = Field(None, description="On the PDF")
+    colour: str | None = Field(None, description="#rrggbb, to be read on white")
+    logo: str | None = Field(None, description="A data: URI (PNG, JPEG, SVG); empty: the agency's")
+
+    def over(self, kept: TemplateFields) -> TemplateFields:
+        """``kept`` with what was sent."""
+        sentences = {name: body.sentence() for name in SENTENCES if (body := getattr(self, name)) is not None}
+        colour = kept.colour if self.colour is None else self.colour.strip().lower()
+        logo = kept.logo if self.logo is None else self.logo
+        return replace(kept, **sentences, colour=colour, logo=logo)
+
+
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n").strip()
+
+
 class Draft(BaseModel):
     """A text that is not saved yet."""
 
     parts: Parts
+    fields: Fields = Fields()
     language: Literal["es", "en"] = Field("en", description="Of the messages")
 
 
@@ -70,7 +111,8 @@ class NewVersion(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    parts: Parts
+    parts: Parts | None = Field(None, description="The code; left out, it stays as it is")
+    fields: Fields = Fields()
     seen_version: int = Field(description="The version that was read; a newer one is not overwritten")
 
 
@@ -89,6 +131,7 @@ class TrialOrder(BaseModel):
 
     to: str = Field(max_length=400, description="One's own address, or one of the setting test_domains")
     parts: Parts | None = Field(None, description="A text that is not saved yet; else the version in force")
+    fields: Fields = Fields()
     tenant: str = Field("", max_length=100, description="Whose invoices; empty: sample data")
     period: str = Field("", max_length=10)
     language: Literal["", "es", "en"] = Field("", description="Of the message; empty: the tenant's")
@@ -122,6 +165,8 @@ class TemplateAnswer(BaseModel):
     actor: str
     created_at: datetime.datetime
     parts: dict[str, str]
+    fields: dict[str, Any]
+    fields_in_use: list[str] = Field(description="Those that the code prints")
 
 
 class ProblemAnswer(BaseModel):
@@ -175,9 +220,16 @@ def get_template(db: DatabaseDep, name: str) -> TemplateAnswer:
 @needs(Duty.CHANGE_SETTINGS)
 def put_template(pool: PoolDep, visitor: VisitorDep, name: str, new: NewVersion) -> TemplateAnswer:
     """Save a new version; no change makes none."""
+    with pool.connection() as db:
+        kept = templates.show_template(db, name).template.fields
     return _answer(
         template_editing.save_template(
-            pool.connection, name, new.parts.by_name(), seen_version=new.seen_version, actor=visitor.actor
+            pool.connection,
+            name,
+            None if new.parts is None else new.parts.by_name(),
+            new.fields.over(kept),
+            seen_version=new.seen_version,
+            actor=visitor.actor,
         )
     )
 
@@ -189,7 +241,8 @@ def post_check(pool: PoolDep, name: str, draft: Draft) -> CheckAnswer:
     t = Translator(draft.language)
     with pool.connection() as db:
         current = templates.show_template(db, name)
-    found = template_editing.check_parts(draft.parts.by_name(), current)
+    typed = _draft(current.template, draft.parts, draft.fields)
+    found = template_editing.check(typed)
     return CheckAnswer(
         problems=[
             ProblemAnswer(
@@ -208,9 +261,8 @@ def post_test(
     """Send a test message. It is written down before it leaves; 429 where the tests of the hour are used up."""
     with pool.connection() as db:
         current = templates.show_template(db, name)
-    draft = (
-        current.template if order.parts is None else replace(current.template, parts=order.parts.by_name())
-    )
+    typed = _draft(current.template, order.parts, order.fields)
+    draft = template_editing.fit(typed, current.template)
     month = Period.parse(order.period) if order.period else None
 
     def gather(db: Database) -> preview.Documents:
@@ -285,6 +337,12 @@ def post_restore(
     )
 
 
+def _draft(current: Template, parts: Parts | None, fields: Fields) -> Template:
+    return template_editing.draft_of(
+        current, None if parts is None else parts.by_name(), fields.over(current.fields)
+    )
+
+
 def _answer(version: TemplateVersion) -> TemplateAnswer:
     return TemplateAnswer(
         name=version.template.name,
@@ -292,4 +350,6 @@ def _answer(version: TemplateVersion) -> TemplateAnswer:
         actor=version.actor,
         created_at=version.created_at,
         parts=dict(version.template.parts),
+        fields=version.template.fields.to_json(),
+        fields_in_use=sorted(version.template.fields_in_use),
     )

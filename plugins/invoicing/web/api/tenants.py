@@ -4,15 +4,17 @@ import datetime
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.agency import tenants
 from invoicing.services.agency.tenant_filter import TenantFilter
+from invoicing.services.billing import agency_changes
 from invoicing.services.delivery import holds
 from invoicing.services.views.tenants import TenantFound, TenantShown, find_tenants, show_tenant
+from invoicing.web.announcement import announce
 from invoicing.web.api.amounts import as_json
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.duties import Duty, needs
@@ -21,6 +23,7 @@ from invoicing.web.door.visitor import VisitorDep
 router = APIRouter()
 
 _MOST_ROWS = 500
+_LONGEST = 500
 
 
 class TenantPatch(BaseModel):
@@ -33,9 +36,32 @@ class TenantPatch(BaseModel):
     emails: list[str] | None = Field(None, max_length=_MOST_ROWS)
     cc_emails: list[str] | None = Field(None, max_length=_MOST_ROWS)
     language: Literal["es", "en"] | None = None
+    name: str | None = Field(None, max_length=_LONGEST)
+    document_type: str | None = Field(None, max_length=_LONGEST)
+    document_number: str | None = Field(None, max_length=_LONGEST)
+    city: str | None = Field(None, max_length=_LONGEST)
+    withholding_agent: bool | None = None
     seen_at: datetime.datetime | None = Field(
         None, description="The tenant's updated_at as it was read; a change made since is not overwritten"
     )
+
+
+class NewTenant(BaseModel):
+    """A tenant; by the rules of ``tenants.csv``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: str = Field(max_length=_LONGEST, description="The agency's own; it does not change afterwards")
+    name: str = Field(max_length=_LONGEST)
+    document_type: str = Field(max_length=_LONGEST)
+    document_number: str = Field(max_length=_LONGEST)
+    city: str = Field("", max_length=_LONGEST)
+    emails: list[str] = Field([], max_length=_MOST_ROWS)
+    cc_emails: list[str] = Field([], max_length=_MOST_ROWS)
+    language: Literal["es", "en"] = "es"
+    withholding_agent: bool = False
+    auto_send: bool = False
+    only_multiple: bool = False
 
 
 @router.get("/tenants")
@@ -74,12 +100,20 @@ def get_tenant(db: DatabaseDep, visitor: VisitorDep, code: str) -> dict[str, Any
     }
 
 
+@router.post("/tenants", status_code=201)
+@needs(Duty.CHANGE_TENANTS)
+def post_tenant(db: DatabaseDep, visitor: VisitorDep, new: NewTenant) -> dict[str, Any]:
+    """Add a tenant; without leases nothing is billed."""
+    code = tenants.create_tenant(db, new.code, new.model_dump(exclude={"code"}), actor=visitor.actor)
+    return get_tenant(db, visitor, code)
+
+
 @router.patch("/tenants/{code}")
 @needs(Duty.CHANGE_TENANTS)
 def patch_tenant(db: DatabaseDep, visitor: VisitorDep, code: str, patch: TenantPatch) -> dict[str, Any]:
-    """Change a tenant's switches, addresses or language."""
+    """Change any of a tenant's fields but its code."""
     changes = patch.model_dump(exclude={"seen_at"}, exclude_none=True)
-    tenants.change_tenant(db, _text(code), changes, actor=visitor.actor, seen_at=patch.seen_at)
+    agency_changes.change_tenant(db, _text(code), changes, actor=visitor.actor, seen_at=patch.seen_at)
     return get_tenant(db, visitor, code)
 
 
@@ -126,7 +160,9 @@ def post_hold(db: DatabaseDep, visitor: VisitorDep, code: str, order: HoldOrder)
 
 @router.post("/tenants/{code}/release")
 @needs(Duty.ACT_ON_DELIVERIES)
-def post_release(db: DatabaseDep, visitor: VisitorDep, code: str, order: HoldOrder) -> dict[str, Any]:
-    """End a hold; ``deliveries``: still set aside, until they are sent."""
+def post_release(
+    request: Request, db: DatabaseDep, visitor: VisitorDep, code: str, order: HoldOrder
+) -> dict[str, Any]:
+    """End a hold; ``deliveries``: still set aside, until they are sent; ``resumed``: resends that are sent now."""
     released = holds.release(db, code, Period.parse(order.period), reason=order.reason, actor=visitor.actor)
-    return asdict(released)
+    return asdict(released) | {"airflow_told": bool(released.resumed) and announce(request)}

@@ -23,11 +23,11 @@ class Duty(StrEnum):
     READ_PERSONAL = "read_personal"
     """Tenants' names, documents and addresses; messages, PDFs, exports, previews with real tenants."""
     CHANGE_TENANTS = "change_tenants"
-    """Tenants' switches, addresses and language."""
+    """Tenants, new ones too, their leases and charges: what is billed to whom, and who gets mail."""
     CHANGE_SETTINGS = "change_settings"
     """Settings and templates, test messages included."""
     ACT_ON_DELIVERIES = "act_on_deliveries"
-    """Resolve, send again, cancel."""
+    """Resolve, send again, cancel, hold, approve; make a single invoice."""
 
 
 READING = frozenset((Duty.READ_AMOUNTS, Duty.READ_PERSONAL))

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 from invoicing.services.views.cycles import Month
 
-WIDTH, HEIGHT = 1120, 236
+HEIGHT = 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 12, 30
+_SLOT, _FEWEST_SLOTS = 88, 4
+_FEW = 6
+"""So many months fit on a phone; of more, the newest are in sight."""
 # From the ground up.
 LAYERS = ("sent", "waiting", "trouble", "skipped")
 
@@ -34,13 +37,18 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Columns, and the lines across with the numbers beside them."""
+    """Columns, and the lines across with the numbers beside them; as wide as its months need.
+
+    Args:
+        is_short: It fits on a phone as a whole.
+    """
 
     width: int
     height: int
     ground: float
     columns: Sequence[Column]
     lines: Sequence[tuple[float, int]]
+    is_short: bool
 
 
 def months_chart(months: Sequence[Month]) -> Chart:
@@ -49,11 +57,10 @@ def months_chart(months: Sequence[Month]) -> Chart:
     step, top = _scale(max((sum(layers.values()) for _, layers in stacks), default=0))
     ground = HEIGHT - _BOTTOM
     unit = (ground - _TOP) / top
-    slot = (WIDTH - _LEFT - _RIGHT) / max(len(stacks), 6)
-    width = min(46.0, slot * 0.62)
+    width = 46.0
     columns = []
     for number, (period, layers) in enumerate(stacks):
-        middle = _LEFT + slot * (number + 0.5)
+        middle = _LEFT + _SLOT * (number + 0.5)
         bars = []
         y = float(ground)
         for layer in LAYERS:
@@ -74,7 +81,8 @@ def months_chart(months: Sequence[Month]) -> Chart:
             )
         columns.append(Column(period, round(middle, 1), bars))
     lines = [(round(ground - value * unit, 1), value) for value in range(0, top + 1, step)]
-    return Chart(WIDTH, HEIGHT, ground, columns, lines)
+    whole = _LEFT + _SLOT * max(len(stacks), _FEWEST_SLOTS) + _RIGHT
+    return Chart(whole, HEIGHT, ground, columns, lines, len(stacks) <= _FEW)
 
 
 def _layers(month: Month) -> dict[str, int]:

@@ -1,12 +1,14 @@
 """What a form sent."""
 
-from collections.abc import Mapping
+import datetime
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.datastructures import UploadFile
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 
+from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.web.door.form_reading import read_form
 
 
@@ -36,6 +38,13 @@ class Submitted:
         """A hidden field's number; None where it is none."""
         value = self[name]
         return int(value) if value.isascii() and value.isdecimal() and len(value) < 19 else None
+
+    def instant(self, name: str) -> datetime.datetime | None:
+        """A hidden field's moment; None where it is none."""
+        try:
+            return datetime.datetime.fromisoformat(self[name])
+        except ValueError:
+            return None
 
     def file(self, name: str) -> bytes:
         """An uploaded file's bytes; empty where none was chosen."""
@@ -67,3 +76,13 @@ def lead_to(request: Request, path: str) -> RedirectResponse:
 def see_other(request: Request, path: str) -> RedirectResponse:
     """After a change: show ``path`` of this app, so that a reload repeats nothing."""
     return RedirectResponse(f"{request.scope.get('root_path', '')}{path}", status_code=303)
+
+
+def attempt(act: Callable[[], Response], refused: Callable[[InputError], Response]) -> Response:
+    """What ``act`` answers; where it cannot be done, what ``refused`` does. What does not exist stays a 404."""
+    try:
+        return act()
+    except NotFoundError:
+        raise
+    except InputError as error:
+        return refused(error)

@@ -20,9 +20,11 @@ def html_frame(html: str) -> Response:
     return HTMLResponse(html.encode(errors="replace"), headers={"Content-Security-Policy": POLICY})
 
 
-def text_frame(pages: Pages, request: Request, text: str, lead: str = "") -> Response:
-    """Plain text."""
-    return _frame(pages, request, text=text, lead=lead)
+def text_frame(
+    pages: Pages, request: Request, text: str, lead: str = "", *, themed: bool = False
+) -> Response:
+    """Plain text; ``themed``: as dark as the page around it."""
+    return _frame(pages, request, text=text, lead=lead, themed=themed)
 
 
 def pictures_frame(
@@ -33,9 +35,11 @@ def pictures_frame(
     return _frame(pages, request, pictures=drawn, lead=more)
 
 
-def problem_frame(pages: Pages, request: Request, problem: str, status: int = 200) -> Response:
+def problem_frame(
+    pages: Pages, request: Request, problem: str, status: int = 200, *, themed: bool = False
+) -> Response:
     """Why there is nothing to show. A frame's status is nobody's to see: 200 keeps the browser's own page away."""
-    return _frame(pages, request, problem=problem, status=status)
+    return _frame(pages, request, problem=problem, status=status, themed=themed)
 
 
 def pdf_response(pdf: bytes, filename: str, *, download: bool) -> Response:
@@ -61,9 +65,17 @@ def _frame(
     pictures: Sequence[tuple[str, str]] = (),
     problem: str = "",
     status: int = 200,
+    themed: bool = False,
 ) -> Response:
     answer = pages.respond(
-        request, "frame.html", status, text=text, lead=lead, pictures=pictures, problem=problem
+        request,
+        "frame.html",
+        status,
+        text=text,
+        lead=lead,
+        pictures=pictures,
+        problem=problem,
+        themed=themed,
     )
     answer.headers["Content-Security-Policy"] = POLICY
     return answer

@@ -12,7 +12,8 @@ from fastapi import Depends, Request
 from invoicing.domain.discretion import without_places
 from invoicing.words import Language, Text, choose
 from invoicing.words.failures import Failure, tell
-from invoicing.words.ledger import REASONS, STATES, TRIALS, VERDICTS
+from invoicing.words.ledger import REASONS, STARTERS, STATES, TRIALS, VERDICTS
+from invoicing.words.refusals import IN_DOUBT, REFUSALS, Explained
 
 COOKIE = "invoicing_language"
 
@@ -43,9 +44,28 @@ class Translator:
         """What became of a test message, in words."""
         return self(*TRIALS[outcome])
 
+    def refusal(self, state: str, refusal: str | None) -> Explained | None:
+        """What became of a delivery means for a person; None where there is nothing to explain."""
+        if state == "in_doubt":
+            return IN_DOUBT
+        return REFUSALS.get(refusal or "")
+
+    def starter(self, via: str | None, name: str) -> str:
+        """Who started a run; empty where nobody told."""
+        if not name:
+            return self(*STARTERS.get(via or "", ("", "")))
+        if via in ("command", "backfill"):
+            return f"{name} ({self(*STARTERS[via])})"
+        return name
+
     def failure(self, failure: Failure) -> str:
         """What is wrong, in words, without the server's places."""
         return tell_visitor(failure, self.language)
+
+    def sentence(self, failure: Failure) -> str:
+        """The same, beginning with a capital letter: it stands by itself, at a field."""
+        told = self.failure(failure)
+        return told[:1].upper() + told[1:]
 
     def state(self, state: str) -> str:
         """A state of a delivery, cycle, run or invoice, in words."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import jinja2
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date, format_datetime, get_timezone_name
 from babel.numbers import format_decimal
 from fastapi import Depends, Request
 from starlette.responses import HTMLResponse
@@ -25,6 +25,7 @@ from invoicing.web.door.headers import is_secure
 from invoicing.web.door.visitor import Visitor
 from invoicing.web.html.airflow_places import run_place, task_place
 from invoicing.web.html.i18n import COOKIE, Translator, chosen_language
+from invoicing.web.html.trace import place_of
 
 FOLDER = Path(__file__).parents[4] / "include" / "templates" / "pages"
 STATIC_FOLDER = FOLDER / "static"
@@ -47,6 +48,8 @@ class Pages:
         self._environment.filters |= {
             "when": _when,
             "day": _day,
+            "clock": _clock,
+            "time_left": _time_left,
             "month": _month,
             "number": _number,
             "money": _money,
@@ -60,6 +63,8 @@ class Pages:
             value, ensure_ascii=False, default=str
         )
         self._environment.globals["asset"] = _asset
+        self._environment.globals["switch_place"] = place_of
+        self._environment.globals["zone_name"] = zone_name
         self._environment.globals["task_address"] = TaskAddress.parse
 
     def respond(self, request: Request, name: str, status: int = 200, **context: Any) -> HTMLResponse:
@@ -127,6 +132,39 @@ def _when(context: jinja2.runtime.Context, instant: datetime.datetime | None) ->
         return "–"
     local = instant.astimezone(clock.zone())
     return format_datetime(local, "d MMM y, HH:mm:ss", locale=_LOCALES[context["language"]])
+
+
+def zone_name(language: str) -> str:
+    """The agency's time zone, as people call it: ``hora de Colombia``; its own name where they do not."""
+    name = get_timezone_name(clock.zone(), locale=_LOCALES[language], zone_variant="generic")
+    return clock.TIMEZONE if "(" in name else str(name)
+
+
+@jinja2.pass_context
+def _clock(context: jinja2.runtime.Context, instant: datetime.datetime | None) -> str:
+    """A moment, shortly, in the agency's time zone: ``20:38`` of today, ``28 nov, 20:38`` of another day."""
+    if instant is None:
+        return "–"
+    local = instant.astimezone(clock.zone())
+    today = clock.today()
+    if local.date() == today:
+        return f"{local:%H:%M}"
+    pattern = "d MMM, HH:mm" if local.year == today.year else "d MMM y, HH:mm"
+    return str(format_datetime(local, pattern, locale=_LOCALES[context["language"]])).replace(".", "")
+
+
+@jinja2.pass_context
+def _time_left(context: jinja2.runtime.Context, seconds: int) -> str:
+    """``quedan 3 min``, ``about 3 min left``: an estimate, and said so by its roundness."""
+    if seconds < 60:
+        spanish, english = "queda menos de 1 min", "less than 1 min left"
+    elif seconds < 5400:
+        minutes = round(seconds / 60)
+        spanish, english = f"quedan unos {minutes} min", f"about {minutes} min left"
+    else:
+        hours = round(seconds / 3600)
+        spanish, english = f"quedan unas {hours} h", f"about {hours} h left"
+    return spanish if context["language"] == "es" else english
 
 
 @jinja2.pass_context

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from invoicing.words import Text
 from invoicing.words.trace import NO_MAIL, NO_OBJECTION, RULES
@@ -36,6 +37,28 @@ def explain(trace: Sequence[Inputs], reason: str | None) -> Text:
         if answer.get("rule") == reason:
             return _step({**answer, "objects": True}).text
     return reason, reason
+
+
+def place_of(reason: str, code: str, period: str) -> str | None:
+    """Where the switch or the address is that made a decision: a path of this app; None where there is none.
+
+    Args:
+        reason: The rule that objected.
+        code: The tenant's.
+    """
+    place = _PLACES.get(reason)
+    return None if place is None else place.format(tenant=quote(code, safe=""), period=period)
+
+
+_PLACES = {
+    "sending_disabled": "/automation#auto_send",
+    "global_only_multiple": "/automation#recipients",
+    "tenant_disabled": "/tenants/{tenant}#auto_send",
+    "tenant_only_multiple": "/tenants/{tenant}#only_multiple",
+    "no_email": "/tenants/{tenant}#emails",
+    "invalid_email": "/tenants/{tenant}#emails",
+    "tenant_held": "/cycles/{period}/tenants/{tenant}#decision",
+}
 
 
 def _step(answer: Inputs) -> Step:

@@ -5,14 +5,14 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.domain.errors import InputError
 from invoicing.domain.period import Period
 from invoicing.services.delivery import approvals
 from invoicing.web.announcement import tell_waiting
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import Visitor, VisitorDep
-from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
+from invoicing.web.html.forms import Submitted, SubmittedDep, attempt, see_other
 from invoicing.web.html.i18n import Translator, TranslatorDep
 from invoicing.web.html.templating import Pages, PagesDep
 from invoicing.web.pages.cycles import month_page
@@ -62,13 +62,15 @@ def _answer(
     wanted: Literal["approved", "rejected"],
 ) -> Response:
     month, reason = Period.parse(period), submitted["reason"]
-    try:
+
+    def act() -> Response:
         answered = approvals.answer(db, month, wanted, reason=reason, actor=visitor.actor, via="page")
         is_told = tell_waiting(request, answered, visitor)
         answered.raise_if_refused()
-    except NotFoundError:
-        raise
-    except InputError as error:
-        refused = RefusedHold("approval", reason, t.failure(error))
-        return month_page(request, db, pages, month, 422, problem=refused)
-    return see_other(request, f"/cycles/{month}?done={wanted if is_told else wanted + '-untold'}")
+        return see_other(request, f"/cycles/{month}?done={wanted if is_told else wanted + '-untold'}")
+
+    def refused(error: InputError) -> Response:
+        problem = RefusedHold("approval", reason, t.failure(error))
+        return month_page(request, db, pages, month, 422, problem=problem)
+
+    return attempt(act, refused)

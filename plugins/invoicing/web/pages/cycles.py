@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from babel.dates import format_date
@@ -10,21 +11,26 @@ from starlette.responses import Response
 
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
+from invoicing.domain.refusal import is_about_the_address
 from invoicing.rendering.formats import LOCALES
+from invoicing.services.agency import clock
 from invoicing.services.agency.settings import current_settings
 from invoicing.services.views import deliveries, invoices, runs
 from invoicing.services.views.approvals import approval_of, earlier_answers
+from invoicing.services.views.attention import needs_attention
 from invoicing.services.views.cycle_tenants import (
     OUTCOMES,
     SORTS,
     STATES,
     CycleTenantQuery,
+    all_cycle_invoices,
     all_cycle_tenants,
     cycle_tenant,
     find_cycle_tenants,
 )
 from invoicing.services.views.cycles import MOST_OUT_OF_STEP, cycle_overview, list_months, show_progress
 from invoicing.services.views.health import is_unheard
+from invoicing.services.views.phases import run_phases
 from invoicing.services.views.runs import RunShown
 from invoicing.services.views.unsent import hold_of, unsent_of_tenant
 from invoicing.web.database import DatabaseDep, PoolDep
@@ -37,7 +43,7 @@ from invoicing.web.html.spreadsheet import csv_response
 from invoicing.web.html.table import TablePage, TableQuery
 from invoicing.web.html.templating import PagesDep
 from invoicing.web.html.trace import explain, steps
-from invoicing.words.ledger import APPROVALS, WHY_ASKED
+from invoicing.words.ledger import APPROVALS, PHASE_STATES, PHASES, WHY_ASKED
 
 router = APIRouter(prefix="/cycles")
 
@@ -61,6 +67,7 @@ def show_months(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
         pages=max(1, -(-total // _MONTHS_A_PAGE)),
         total=total,
         month_short=_month_short,
+        attention=needs_attention(db, datetime.datetime.now(datetime.UTC)) if page == 1 else None,
         is_unheard=is_unheard(current_settings(db).settings, request.app.state.outside.has_notifier),
     )
 
@@ -119,24 +126,11 @@ def month_page(
     request: Request, db: DatabaseDep, pages: PagesDep, month: Period, status: int = 200, **context: Any
 ) -> Response:
     """The page of `show`; ``context`` has what became of an action that was asked for on it."""
-    query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
-    rows, total = find_cycle_tenants(
-        db,
-        month,
-        _tenants_of(query),
-        sort=query.sort,
-        descending=query.descending,
-        limit=query.size,
-        offset=query.offset,
-    )
     return pages.respond(
         request,
         "cycle.html",
         status,
-        table=TablePage(query, rows, total),
-        explain=explain,
-        states=STATES,
-        **_overview(db, month),
+        **_month(request, db, month),
         **{"acted": request.query_params.get("done", ""), "problem": None, **context},
     )
 
@@ -144,8 +138,8 @@ def month_page(
 @router.get("/{period}/overview")
 @needs(Duty.READ_AMOUNTS)
 def show_overview(request: Request, db: DatabaseDep, pages: PagesDep, period: str) -> Response:
-    """The figures alone, for a page that is open while a run goes on."""
-    return pages.respond(request, "cycle_overview.html", **_overview(db, Period.parse(period)))
+    """What changes on the month's page while a run goes on: the figures and the same rows of the same table."""
+    return pages.respond(request, "cycle_fresh.html", **_month(request, db, Period.parse(period)))
 
 
 @router.get("/{period}/tenants.csv", dependencies=[EXPENSIVE])
@@ -158,10 +152,12 @@ def export_tenants(
     query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
     with pool.connection() as db:
         found = visitor.sees(list(all_cycle_tenants(db, month, _tenants_of(query))))
+    zone = clock.TIMEZONE
     head = [
         t(*text)
         for text in (
-            *(("código", "code"), ("nombre", "name"), ("facturas", "invoices"), ("decisión", "decision")),
+            *(("código", "code"), ("nombre", "name"), ("facturas", "invoices"), ("números", "numbers")),
+            *(("valor", "amount"), ("moneda", "currency"), ("vence", "due"), ("decisión", "decision")),
             *(
                 ("motivo", "reason"),
                 ("explicación", "explanation"),
@@ -174,7 +170,7 @@ def export_tenants(
                 ("para", "to"),
                 ("copia", "copy"),
             ),
-            *(("Message-ID", "Message-ID"), ("actualizado", "updated")),
+            *(("Message-ID", "Message-ID"), (f"actualizado ({zone})", f"updated ({zone})")),
         )
     ]
 
@@ -184,6 +180,10 @@ def export_tenants(
                 row.tenant,
                 row.name,
                 row.invoices,
+                "; ".join(row.numbers),
+                "; ".join(map(_plain, row.totals)),
+                "; ".join(row.currencies),
+                row.due_on,
                 t("sin correo", "no mail") if row.reason else t("con correo", "mail"),
                 row.reason,
                 t.text(explain(row.trace, row.reason)),
@@ -194,10 +194,65 @@ def export_tenants(
                 "; ".join(row.to_addresses or ()),
                 "; ".join(row.cc_addresses or ()),
                 row.message_id,
-                row.updated_at.isoformat(timespec="seconds") if row.updated_at else "",
+                _local(row.updated_at),
             )
 
     return csv_response(f"{t('ciclo', 'cycle')}-{month}.csv", head, lines())
+
+
+@router.get("/{period}/invoices.csv", dependencies=[EXPENSIVE])
+@needs(Duty.READ_PERSONAL)
+def export_invoices(
+    request: Request, pool: PoolDep, t: TranslatorDep, visitor: VisitorDep, period: str
+) -> Response:
+    """The invoices of the month's tenants that fit, one a line."""
+    month = Period.parse(period)
+    query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
+    with pool.connection() as db:
+        found = visitor.sees(all_cycle_invoices(db, month, _tenants_of(query)))
+    zone = clock.TIMEZONE
+    head = [
+        t(*text)
+        for text in (
+            *(("número", "number"), ("contrato", "lease"), ("inmueble", "property"), ("código", "code")),
+            *(("nombre", "name"), ("emitida", "issued"), ("vence", "due"), ("subtotal", "subtotal")),
+            *(
+                ("impuestos", "tax"),
+                ("retenciones", "withholding"),
+                ("total", "total"),
+                ("moneda", "currency"),
+            ),
+            *(("factura", "invoice"), ("decisión", "decision"), ("motivo", "reason"), ("envío", "delivery")),
+            *(("estado", "state"), ("para", "to"), ("Message-ID", "Message-ID")),
+            (f"actualizado ({zone})", f"updated ({zone})"),
+            ("corrige", "corrects"),
+        )
+    ]
+
+    def lines() -> Iterator[tuple[Any, ...]]:
+        for row in found:
+            yield (
+                row.number,
+                row.lease,
+                row.property,
+                row.tenant,
+                row.name,
+                row.issued_on,
+                row.due_on,
+                *(map(_plain, (row.subtotal, row.tax, row.withholding, row.total))),
+                row.currency,
+                t.state(row.invoice_state),
+                t("sin correo", "no mail") if row.reason else t("con correo", "mail"),
+                row.reason,
+                row.delivery_id,
+                t.state(row.state) if row.state else "",
+                "; ".join(row.to_addresses or ()),
+                row.message_id,
+                _local(row.updated_at),
+                row.corrects,
+            )
+
+    return csv_response(f"{t('facturas', 'invoices')}-{month}.csv", head, lines())
 
 
 @router.get("/{period}/tenants/{code}")
@@ -229,11 +284,43 @@ def tenant_page(
         unsent=unsent_of_tenant(db, tenant.tenant_id, month),
         steps=steps(tenant.trace or ()),
         explain=explain,
+        about_the_address=is_about_the_address,
         **{"acted": request.query_params.get("done", ""), "problem": None, **context},
     )
 
 
+def _plain(amount: Decimal) -> str:
+    """``1000000``, ``1250.5``: for programs."""
+    return f"{amount.normalize():f}"
+
+
+def _local(instant: datetime.datetime | None) -> str:
+    """``2026-11-28 20:38:05`` in the agency's zone, which the column's head names."""
+    return "" if instant is None else f"{instant.astimezone(clock.zone()):%Y-%m-%d %H:%M:%S}"
+
+
+def _month(request: Request, db: DatabaseDep, month: Period) -> dict[str, Any]:
+    """What the month's page shows: the figures, and the rows of the table that the address asks for."""
+    query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
+    rows, total = find_cycle_tenants(
+        db,
+        month,
+        _tenants_of(query),
+        sort=query.sort,
+        descending=query.descending,
+        limit=query.size,
+        offset=query.offset,
+    )
+    return {
+        "table": TablePage(query, rows, total),
+        "explain": explain,
+        "states": STATES,
+        **_overview(db, month),
+    }
+
+
 def _overview(db: DatabaseDep, month: Period) -> dict[str, Any]:
+    progress = show_progress(db, month)
     return {
         "period": str(month),
         "overview": cycle_overview(db, month),
@@ -242,7 +329,11 @@ def _overview(db: DatabaseDep, month: Period) -> dict[str, Any]:
         "earlier_answers": earlier_answers(db, month, approval),
         "whys": WHY_ASKED,
         "approvals": APPROVALS,
-        "progress": show_progress(db, month),
+        "progress": progress,
+        "run": run_phases(db, month) if progress.running else None,
+        "phases": PHASES,
+        "phase_states": PHASE_STATES,
+        "about_the_address": is_about_the_address,
         "most_out_of_step": MOST_OUT_OF_STEP,
         "duration": _duration,
         "now": datetime.datetime.now(datetime.UTC),

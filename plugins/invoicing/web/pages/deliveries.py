@@ -8,8 +8,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from invoicing.domain.errors import InputError, InvoicingError, NotFoundError
+from invoicing.domain.errors import InvoicingError, NotFoundError
 from invoicing.domain.period import Period
+from invoicing.domain.refusal import is_about_the_address
 from invoicing.services.audit.story import Story, as_json, tell_story
 from invoicing.services.delivery import resolution
 from invoicing.services.views.deliveries import show_delivery
@@ -19,7 +20,7 @@ from invoicing.web.database import DatabaseDep, PoolDep
 from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.turns import EXPENSIVE, IN_FRAME
 from invoicing.web.door.visitor import VisitorDep
-from invoicing.web.html.forms import SubmittedDep, see_other
+from invoicing.web.html.forms import SubmittedDep, attempt, see_other
 from invoicing.web.html.frames import html_frame, problem_frame, text_frame
 from invoicing.web.html.i18n import TranslatorDep
 from invoicing.web.html.templating import PagesDep
@@ -82,14 +83,13 @@ def resend(
 
     if not reason.strip():
         return refused(t.text(_NO_REASON))
-    try:
+
+    def act() -> Response:
         made = resolution.resend(db, [delivery_id], reason=reason, actor=visitor.actor)
-    except NotFoundError:
-        raise
-    except InputError as error:
-        return refused(t.failure(error))
-    told = announce(request)
-    return _back(request, db, made[0], back, "resent" if told else "resent-untold")
+        told = announce(request)
+        return _back(request, db, made[0], back, "resent" if told else "resent-untold")
+
+    return attempt(act, lambda error: refused(t.failure(error)))
 
 
 @router.post("/{delivery_id}/cancel")
@@ -111,13 +111,12 @@ def cancel(
 
     if not reason.strip():
         return refused(t.text(_NO_REASON))
-    try:
+
+    def act() -> Response:
         resolution.cancel(db, [delivery_id], reason=reason, actor=visitor.actor)
-    except NotFoundError:
-        raise
-    except InputError as error:
-        return refused(t.failure(error))
-    return _back(request, db, delivery_id, back, "cancelled")
+        return _back(request, db, delivery_id, back, "cancelled")
+
+    return attempt(act, lambda error: refused(t.failure(error)))
 
 
 @router.post("/{delivery_id}/resolve")
@@ -142,14 +141,13 @@ def resolve(
         return refused(t.text(_NO_REASON))
     if not verdict:
         return refused(t.text(_NO_VERDICT))
-    try:
+
+    def act() -> Response:
         resolution.resolve(db, delivery_id, verdict, reason=reason, actor=visitor.actor)
-    except NotFoundError:
-        raise
-    except InputError as error:
-        return refused(t.failure(error))
-    told = verdict != "retry" or announce(request)
-    return _back(request, db, delivery_id, back, "resolved" if told else "resolved-untold")
+        told = verdict != "retry" or announce(request)
+        return _back(request, db, delivery_id, back, "resolved" if told else "resolved-untold")
+
+    return attempt(act, lambda error: refused(t.failure(error)))
 
 
 @router.get("/{delivery_id}/story", dependencies=[EXPENSIVE])
@@ -213,7 +211,7 @@ def frame_message_text(
     """The message's headers, its plain text and the names of what is attached."""
     built = _build(request, pool, delivery_id)
     if isinstance(built, InvoicingError):
-        return problem_frame(pages, request, _not_built(t, built))
+        return problem_frame(pages, request, _not_built(t, built), themed=True)
     lead = {
         None: t("Aún no se ha transmitido.", "Not transmitted yet."),
         True: t(
@@ -227,7 +225,7 @@ def frame_message_text(
     }[built.is_as_transmitted]
     head = "\n".join(f"{name}: {value}" for name, value in built.headers)
     attached = "\n".join(f"[{name}]" for name in built.attachments)
-    return text_frame(pages, request, f"{head}\n\n{built.text}\n{attached}", lead)
+    return text_frame(pages, request, f"{head}\n\n{built.text}\n{attached}", lead, themed=True)
 
 
 @router.get("/{delivery_id}/message.eml", dependencies=[EXPENSIVE])
@@ -257,6 +255,7 @@ def _page(
         "delivery.html",
         status,
         delivery=show_delivery(db, delivery_id),
+        about_the_address=is_about_the_address,
         **{"acted": request.query_params.get("done", ""), "problem": None, **context},
     )
 

@@ -153,7 +153,15 @@ def _page(
             _read(request, invoice, records)
         except (DocumentDamagedError, StorageFaultError) as error:
             problem = t.failure(error)
-    shown = {"acted": "", "asked": Asked(), "foreseen": None, "refused": "", **context}
+    created = request.query_params.get("created", "") if invoice.origin == "single" else ""
+    shown = {
+        "acted": "",
+        "asked": Asked(),
+        "foreseen": None,
+        "refused": "",
+        "created": created,
+        **context,
+    }
     return pages.respond(request, "issued_invoice.html", status, invoice=invoice, problem=problem, **shown)
 
 

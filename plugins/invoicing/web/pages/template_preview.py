@@ -1,7 +1,7 @@
 """What a template makes of a tenant's documents, saved or as it is typed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -10,10 +10,13 @@ from starlette.responses import Response
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.rendering.errors import RenderFailedError
+from invoicing.rendering.fields import COLOUR, LOGO, SENTENCES, Sentence, TemplateFields
 from invoicing.rendering.pictures import draw_pages
 from invoicing.rendering.templates import PARTS, Template
-from invoicing.services.agency import templates
-from invoicing.services.agency.templates import TemplateVersion
+from invoicing.rendering.validation import TemplateProblem
+from invoicing.services.agency import template_editing, templates
+from invoicing.services.agency.logo import LogoError, logo_uri
+from invoicing.services.agency.template_editing import TemplateRefusedError
 from invoicing.services.delivery import documents
 from invoicing.services.views import preview
 from invoicing.web.database import DatabaseDep, PoolDep
@@ -94,21 +97,55 @@ def preview_typed(
     """What a text that is not saved yet makes of a tenant's documents; changes nothing."""
     with pool.connection() as db:
         current = templates.show_template(db, name)
-    draft = draft_of(current, typed_parts(submitted, current))
+    typed = typed_template(submitted, current.template)
+    try:
+        draft = template_editing.fit(with_typed_logo(submitted, typed), current.template)
+    except TemplateRefusedError as error:
+        return problem_frame(pages, request, t.text(tell_both(error.problems[0])))
     return _preview(request, pool, pages, t, draft, Choice.of(submitted), view)
 
 
-def typed_parts(submitted: Submitted, current: TemplateVersion) -> dict[str, str]:
-    """The parts as typed; one that was not sent is as it was."""
-    return {
-        part: submitted[field_of(part)] if field_of(part) in submitted else current.template.parts[part]
+def typed_template(submitted: Submitted, current: Template) -> Template:
+    """The template with its parts and fields as typed; what was not sent is as it was, the logo always.
+
+    `with_typed_logo` has the logo: one that cannot be read does not take along what was typed beside it.
+    """
+    parts = {
+        part: submitted[field_of(part)] if field_of(part) in submitted else current.parts[part]
         for part in PARTS
     }
+    return template_editing.draft_of(current, parts, _typed_fields(submitted, current.fields))
 
 
-def draft_of(current: TemplateVersion, parts: Mapping[str, str]) -> Template:
-    """The template with ``parts``, as it would be after they were saved."""
-    return Template(current.template.name, current.template.version, parts, current.template.folder)
+def with_typed_logo(submitted: Submitted, typed: Template) -> Template:
+    """``typed`` with the logo that was chosen, which nobody has tried yet.
+
+    Raises:
+        TemplateRefusedError: It is no picture, or too heavy.
+    """
+    content = submitted.file("logo_file")
+    logo = typed.fields.logo
+    if submitted.flag("remove_logo"):
+        logo = ""
+    elif content:
+        try:
+            logo = logo_uri(content)
+        except LogoError as error:
+            raise TemplateRefusedError([TemplateProblem(LOGO, None, error.code, error.values)]) from None
+    elif LOGO in submitted:
+        # Uploaded with a form that was shown again for another field's sake.
+        logo = submitted[LOGO]
+    return replace(typed, fields=replace(typed.fields, logo=logo))
+
+
+def _typed_fields(submitted: Submitted, kept: TemplateFields) -> TemplateFields:
+    def text(name: str, language: str) -> str:
+        field = field_of(f"{name}.{language}")
+        return submitted[field].strip() if field in submitted else kept.sentence(name).in_language(language)
+
+    sentences = {name: Sentence(text(name, "es"), text(name, "en")) for name in SENTENCES}
+    colour = submitted[COLOUR].strip().lower() if COLOUR in submitted else kept.colour
+    return TemplateFields(**sentences, colour=colour, logo=kept.logo)
 
 
 def _preview(
@@ -130,6 +167,8 @@ def _preview(
         return _view(request, pages, t, template, shown, view)
     except NotFoundError:
         problem = (f"No existe el tercero {choice.tenant}.", f"There is no tenant {choice.tenant}.")
+    except preview.AmbiguousTenantError as error:
+        problem = tell_both(error)
     except preview.NoInvoiceError:
         problem = (
             "Ese tercero no tiene facturas en ese período, ni se le generarían.",

@@ -7,7 +7,7 @@ from invoicing.domain.errors import InputError, LimitReachedError
 from invoicing.mail.message import UnsafeMessageError
 from invoicing.mail.transmission import Outcome, RelayUnavailableError, Verdict
 from invoicing.rendering.errors import RenderFailedError
-from invoicing.services.agency import templates
+from invoicing.services.agency import template_editing, templates
 from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.delivery.trial import TrialAddressError
 from invoicing.web.database import PoolDep
@@ -17,7 +17,7 @@ from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import Submitted, SubmittedDep
 from invoicing.web.html.templating import PagesDep
 from invoicing.web.pages.template_editor import Editor, TestResult
-from invoicing.web.pages.template_preview import Choice, draft_of, typed_parts
+from invoicing.web.pages.template_preview import Choice, typed_template, with_typed_logo
 from invoicing.web.trial import send_trial
 from invoicing.words import Text
 from invoicing.words.failures import Failure, tell_both
@@ -43,7 +43,7 @@ def send_test(
     result = _try(request, pool, visitor, submitted, current)
     with pool.connection() as db:
         answer = Editor(request, db, pages, visitor, current, Choice.of(submitted)).page(
-            typed_parts(submitted, current),
+            typed_template(submitted, current.template),
             result.status,
             seen=submitted.number("seen_version") or 0,
             test=result,
@@ -57,9 +57,10 @@ def send_test(
 def _try(
     request: Request, pool: PoolDep, visitor: VisitorDep, submitted: Submitted, current: TemplateVersion
 ) -> TestResult:
-    draft = draft_of(current, typed_parts(submitted, current))
+    typed = typed_template(submitted, current.template)
     choice, to = Choice.of(submitted), _address(submitted)
     try:
+        draft = template_editing.fit(with_typed_logo(submitted, typed), current.template)
         outcome = send_trial(
             request, pool.connection, visitor, draft, current.id, choice.tenant, choice.gather, to
         )

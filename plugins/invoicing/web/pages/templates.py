@@ -10,7 +10,7 @@ from invoicing.rendering.templates import PARTS
 from invoicing.services.agency import template_editing, templates
 from invoicing.services.agency.template_editing import TemplateNameError, TemplateRefusedError
 from invoicing.services.agency.templates import TemplateVersion
-from invoicing.services.views.templates import compare_parts, list_templates, versions_of
+from invoicing.services.views.templates import compare, field_lines, list_templates, versions_of
 from invoicing.web.database import DatabaseDep, PoolDep
 from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.turns import EXPENSIVE
@@ -142,8 +142,9 @@ def _version_page(
         template_name=name,
         version=kept,
         current=current,
-        from_before=compare_parts(before.template.parts, kept.template.parts) if before else [],
-        to_current=compare_parts(kept.template.parts, current.template.parts),
+        from_before=compare(before.template, kept.template) if before else [],
+        to_current=compare(kept.template, current.template),
+        field_lines=field_lines(kept.template.fields),
         part_names=PARTS,
         part_labels=LABELS,
         complaints=complaints,

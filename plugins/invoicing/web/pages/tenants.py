@@ -1,6 +1,5 @@
 """Tenants: who gets mail, at which addresses, and what became of it."""
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +8,17 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from invoicing.domain.errors import InputError, NotFoundError, StaleEditError
+from invoicing.domain.errors import FieldsRefusedError, InputError, NotFoundError, StaleEditError
 from invoicing.services.agency import tenants
 from invoicing.services.agency.addresses import split_addresses
 from invoicing.services.agency.tenant_filter import PROBLEMS, TenantFilter
-from invoicing.services.agency.tenants import AddressRefusedError, Switch, TooManyAddressesError
+from invoicing.services.agency.tenants import (
+    SWITCHES,
+    AddressRefusedError,
+    Switch,
+    TooManyAddressesError,
+)
+from invoicing.services.billing import agency_changes
 from invoicing.services.views.tenants import SORTS, TenantShown, find_tenants, show_tenant, tenant_counts
 from invoicing.services.views.unsent import UnsentMonth, unsent_of_tenant
 from invoicing.web.database import DatabaseDep
@@ -23,7 +28,7 @@ from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
 from invoicing.web.html.table import TablePage, TableQuery
 from invoicing.web.html.templating import PagesDep
 from invoicing.words import Text
-from invoicing.words.failures import tell_both
+from invoicing.words.failures import Failure
 
 router = APIRouter(prefix="/tenants")
 
@@ -33,6 +38,11 @@ LABELS: Mapping[str, Text] = {
     "emails": ("Direcciones de correo", "E-mail addresses"),
     "cc_emails": ("Con copia a", "In copy"),
     "language": ("Idioma", "Language"),
+    "name": ("Nombre o razón social", "Name"),
+    "document_type": ("Tipo de documento", "Document type"),
+    "document_number": ("Número de documento", "Document number"),
+    "city": ("Ciudad", "City"),
+    "withholding_agent": ("Agente retenedor", "Withholding agent"),
 }
 
 _FILTERS: Mapping[str, tuple[str, ...]] = {
@@ -129,40 +139,36 @@ def save(
     submitted: SubmittedDep,
     code: str,
 ) -> Response:
-    """Save the tenant's switches, addresses and language, or show what is wrong with them."""
+    """Save the tenant, or show what is wrong."""
     before = _tenant(db, code)
-    typed = {
-        "auto_send": submitted.flag("auto_send"),
-        "only_multiple": submitted.flag("only_multiple"),
-        "emails": split_addresses(submitted["emails"]),
-        "cc_emails": split_addresses(submitted["cc_emails"]),
-        "language": submitted["language"],
-    }
+    changes = typed_fields(submitted)
+    typed = {key: getattr(before, key) for key in LABELS} | changes
     try:
-        changed = tenants.change_tenant(
-            db, code, typed, actor=visitor.actor, seen_at=_instant(submitted["seen_at"])
+        saved = agency_changes.change_tenant(
+            db, code, changes, actor=visitor.actor, seen_at=submitted.instant("seen_at")
         )
     except StaleEditError:
         return _page(request, pages, _tenant(db, code), typed, status=409)
-    except AddressRefusedError as error:
-        wrong: Text = (
-            f"«{error.problem.address}» no es una dirección de correo: corríjala o quítela.",
-            f"“{error.problem.address}” is not an e-mail address: fix it or take it away. {error.problem.reason}",
-        )
-        return _page(request, pages, before, typed, status=422, problems={str(error.field): wrong})
-    except TooManyAddressesError as error:
-        most = tenants.MOST_ADDRESSES
-        many: Text = (
-            f"Son demasiadas: máximo {most} direcciones.",
-            f"They are too many: at most {most} addresses.",
-        )
-        return _page(request, pages, before, typed, status=422, problems={str(error.field): many})
-    except NotFoundError:
-        raise
-    except InputError as error:
-        told = {"language": tell_both(error)}
-        return _page(request, pages, before, typed, status=422, problems=told)
-    return see_other(request, f"/tenants/{quote(code, safe='')}?saved={'yes' if changed else 'same'}")
+    except (AddressRefusedError, TooManyAddressesError) as error:
+        faults = {str(error.field): error.fault}
+        return _page(request, pages, before, typed, status=422, faults=faults)
+    except FieldsRefusedError as error:
+        return _page(request, pages, before, typed, status=422, faults=error.faults)
+    outcome = "drifted" if saved.drifted else "yes" if saved.changed else "same"
+    return see_other(request, f"/tenants/{quote(code, safe='')}?saved={outcome}")
+
+
+def typed_fields(submitted: Submitted) -> dict[str, Any]:
+    """A tenant's fields as typed; texts that the form did not have are left out, as is its box."""
+    texts = ("language", "name", "document_type", "document_number", "city")
+    boxes = ("auto_send", "only_multiple", "withholding_agent")
+    return {
+        "emails": split_addresses(submitted["emails"]),
+        "cc_emails": split_addresses(submitted["cc_emails"]),
+        **{name: submitted[name] for name in texts if name in submitted},
+        # A box that is not ticked is not sent: whether it was there, the field beside it says.
+        **{name: submitted.flag(name) for name in boxes if name in SWITCHES or "name" in submitted},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +206,7 @@ def _page(
     values: Mapping[str, Any],
     *,
     status: int = 200,
-    problems: Mapping[str, Text] | None = None,
+    faults: Mapping[str, Failure] | None = None,
     unsent: Sequence[UnsentMonth] = (),
 ) -> Response:
     return pages.respond(
@@ -209,7 +215,7 @@ def _page(
         status,
         tenant=tenant,
         values=values,
-        problems=problems or {},
+        faults=faults or {},
         is_overtaken=status == 409,
         labels=LABELS,
         saved=request.query_params.get("saved", ""),
@@ -221,10 +227,3 @@ def _tenant(db: DatabaseDep, code: str) -> TenantShown:
     if "\0" in code:
         raise NotFoundError("tenant_code_with_nul")
     return show_tenant(db, code)
-
-
-def _instant(text: str) -> datetime.datetime | None:
-    try:
-        return datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return None
