@@ -1299,8 +1299,8 @@ def _invoice_lines(told: story.InvoiceTold) -> Iterator[str]:
         yield f"  as billed: {charge['description']} {charge['amount']}, tax {charge['tax']}"
     for rate in basis.get("rates", ()):
         yield (
-            f"  rate: {rate['tax']} {rate['city']} {rate['rate']}, in force {rate['valid_from']} to"
-            f" {rate['valid_to'] or 'open'}"
+            f"  rate: {' '.join(filter(None, (rate['tax'], rate['city'])))} {rate['rate']}, in force"
+            f" {rate['valid_from']} to {rate['valid_to'] or 'open'}"
         )
     for each in row["corrections"]:
         yield f"  {each['act']} by {each['actor']} {each['at']}: {each['reason']} → {each['made'] or '-'}"
@@ -1352,9 +1352,10 @@ def audit_export(
     if as_json:
         _print_json(summary)
     else:
-        _print_table(f"exported {month} to {made.folder}", [summary], [
-            "invoices", "deliveries", "documents", "messages", "rows", "head",
-        ])  # fmt: skip
+        columns = ["invoices", "deliveries", "documents", "messages", "rows"]
+        _print_table(f"exported {month} to {made.folder}", [summary], columns)
+        # To be kept elsewhere, so whole.
+        out.print(f"head {made.head}", markup=False, highlight=False)
 
 
 @audit_app.command("verify")
