@@ -138,7 +138,8 @@ class Campaign:
         if self._people:
             self._people.start()
         next_kill = reported = looked = time.monotonic()
-        while self._due or self._running or self._red or self._look_for_more():
+        # While a month is stopped there is nothing to do, and more to come.
+        while self._due or self._running or self._red or self._look_for_more() or self._are_people_at_it():
             now = time.monotonic()
             self._clear_red(now)
             if now - begun > timeout_seconds:
@@ -191,6 +192,9 @@ class Campaign:
             return 0
         return 1 if self._kills_ahead(done) < -0.05 else self._most
 
+    def _are_people_at_it(self) -> bool:
+        return self._people is not None and self._people.are_at_it
+
     def _done(self) -> float:
         """The part of the messages that was accepted."""
         return self._accepted().total() / self.figures.deliveries
@@ -211,7 +215,7 @@ class Campaign:
 
         That is what people make while they are at it, by runs, imports and resends, and what was set aside and let go.
         """
-        if not (self._people and self._people.are_at_it):
+        if not self._are_people_at_it():
             return False
         batches = [*self._due, *self._running.values(), *((number, ids) for _, number, ids in self._red)]
         taken = {id_ for _, ids in batches for id_ in ids}
@@ -264,8 +268,7 @@ class Campaign:
                 self._due.append((number, ids))
             elif (
                 ending.ended == "permanent"
-                and self._people
-                and self._people.are_at_it
+                and self._are_people_at_it()
                 and self._executions[number] < _MOST_CLEARS
             ):
                 self._red.append((time.monotonic() + self._dice.uniform(0.5, 3.0), number, ids))
