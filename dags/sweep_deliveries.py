@@ -35,11 +35,14 @@ def sweep_deliveries() -> None:
 
     @task
     def sweep() -> dict[str, int]:
-        """Settle from the journal, free, doubt; returns how many of each."""
+        """Settle from the journal, free, doubt; returns how many of each. And chain what was written."""
+        from invoicing.services.audit import history
         from invoicing.services.delivery import sweep
 
         with task_errors(), open_database(settle_journal=False) as db:
-            return sweep.sweep_deliveries(db, open_journal())
+            counts = sweep.sweep_deliveries(db, open_journal())
+            history.seal(db)
+            return counts
 
     @task.short_circuit
     def anything_waiting(counts: dict[str, int]) -> bool:

@@ -53,6 +53,7 @@ class Site:
             "resends": "/cycles/singles?kind=resends",
             "delivery": f"/deliveries/{failed}",
             "message": f"/deliveries/{failed}/message",
+            "story": f"/deliveries/{failed}/story",
             "invoice": f"/invoices/{number['number']}",
             "templates": "/templates",
             "template": "/templates/default",
