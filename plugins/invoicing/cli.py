@@ -37,7 +37,7 @@ from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.overwrites import Overwrite
 from invoicing.services.billing import out_of_step, runs, series, single_invoices
 from invoicing.services.billing.corrections import Act
-from invoicing.services.delivery import approvals, corrections, holds, resolution, send_now
+from invoicing.services.delivery import approvals, corrections, holds, resolution, retries, send_now
 from invoicing.services.delivery.correction_file import read_corrections
 from invoicing.services.delivery.journal import Journal, journal_folder
 from invoicing.services.delivery.notices import NoticeFolder
@@ -934,6 +934,69 @@ def cycle_send(
         _print_table(f"{month}, decided anew", rows, ["tenant", "decision", "reason", "deliveries"])
         if not ids:
             _say(Fault("nothing_unsent"))
+    _raise_unsent(settled)
+
+
+@cycle_app.command("retry")
+def cycle_retry(
+    period: PeriodArgument,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say who would get what, and who not and why; change nothing.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until all is settled; exit 1 where it is not sent.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try all that is unsent and may be sent once more, at the addresses, sender and template of today."""
+    month = Period.parse(period)
+    if dry_run:
+        with _database() as db:
+            _show_retry(report.retry_report(retries.plan_retry(db, month)), as_json=as_json)
+        return
+    with _airflow() as airflow, _database() as db:
+        retried = retries.retry(db, month, airflow, actor=_actor())
+    if retried.requested:
+        _tell_airflow(Fault("retry_stored"))
+    ids = [each.delivery for each in retried.plan.to_retry]
+    settled = _follow_retried(retried) if wait and ids else []
+    _show_retry(report.retry_report(retried.plan, retried), as_json=as_json)
+    _raise_unsent(settled)
+
+
+def _follow_retried(retried: retries.Retried) -> list[send_now.DeliveryProgress]:
+    """Wait for the runs that were cleared, and then for what is asked of `send_new_invoices`."""
+    deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
+    with _airflow() as airflow:
+        while time.monotonic() < deadline and any(
+            airflow.is_at_work(MONTHLY_DAG, run) for run in retried.cleared
+        ):
+            time.sleep(_POLL_SECONDS)
+    if retried.requested:
+        _follow_deliveries(retried.requested)
+    with _database() as db:
+        return send_now.progress(db, [each.delivery for each in retried.plan.to_retry])
+
+
+def _show_retry(shown: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(shown)
+        return
+    done = "would be retried" if shown["dry_run"] else "retried"
+    out.print(
+        f"{shown['period']}: from {shown['sender'] or 'the relay connection'}, template {shown['template']['name']}"
+        f" {shown['template']['version']}",
+        markup=False,
+        highlight=False,
+    )
+    _print_table(done, shown["retry"], ["delivery", "tenant", "name", "state", "to", "invoices", "run", "why"])
+    if shown["left_alone"]:
+        _print_table("left alone", shown["left_alone"], ["delivery", "tenant", "name", "state", "reason"])
+    if not shown["retry"]:
+        _say(Fault("nothing_to_retry"))
+
+
+def _raise_unsent(settled: Sequence[send_now.DeliveryProgress]) -> None:
     unsent = [each for each in settled if each.state not in ("sent", "cancelled", "held")]
     if unsent:
         listing = "; ".join(
@@ -1096,11 +1159,20 @@ def deliveries_list(
 def deliveries_resend(
     ids: Annotated[list[int], typer.Argument(metavar="ID …")],
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the delivery.")],
+    words: Annotated[
+        str,
+        typer.Option(
+            "--words", metavar="then|today", help="Of then: sender, subject, template, language; or of today."
+        ),
+    ] = "then",
     as_json: AsJson = False,
 ) -> None:
-    """Send the same invoices again: a new, audited delivery each; what failed is taken up again."""
+    """Send the same invoices again, to the addresses of today: a new, audited delivery each.
+
+    What failed is taken up again: it has no words of then.
+    """
     with _database() as db:
-        sending = resolution.resend(db, ids, reason=reason, actor=_actor())
+        sending = resolution.resend(db, ids, reason=reason, actor=_actor(), words=words)
     _tell_airflow(Fault("deliveries_stored"))
     if as_json:
         _print_json({"deliveries": sending})

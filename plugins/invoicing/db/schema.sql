@@ -679,6 +679,8 @@ CREATE TABLE invoicing.delivery (
     given_up boolean NOT NULL DEFAULT false,
     -- How often the doubt policy sent it again: each may have been a duplicate.
     doubt_resends integer NOT NULL DEFAULT 0,
+    -- It sends again with the words of then: no new execution gives it the settings, template and language of its day.
+    keeps_words boolean NOT NULL DEFAULT false,
     actor text NOT NULL,
     reason text,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -686,7 +688,8 @@ CREATE TABLE invoicing.delivery (
     CONSTRAINT delivery_claim_while_held CHECK (
         (state IN ('claimed', 'transmitting')) = (claim_until IS NOT NULL)),
     CONSTRAINT delivery_resend_has_reason CHECK (
-        purpose = 'initial' OR (resend_of IS NOT NULL AND reason <> ''))
+        purpose = 'initial' OR (resend_of IS NOT NULL AND reason <> '')),
+    CONSTRAINT delivery_keeps_words_of_another CHECK (NOT keeps_words OR resend_of IS NOT NULL)
 );
 COMMENT ON TABLE invoicing.delivery IS 'A message to a tenant and its state: pending, claimed, transmitting, sent, failed, in_doubt, held, cancelled.';
 CREATE INDEX delivery_period ON invoicing.delivery (period, id);

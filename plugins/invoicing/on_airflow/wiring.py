@@ -45,7 +45,9 @@ def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> An
         from invoicing.services.delivery import render
 
         with task_errors(), open_database() as db:
-            return render.render_batch(db, open_archive(), cycle_run, mapped_batch(batch))
+            return render.render_batch(
+                db, open_archive(), cycle_run, mapped_batch(batch), is_repeated=current_worker().is_repeated
+            )
 
     # A document that could not be rendered costs its own tenant the mail; the others go on.
     after_rendering = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
