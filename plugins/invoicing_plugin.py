@@ -22,7 +22,15 @@ class _AppOnDemand:
 
     @staticmethod
     def _create() -> Any:
-        from invoicing.on_airflow import announcement, answering, clearing, connections, gate, storage, triggering
+        from invoicing.on_airflow import (
+            announcement,
+            answering,
+            clearing,
+            connections,
+            gate,
+            storage,
+            triggering,
+        )
         from invoicing.web.app import create_app
         from invoicing.web.outside import Outside
 

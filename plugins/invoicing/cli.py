@@ -989,7 +989,9 @@ def _show_retry(shown: dict[str, Any], *, as_json: bool) -> None:
         markup=False,
         highlight=False,
     )
-    _print_table(done, shown["retry"], ["delivery", "tenant", "name", "state", "to", "invoices", "run", "why"])
+    _print_table(
+        done, shown["retry"], ["delivery", "tenant", "name", "state", "to", "invoices", "run", "why"]
+    )
     if shown["left_alone"]:
         _print_table("left alone", shown["left_alone"], ["delivery", "tenant", "name", "state", "reason"])
     if not shown["retry"]:

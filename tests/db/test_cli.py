@@ -70,7 +70,10 @@ def test_errors_are_told_in_spanish_to_whoever_asks_for_it(
         (["settings", "set", "due_days=1", "due_days=2"], "'due_days' is given twice"),
         (["settings", "set", "subject={{ nobody }}"], "subject"),
         (["settings", "set", "agency_logo=data:image/png;base64,AAAA"], "Choose a PNG, JPEG or SVG picture."),
-        (["settings", "set", "template=missing"], "there is no template 'missing'; known are banner, default"),
+        (
+            ["settings", "set", "template=missing"],
+            "there is no template 'missing'; known are banner, default",
+        ),
         (["cycle", "show", "2026-13"], "period 2026-13 is not a month"),
         (["cycle", "tenants", "noviembre"], "'noviembre' is not of the form YYYY-MM"),
         (["cycle", "show", "2026-11"], "there is no cycle 2026-11 yet"),

@@ -679,12 +679,12 @@ CREATE TABLE invoicing.delivery (
     given_up boolean NOT NULL DEFAULT false,
     -- How often the doubt policy sent it again: each may have been a duplicate.
     doubt_resends integer NOT NULL DEFAULT 0,
-    -- It sends again with the words of then: no new execution gives it the settings, template and language of its day.
-    keeps_words boolean NOT NULL DEFAULT false,
     actor text NOT NULL,
     reason text,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
+    -- It sends again with the words of then: no new execution gives it the settings, template and language of its day.
+    keeps_words boolean NOT NULL DEFAULT false,
     CONSTRAINT delivery_claim_while_held CHECK (
         (state IN ('claimed', 'transmitting')) = (claim_until IS NOT NULL)),
     CONSTRAINT delivery_resend_has_reason CHECK (

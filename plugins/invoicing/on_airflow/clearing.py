@@ -17,7 +17,10 @@ from invoicing.web.door.visitor import Visitor
 
 
 class Clearing:
-    """Airflow's clear, by the function behind its own endpoint, in the visitor's name. Who may was asked at our door."""
+    """Airflow's clear, by the function behind its own endpoint, in the visitor's name.
+
+    Who may was asked at our door.
+    """
 
     def __init__(self, visitor: Visitor) -> None:
         self._person = Person(visitor)
@@ -42,7 +45,9 @@ class Clearing:
         except HTTPException as error:
             if error.status_code == status.HTTP_404_NOT_FOUND:
                 raise NotFoundError("airflow_knows_nothing", reason=error.detail) from None
-            raise WorkFailedError("airflow_clear_refused", dag_run_id=dag_run_id, reason=error.detail) from None
+            raise WorkFailedError(
+                "airflow_clear_refused", dag_run_id=dag_run_id, reason=error.detail
+            ) from None
         return [(each.task_id, each.map_index) for each in cleared.task_instances]
 
     def is_at_work(self, dag_id: str, dag_run_id: str) -> bool:

@@ -994,7 +994,10 @@ FAILURES: Mapping[str, Text] = {
         "Airflow no repite las tareas de {dag_run_id}: {reason}",
         "Airflow does not clear the tasks of {dag_run_id}: {reason}",
     ),
-    "retry_stored": ("lo que ninguna tarea del mes cubre quedó pedido", "what no task of the month covers was asked for"),
+    "retry_stored": (
+        "lo que ninguna tarea del mes cubre quedó pedido",
+        "what no task of the month covers was asked for",
+    ),
     "nothing_to_retry": ("no hay nada que reintentar", "there is nothing to retry"),
     "delivery_not_in_doubt": (
         "el envío {delivery} está {state:state}, no en duda: no se cambió nada",

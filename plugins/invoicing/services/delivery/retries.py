@@ -217,31 +217,26 @@ def _plan(db: Database, period: Period, cycle_id: int) -> RetryPlan:
 def _why_not(row: DictRow) -> str | None:
     """Why a delivery is not tried once more; None where it is."""
     state = DeliveryState(row["state"])
-    if state in (DeliveryState.IN_DOUBT, DeliveryState.HELD, DeliveryState.CANCELLED):
-        return str(state)
-    if row["given_up"]:
-        return "given_up"
     is_asked_for = row["on_request"] and row["run_id"] is None
-    if state is not DeliveryState.FAILED and (
-        state is not DeliveryState.PENDING or is_asked_for or row["run_state"] == "running"
-    ):
-        return "under_way"
-    if not row["stands"]:
-        return "nothing_stands"
-    if row["brake"]:
-        return str(row["brake"])
-    if state is DeliveryState.FAILED and row["may_have_left"]:
-        return "in_doubt"
-    if not row["emails"]:
-        return "no_email"
-    if invalid_addresses((*row["emails"], *row["cc_emails"])):
-        return "invalid_email"
-    return None
+    is_at_rest = row["run_state"] != "running" and (
+        state is DeliveryState.FAILED or (state is DeliveryState.PENDING and not is_asked_for)
+    )
+    objections = (
+        (str(state), state in (DeliveryState.IN_DOUBT, DeliveryState.HELD, DeliveryState.CANCELLED)),
+        ("given_up", row["given_up"]),
+        ("under_way", not is_at_rest),
+        ("nothing_stands", not row["stands"]),
+        (row["brake"], row["brake"] is not None),
+        ("in_doubt", state is DeliveryState.FAILED and row["may_have_left"]),
+        ("no_email", not row["emails"]),
+        ("invalid_email", invalid_addresses((*row["emails"], *row["cc_emails"]))),
+    )
+    return next((reason for reason, objects in objections if objects), None)
 
 
 def _to_retry(row: DictRow) -> ToRetry:
     is_frozen = row["may_have_left"]
-    is_of_month = row["dag_id"] == MONTHLY_DAG and row["run_ended"]
+    is_of_month = row["dag_id"] == MONTHLY_DAG
     had = TaskAddress.parse(row["claimed_by"])
     is_of_run = had is not None and (had.dag_id, had.dag_run_id, had.task_id) == (
         row["dag_id"],

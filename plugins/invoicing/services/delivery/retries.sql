@@ -6,7 +6,7 @@ SELECT d.id, d.state, d.given_up, d.on_request, d.claimed_by, d.run_id, d.last_r
        t.code AS tenant, t.name, t.emails, t.cc_emails,
        CASE WHEN NOT s.auto_send THEN 'sending_disabled' WHEN NOT t.auto_send THEN 'tenant_disabled'
             WHEN invoicing.is_held(t.id, d.period) THEN 'tenant_held' END AS brake,
-       r.dag_id, r.dag_run_id, r.state AS run_state, r.ended_at IS NOT NULL AS run_ended,
+       r.dag_id, r.dag_run_id, r.state AS run_state,
        carried.numbers, carried.stands, carried.lacks_document
 FROM invoicing.delivery AS d
 JOIN invoicing.tenant AS t ON t.id = d.tenant_id
