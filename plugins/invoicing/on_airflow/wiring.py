@@ -7,6 +7,7 @@ from airflow.sdk import Asset, TriggerRule, task
 from invoicing.domain.delivery import merge_for_rendering
 from invoicing.domain.names import INVOICES_ASSET, RENDERING_POOL, SENDING_POOL
 from invoicing.on_airflow.connections import open_database, open_relay, relay_sender
+from invoicing.on_airflow.metrics import counting_deliveries
 from invoicing.on_airflow.storage import open_archive, open_journal
 from invoicing.on_airflow.tasks import (
     SETUP_RETRIES,
@@ -70,7 +71,7 @@ def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> An
         from invoicing.services.billing import runs as cycles
         from invoicing.services.delivery import deliver
 
-        with task_errors(), open_database(settle_journal=False) as db:
+        with task_errors(), counting_deliveries() as count, open_database(settle_journal=False) as db:
             settings = cycles.load_run(db, cycle_run).settings.settings
             with open_relay(settings.messages_per_connection) as relay:
                 return deliver.send_batch(
@@ -81,6 +82,7 @@ def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> An
                     mapped_batch(batch),
                     current_worker(),
                     sender=relay_sender(is_needed=not settings.from_email),
+                    on_settled=count,
                 )
 
     rendered = render_invoices.partial(cycle_run=cycle_run).expand(batch=plan_rendering(batches))
