@@ -219,9 +219,11 @@ def test_with_the_brake_off_nothing_is_retried(month: Agency, airflow: FakeAirfl
 
 
 def test_what_a_run_is_at_work_on_is_left_to_it(agency: Agency) -> None:
-    agency.add_tenant("A")
+    for code in "AB":
+        agency.add_tenant(code)
     agency.run()
-    assert _plan(agency) == ([], {"A": "under_way"})
+    agency.put("B", *FAILED)
+    assert _plan(agency) == ([], {"A": "under_way", "B": "under_way"})
 
 
 def test_a_month_that_is_not_open_has_nothing_to_retry(agency: Agency, airflow: FakeAirflow) -> None:
