@@ -37,7 +37,15 @@ from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.overwrites import Overwrite
 from invoicing.services.billing import out_of_step, runs, series, single_invoices
 from invoicing.services.billing.corrections import Act
-from invoicing.services.delivery import approvals, corrections, holds, resolution, retries, send_now
+from invoicing.services.delivery import (
+    approvals,
+    corrections,
+    holds,
+    resolution,
+    retention,
+    retries,
+    send_now,
+)
 from invoicing.services.delivery.correction_file import read_corrections
 from invoicing.services.delivery.journal import Journal, journal_folder
 from invoicing.services.delivery.notices import NoticeFolder
@@ -80,6 +88,8 @@ app.add_typer(invoices_app, name="invoices")
 app.add_typer(deliveries_app, name="deliveries")
 series_app = typer.Typer(help="Numbers: the range and the days of each series.", no_args_is_help=True)
 app.add_typer(series_app, name="series")
+retention_app = typer.Typer(help="What may be purged after how long.", no_args_is_help=True)
+app.add_typer(retention_app, name="retention")
 tenants_app = typer.Typer(help="Hold a tenant's mail of a month back.", no_args_is_help=True)
 app.add_typer(tenants_app, name="tenants")
 
@@ -1223,6 +1233,74 @@ def _tell_airflow(done: Fault) -> None:
             api.emit_asset_event(INVOICES_ASSET)
     except InvoicingError as error:
         raise PermanentFailureError("airflow_not_told", done=done, reason=error) from error
+
+
+# What may go after a while.
+
+
+OlderThan = Annotated[int, typer.Option("--older-than", metavar="MONTHS", help="Of 31 days; at least two.")]
+
+
+@retention_app.command("show")
+def retention_show(older_than: OlderThan = 120, as_json: AsJson = False) -> None:
+    """Say what may be purged, and how much of it is that old. Ten years by default."""
+    before = retention.cutoff(datetime.now(UTC), older_than)
+    with _database() as db:
+        _show_purgeable(retention.find_purgeable(db, _mailbox(), before), as_json=as_json, is_done=False)
+
+
+@retention_app.command("purge")
+def retention_purge(
+    older_than: OlderThan,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", help="It does not come back.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take out personal data in messages, tests and notices, as the database's owner; hashes and amounts stay.
+
+    Never what is unsettled, nor invoices, deliveries and what happened to them: they are proof.
+    """
+    before = retention.cutoff(datetime.now(UTC), older_than)
+    if dry_run:
+        with _database() as db:
+            _show_purgeable(retention.find_purgeable(db, _mailbox(), before), as_json=as_json, is_done=False)
+        return
+    if not yes:
+        raise InputError("purge_unconfirmed")
+    with connect(stack.owner_dsn()) as db:
+        purged = retention.purge(db, _mailbox(), before, actor=_actor())
+    _show_purgeable(purged, as_json=as_json, is_done=True)
+
+
+def _mailbox() -> Path | None:
+    mailbox = stack.describe()["mailbox"]
+    return Path(mailbox) if mailbox else None
+
+
+def _show_purgeable(found: retention.Purgeable, *, as_json: bool, is_done: bool) -> None:
+    counts = {
+        "messages": found.messages,
+        "trial_messages": found.trial_messages,
+        "notices": found.notices,
+    }
+    if as_json:
+        _print_json(
+            {
+                "before": found.before.isoformat(),
+                "purged": is_done,
+                **counts,
+                "unsettled": found.unsettled,
+            }
+        )
+        return
+    rows = [{"what": what, "count": str(count)} for what, count in counts.items()]
+    _print_table(
+        f"{'purged' if is_done else 'may be purged'}, older than {found.before:%Y-%m-%d}",
+        rows,
+        ["what", "count"],
+    )
+    if found.unsettled:
+        _report(f"{found.unsettled} messages stay: their deliveries are unsettled, or not of this database")
 
 
 # The demo.

@@ -1106,6 +1106,11 @@ CREATE INDEX trial_message_of_template ON invoicing.trial_message (template_vers
 CREATE FUNCTION invoicing.keep_trial_message() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.to_address = '' AND NEW.reply IS NULL
+        AND OLD.asked_at < now() - interval '1 month'
+        AND (to_jsonb(NEW) - '{to_address,reply}'::text[]) = (to_jsonb(OLD) - '{to_address,reply}'::text[]) THEN
+        RETURN NEW;
+    END IF;
     IF TG_OP = 'DELETE' OR OLD.outcome IS NOT NULL OR NEW.outcome IS NULL
         OR (to_jsonb(NEW) - '{outcome,code,reply,ended_at}'::text[])
             <> (to_jsonb(OLD) - '{outcome,code,reply,ended_at}'::text[]) THEN

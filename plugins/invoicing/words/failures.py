@@ -986,6 +986,14 @@ FAILURES: Mapping[str, Text] = {
         "{ruling!r} no resuelve nada; se conocen {known}",
         "{ruling!r} settles nothing; known are {known}",
     ),
+    "retention_too_short": (
+        "{months} meses: se puede purgar lo que tenga {fewest} meses o más",
+        "{months} months: what is {fewest} months old or more may be purged",
+    ),
+    "purge_unconfirmed": (
+        "no se purgó nada: lo purgado no vuelve; confirme con --yes",
+        "nothing was purged: what is purged does not come back; confirm it with --yes",
+    ),
     "words_unknown": (
         "{words!r} no son palabras que se puedan enviar; se conocen {known}",
         "{words!r} are no words to send it with; known are {known}",
