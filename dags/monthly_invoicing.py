@@ -24,6 +24,7 @@ from invoicing.on_airflow.wiring import deliver_batches
 
 
 @dag(
+    dag_display_name="Facturación mensual · Monthly invoicing",
     # No start date: a new installation bills its first month when the next one begins. A tick that was missed is made
     # up for, the first one within a day (docs/decisions/0016).
     schedule=CronPartitionTimetable(
@@ -52,7 +53,7 @@ from invoicing.on_airflow.wiring import deliver_batches
         ),
     },
     default_args=DAG_DEFAULTS,
-    tags=["invoicing"],
+    tags=["invoicing", "monthly"],
     doc_md="""
 ### Monthly invoicing
 

@@ -19,13 +19,14 @@ from invoicing.on_airflow.wiring import INVOICES, deliver_batches
 
 
 @dag(
+    dag_display_name="Facturas sueltas y reenvíos · Send new invoices",
     schedule=[INVOICES],
     catchup=False,
     # One at a time: what a second event asks for, the run that it starts finds in the ledger.
     max_active_runs=1,
     is_paused_upon_creation=False,
     default_args=DAG_DEFAULTS,
-    tags=["invoicing"],
+    tags=["invoicing", "single"],
     doc_md="""
 ### Single invoices
 

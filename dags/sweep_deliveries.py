@@ -11,12 +11,13 @@ from invoicing.on_airflow.wiring import INVOICES
 
 
 @dag(
+    dag_display_name="Limpieza y avisos · Sweep deliveries",
     schedule="*/5 * * * *",
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=False,
     default_args={**DAG_DEFAULTS, "retries": 0},
-    tags=["invoicing"],
+    tags=["invoicing", "upkeep"],
     doc_md="""
 ### Sweep deliveries
 

@@ -279,6 +279,7 @@ def _renderer() -> CageReport | RenderFailedError:
 
 
 def _show_stack(info: stack.StackInfo) -> None:
+    out.print(f"Pages     {info.pages}", markup=False)
     out.print(f"Airflow   {info.url}   user {info.user}   password {info.password}", markup=False)
     out.print(
         f"Mailbox   {info.mailbox or 'none: mail goes to the relay of AIRFLOW_CONN_INVOICING_SMTP'}",
@@ -1127,6 +1128,8 @@ def tenants_release(
     month = Period.parse(period)
     with _database() as db:
         released = holds.release(db, code, month, reason=reason, actor=_actor())
+    if released.resumed:
+        _tell_airflow(Fault("deliveries_stored"))
     if as_json:
         _print_json(
             {
@@ -1134,6 +1137,7 @@ def tenants_release(
                 "period": str(month),
                 "held": False,
                 "deliveries": list(released.deliveries),
+                "resumed": list(released.resumed),
             }
         )
         return
@@ -1333,7 +1337,7 @@ def demo() -> None:
     messages = len(list(info.mailbox.glob("*.eml"))) if info.mailbox else 0
     out.print(f"\n{messages} messages in {info.mailbox}", markup=False)
     _show_stack(info)
-    out.print(f"Pages     {info.url}/invoicing/cycles", markup=False)
+    out.print(f"Month     {info.pages}cycles/{month}", markup=False)
     out.print(f"Audit     bin/invoicing cycle tenants {month}")
 
 

@@ -42,6 +42,17 @@ def test_every_dag_and_task_says_what_it_is(bag: Any) -> None:
             assert task.owner == "invoicing", task.task_id
 
 
+def test_every_dag_is_called_something_and_is_found_by_its_id_and_by_a_tag_of_its_own(bag: Any) -> None:
+    """Airflow searches the name that it shows: the id is in it, in words."""
+    for dag in bag.dags.values():
+        spanish, _, english = dag.dag_display_name.partition(" · ")
+        assert spanish, dag.dag_id
+        assert english.lower().replace(" ", "_") == dag.dag_id
+        others = {tag for other in bag.dags.values() if other is not dag for tag in other.tags}
+        assert "invoicing" in dag.tags
+        assert len(set(dag.tags) - others) == 1, dag.dag_id
+
+
 def test_no_dag_bills_a_month_by_being_unpaused(bag: Any) -> None:
     """A past start date would run the last missed tick at once."""
     for dag in bag.dags.values():
@@ -154,6 +165,8 @@ def test_no_time_out_of_airflows_answers_for_a_person(bag: Any) -> None:
     assert task.defaults is None
     assert task.options == ["Approve", "Reject", "Look again"]
     assert list(task.params) == ["reason"]
+    # Whoever approves need not say why.
+    assert "null" in task.params.get_param("reason").schema["type"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

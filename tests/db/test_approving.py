@@ -1,14 +1,10 @@
 """Nothing of a month leaves before a person approved just that: what is asked, answered, overtaken, and refused."""
 
-import contextlib
 import datetime
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from invoicing.db.connection import connect, dsn_of
 from invoicing.domain.errors import InputError, NotFoundError
@@ -312,114 +308,6 @@ def test_the_operator_is_reminded_and_told_of_the_deadline(asked: Agency) -> Non
     approvals.answer(asked.db, NOVEMBER, "rejected", **WHO)
     closing.close_run(asked.db, run_id)
     assert found(25) == {**quiet, "approvals": fine, "approval_deadline": fine}
-
-
-# The fingerprint
-
-
-def fingerprint(agency: Agency) -> str:
-    """What is asked of what would leave now, undone afterwards."""
-    with agency.db.transaction(force_rollback=True):
-        row = agency.db.execute("SELECT max(id) AS id FROM invoicing.cycle_run").fetchone()
-        assert row is not None
-        asked = approvals.look(agency.db, row["id"]).asked
-        if asked is None:
-            return ""
-        found = agency.db.execute(
-            "SELECT fingerprint FROM invoicing.approval_request WHERE id = %s", [asked.id]
-        ).fetchone()
-        assert found is not None
-        return str(found["fingerprint"])
-
-
-def no_change(agency: Agency, _: str) -> None:
-    """What is no part of any message."""
-    agency.db.execute("UPDATE invoicing.tenant SET updated_at = now(), city = 'Cali'")
-    agency.set(from_name="Agencia")
-    agency.add_tenant("Z", leases=0)
-    agency.db.execute("UPDATE invoicing.lease SET rent = rent + 1")
-
-
-def one_address(agency: Agency, code: str) -> None:
-    agency.db.execute(
-        "UPDATE invoicing.tenant SET emails = emails || 'x@y.example'::text WHERE code = %s", [code]
-    )
-
-
-def one_copy(agency: Agency, code: str) -> None:
-    agency.db.execute(
-        "UPDATE invoicing.tenant SET cc_emails = cc_emails || 'x@y.example'::text WHERE code = %s", [code]
-    )
-
-
-def other_language(agency: Agency, code: str) -> None:
-    agency.change_tenant(code, language="en")
-
-
-def other_sender(agency: Agency, _: str) -> None:
-    agency.set(from_name="Otro")
-
-
-def other_template(agency: Agency, _: str) -> None:
-    new_template(agency)
-
-
-def one_document(agency: Agency, code: str) -> None:
-    agency.db.execute(
-        "INSERT INTO invoicing.invoice_document (invoice_id, key, sha256, size_bytes, template_version_id)"
-        " SELECT i.id, i.number, encode(sha256(i.number::bytea), 'hex'), 1, v.id FROM invoicing.invoice i"
-        " JOIN invoicing.tenant t ON t.id = i.tenant_id, (SELECT max(id) AS id FROM invoicing.template_version) v"
-        " WHERE t.code = %s LIMIT 1",
-        [code],
-    )
-
-
-def one_voided(agency: Agency, code: str) -> None:
-    agency.db.execute(
-        "UPDATE invoicing.invoice SET state = 'void' WHERE id ="
-        " (SELECT min(i.id) FROM invoicing.invoice i JOIN invoicing.tenant t ON t.id = i.tenant_id"
-        " WHERE t.code = %s AND i.state = 'issued')",
-        [code],
-    )
-
-
-def one_withdrawn(agency: Agency, code: str) -> None:
-    row = agency.db.execute(
-        "SELECT d.id FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id WHERE t.code = %s",
-        [code],
-    ).fetchone()
-    assert row is not None
-    resolution.cancel(agency.db, [row["id"]], reason="x", actor="x")
-
-
-EFFECTS = (
-    one_address,
-    one_copy,
-    other_language,
-    other_sender,
-    other_template,
-    one_document,
-    one_voided,
-    one_withdrawn,
-)
-
-
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(changes=st.lists(st.tuples(st.sampled_from((no_change, *EFFECTS)), st.sampled_from("AB")), max_size=3))
-def test_the_fingerprint_is_equal_exactly_where_nothing_changed(
-    asked: Agency, changes: list[tuple[Callable[[Agency, str], None], str]]
-) -> None:
-    # Each example is undone, so that the next begins where this one did.
-    with asked.db.transaction(force_rollback=True):
-        asked.set(from_name="Agencia")
-        asked.run()
-        before = fingerprint(asked)
-        assert before == fingerprint(asked)
-        for change, code in changes:
-            with contextlib.suppress(InputError, psycopg.errors.UniqueViolation), asked.db.transaction():
-                change(asked, code)
-        is_changed = any(change in EFFECTS for change, _ in changes)
-        assert (fingerprint(asked) != before) == is_changed
 
 
 def test_a_month_that_is_stopped_and_resumed_is_not_thereby_approved(asked: Agency) -> None:

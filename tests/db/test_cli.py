@@ -13,6 +13,7 @@ import pytest
 from invoicing import cli
 from invoicing.domain.period import Period
 from invoicing.services.agency import clock
+from invoicing.stack import StackInfo
 from support.agency import Agency
 from support.database import airflow_connection
 from support.files import write_files
@@ -49,6 +50,17 @@ def call(
         return Answer(int(exited.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+def test_whoever_starts_the_stack_is_told_where_the_pages_are(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = StackInfo(
+        Path("/s"), "http://127.0.0.1:8080", "admin", "x", Path("/s/mailbox"), "file:///s/archive"
+    )
+    monkeypatch.setattr(cli.stack, "start", lambda *_, **__: info)
+
+    assert "Pages     http://127.0.0.1:8080/invoicing/\n" in call("up").out
 
 
 def test_errors_are_told_in_spanish_to_whoever_asks_for_it(

@@ -6,7 +6,7 @@ import pytest
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.billing import runs
-from invoicing.services.delivery import closing, holds, resolution, select
+from invoicing.services.delivery import approvals, closing, holds, resolution, select
 from invoicing.services.delivery.send_now import send_now
 from support.agency import NOVEMBER, Agency
 
@@ -152,6 +152,82 @@ def test_a_stopped_month_keeps_all_back_and_goes_on_when_resumed(two: Agency) ->
     assert [state for _, state, _ in two.deliveries()] == ["held", "sent", "pending"]
     with pytest.raises(InputError, match="nobody stopped the sending of 2026-11"):
         holds.resume_month(two.db, NOVEMBER, **WHY)
+
+
+def test_who_was_decided_on_while_the_month_was_stopped_is_decided_on_anew_when_it_goes_on(
+    two: Agency,
+) -> None:
+    """A run that comes meanwhile decides that all are held, and makes no message of what is new."""
+    two.add_tenant("C")
+    two.run()
+    two.put("B", *SENT)
+    holds.hold(two.db, "C", NOVEMBER, **WHY)
+    holds.stop_month(two.db, NOVEMBER, **WHY)
+    two.add_tenant("D")
+    two.run()
+    assert two.decisions() == {"A": "tenant_held", "B": "send", "C": "tenant_held", "D": "tenant_held"}
+
+    resumed = holds.resume_month(two.db, NOVEMBER, **WHY)
+
+    assert two.decisions() == {"A": "send", "B": "send", "C": "tenant_held", "D": "send"}
+    assert two.deliveries() == [
+        ("A", "pending", 2),
+        ("B", "sent", 1),
+        ("C", "held", 1),
+        ("D", "pending", 1),
+    ]
+    assert two.balance() == []
+    assert take_up(two) == list(resumed.deliveries)
+
+
+def test_who_may_not_be_sent_to_any_more_is_not_when_the_month_goes_on(two: Agency) -> None:
+    two.run()
+    holds.stop_month(two.db, NOVEMBER, **WHY)
+    two.run()
+    two.change_tenant("A", auto_send=False)
+    holds.resume_month(two.db, NOVEMBER, **WHY)
+    assert two.decisions() == {"A": "tenant_disabled", "B": "send"}
+    assert two.deliveries() == [("A", "cancelled", 2), ("B", "pending", 1)]
+
+
+def test_what_nobody_approved_stays_aside_when_the_month_goes_on(two: Agency) -> None:
+    two.set(approval="always")
+    run_id, _ = two.run()
+    approvals.look(two.db, run_id)
+    holds.stop_month(two.db, NOVEMBER, **WHY)
+    two.run()
+    assert holds.resume_month(two.db, NOVEMBER, **WHY).deliveries == []
+    assert two.deliveries() == [("A", "held", 2), ("B", "held", 1)]
+    assert two.balance() == []
+
+
+def test_a_resend_that_was_held_goes_on_with_the_release(two: Agency) -> None:
+    """No run makes it again, and it is no part of what is decided on by name."""
+    two.run()
+    two.put("A", *SENT)
+    row = two.db.execute("SELECT id FROM invoicing.delivery WHERE state = 'sent'").fetchone()
+    assert row is not None
+    (again,) = resolution.resend(two.db, [row["id"]], reason="lost it", actor="eva")
+    assert list(holds.hold(two.db, "A", NOVEMBER, **WHY).deliveries) == [again]
+    assert take_up(two) == []
+
+    released = holds.release(two.db, "A", NOVEMBER, reason="agreed", actor="eva")
+
+    assert (list(released.deliveries), list(released.resumed)) == ([], [again])
+    assert take_up(two) == [again]
+
+
+def test_a_released_resend_of_a_stopped_month_waits_for_the_month(two: Agency) -> None:
+    two.run()
+    two.put("A", *SENT)
+    row = two.db.execute("SELECT id FROM invoicing.delivery WHERE state = 'sent'").fetchone()
+    assert row is not None
+    (again,) = resolution.resend(two.db, [row["id"]], reason="lost it", actor="eva")
+    holds.hold(two.db, "A", NOVEMBER, **WHY)
+    holds.stop_month(two.db, NOVEMBER, **WHY)
+    released = holds.release(two.db, "A", NOVEMBER, reason="agreed", actor="eva")
+    assert (list(released.deliveries), list(released.resumed)) == ([again], [])
+    assert again in holds.resume_month(two.db, NOVEMBER, **WHY).deliveries
 
 
 def take_up(agency: Agency) -> list[int]:

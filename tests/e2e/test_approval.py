@@ -14,27 +14,16 @@ import psycopg
 import pytest
 
 from invoicing.airflow_api import AirflowApi
-from support.project import DEMO
 from support.running_stack import Stack, wait_for
+from support.waiting_month import DAG, TASK, answers, begin, end, make_agency, state_of, wait_until_asked
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(900)]
-
-DAG, TASK = "monthly_invoicing", "approve_sending"
-HEADERS = {path.stem: path.read_text(encoding="utf-8").splitlines()[0] for path in DEMO.glob("*.csv")}
 
 
 @pytest.fixture(scope="module")
 def agency(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """Two tenants; whatever a month sends has to be approved; a run looks into the ledger every few seconds."""
-    folder = tmp_path_factory.mktemp("files")
-    rows = {
-        "tenants": [f"{c},CC,1,{c},{c.lower()}@correo.test,,es,Bogotá,no,yes,no" for c in ("A", "B")],
-        "leases": [f"L-{c},{c},Calle 1,Bogotá,residential,2020-01-01,,1000000,COP" for c in ("A", "B")],
-    }
-    for name, lines in rows.items():
-        (folder / f"{name}.csv").write_text("\n".join([HEADERS[name], *lines]) + "\n", encoding="utf-8")
-    stack.run("import", str(folder))
-    stack.run("settings", "set", "auto_send=yes", "approval=always", "from_email=facturas@agencia.test")
+    make_agency(stack, tmp_path_factory.mktemp("files"))
     return stack
 
 
@@ -44,35 +33,8 @@ def api(agency: Stack) -> Iterator[AirflowApi]:
         yield client
 
 
-def begin(api: AirflowApi, period: str) -> str:
-    return api.trigger(DAG, partition_key=period, params={"confirm_month": period})
-
-
-def state_of(api: AirflowApi, run_id: str, task: str = TASK) -> str | None:
-    found = [each.state for each in api.task_instances(DAG, run_id) if each.task_id == task]
-    return found[0] if found else None
-
-
-def wait_until_asked(api: AirflowApi, run_id: str) -> None:
-    wait_for(lambda: state_of(api, run_id) == "awaiting_input", "the run waits for a person")
-
-
-def end(api: AirflowApi, run_id: str) -> str:
-    return wait_for(lambda: (run := api.dag_run(DAG, run_id)).is_over and run.state, "the run ends", 200)
-
-
 def detail(api: AirflowApi, run_id: str) -> dict[str, Any]:
     return api._get(f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{TASK}/-1/hitlDetails")
-
-
-def requests(stack: Stack, period: str) -> list[tuple[str | None, str | None]]:
-    with psycopg.connect(stack.dsn, autocommit=True) as db:
-        return db.execute(
-            "SELECT a.answer, a.via FROM invoicing.approval_request q"
-            " JOIN invoicing.billing_cycle c ON c.id = q.cycle_id"
-            " LEFT JOIN invoicing.approval_answer a ON a.request_id = q.id WHERE c.period = %s ORDER BY q.id",
-            [period],
-        ).fetchall()
 
 
 @contextmanager
@@ -130,19 +92,19 @@ def test_a_month_is_approved_on_its_page_once_what_changed_was_shown(agency: Sta
         refused = submit(client, "2026-12", "approve", "")
         assert refused.status_code == 422, refused.text[:3000]
         assert "changed meanwhile" in refused.text
-        wait_for(lambda: requests(agency, "2026-12")[-1] == (None, None), "it is asked again")
+        wait_for(lambda: answers(agency, "2026-12")[-1] == (None, None), "it is asked again")
         # Airflow's text is as it was: who approves that, approves nothing.
         wait_until_asked(api, run_id)
         api.answer(DAG, run_id, TASK, "Approve", "the old figures")
         time.sleep(3)
         wait_until_asked(api, run_id)
-        assert requests(agency, "2026-12") == [("overtaken", "page"), (None, None)]
+        assert answers(agency, "2026-12") == [("overtaken", "page"), (None, None)]
         assert len(agency.mailbox()) == sent
         approved = submit(client, "2026-12", "approve", "")
         assert "Approved: the messages leave in a moment" in approved.text, approved.text[:3000]
     assert end(api, run_id) == "success"
     assert [str(message["To"]) for message in agency.mailbox()[sent:]].count("nueva@correo.test") == 1
-    assert requests(agency, "2026-12") == [("overtaken", "page"), ("approved", "page")]
+    assert answers(agency, "2026-12") == [("overtaken", "page"), ("approved", "page")]
 
 
 def test_a_month_is_rejected_by_command_and_a_later_run_takes_it_up(agency: Stack, api: AirflowApi) -> None:
@@ -195,7 +157,7 @@ def test_a_time_out_never_approves(agency: Stack, api: AirflowApi) -> None:
 
         def looked() -> bool:
             """A look bills the tenant's switch: it withdraws what was to leave, and asks about the rest."""
-            return requests(agency, "2027-03") == [("overtaken", "run"), (None, None)]
+            return answers(agency, "2027-03") == [("overtaken", "run"), (None, None)]
 
         db.execute("UPDATE invoicing.tenant SET auto_send = false WHERE code = 'B'")
         wait_for(looked, "the run looks by itself", 120)

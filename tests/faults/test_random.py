@@ -95,15 +95,16 @@ def test_a_short_campaign_with_people_in_it(ledger: Ledger, server: Server, tmp_
         server,
         tmp_path,
         shown.append,
-        deliveries=100,
-        kills=12,
+        deliveries=60,
+        kills=8,
         crashes=1,
-        batch_size=6,
+        batch_size=5,
         timeout_seconds=180,
-        acts=15,
+        acts=14,
     )
     print(shown[-1])
     assert figures.acts.total() >= 10
+    assert figures.database_crashes == 1
 
 
 @pytest.mark.long

@@ -57,7 +57,8 @@ def test_untouched_fields_print_the_same_bytes_as_before_there_were_fields() -> 
         for document in messages():
             assert now.render(document) == before.render(document)
     with InvoiceRenderer(before_fields()) as before_pdf, InvoiceRenderer(load_shipped()) as now_pdf:
-        for invoice in sample_invoices():
+        # A voided one has said so in a line of text, too, since.
+        for invoice in [each for each in sample_invoices() if not each.void]:
             assert now_pdf.render(invoice) == before_pdf.render(invoice)
 
 

@@ -98,12 +98,17 @@ def serve(app: App) -> Iterator[str]:
 
 def open_airflow(chromium: Browser, stack: Stack, language: str) -> Page:
     """Airflow's own pages, its administrator logged in."""
-    context = chromium.new_context(locale=LOCALES[language], base_url=f"http://127.0.0.1:{stack.port}")
+    return log_into_airflow(chromium, stack.url, "admin", stack.admin_password, language)
+
+
+def log_into_airflow(chromium: Browser, url: str, name: str, password: str, language: str) -> Page:
+    """Airflow's own pages at ``url``, somebody logged in by the form of whichever auth manager it has."""
+    context = chromium.new_context(locale=LOCALES[language], base_url=url)
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.goto("/")
-    page.locator("input[name=username]").fill("admin")
-    page.locator("input[name=password]").fill(stack.admin_password)
+    page.locator("input[name=username]").fill(name)
+    page.locator("input[name=password]").fill(password)
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Dags").first.wait_for()
     return page

@@ -42,6 +42,7 @@ class Figures:
     seconds: float = 0
     acts: Counter[str] = field(default_factory=Counter)
     acts_refused: int = 0
+    quiets: int = 0
     states: Counter[str] = field(default_factory=Counter)
     doubts_of_dead_workers: int = 0
     in_doubt_accepted: int = 0
@@ -69,7 +70,8 @@ class Figures:
             ("in doubt", f"{in_doubt} (the relay has {self.in_doubt_accepted} of them)"),
             ("  because a worker died or went silent", self.doubts_of_dead_workers),
             ("share of kills that ended in doubt", f"{share:.1%}"),
-            ("violations of I1 to I7", len(self.violations)),
+            ("whiles in which nothing might leave", self.quiets),
+            ("violations of I1 to I9", len(self.violations)),
             ("seconds", f"{self.seconds:.0f}"),
         ]
         return "\n".join(f"{name:40} {value}" for name, value in lines)
@@ -115,10 +117,11 @@ class Campaign:
         ids = ledger.ids()
         self.figures.deliveries = len(ids)
         self._batch_size = batch_size
-        self._known: set[int] = set()
         self._batches = 0
         self._executions: Counter[int] = Counter()
         self._due: deque[tuple[int, list[int]]] = deque()
+        # Red squares: when somebody clears each.
+        self._red: list[tuple[float, int, list[int]]] = []
         self._take_up(ids)
         self._running: dict[WorkerProcess, tuple[int, list[int]]] = {}
         self._people = People(ledger, accepted, acts=acts) if acts else None
@@ -135,8 +138,10 @@ class Campaign:
         if self._people:
             self._people.start()
         next_kill = reported = looked = time.monotonic()
-        while self._due or self._running:
+        # While a month is stopped there is nothing to do, and more to come.
+        while self._due or self._running or self._red or self._look_for_more() or self._are_people_at_it():
             now = time.monotonic()
+            self._clear_red(now)
             if now - begun > timeout_seconds:
                 raise TimeoutError(f"not done within {timeout_seconds} s: {len(self._due)} batches are left")
             self._bury()
@@ -151,7 +156,7 @@ class Campaign:
                     0.05 if ahead < 0 else 0.5 if ahead < 0.03 else 3
                 )
             self._thaw(now)
-            if self._people and now - looked > 1:
+            if now - looked > 1:
                 looked = now
                 self._look_for_more()
             if now - reported > 15:
@@ -183,9 +188,12 @@ class Campaign:
         """How many may work: where people's acts or the kills fall behind the work, it waits for them."""
         people = self._people
         # All acts come before the last messages.
-        if people and people.done.total() / people.wanted < min(1.0, 1.1 * done - 0.05):
+        if people and people.share_done < min(1.0, 1.1 * done - 0.05):
             return 0
         return 1 if self._kills_ahead(done) < -0.05 else self._most
+
+    def _are_people_at_it(self) -> bool:
+        return self._people is not None and self._people.are_at_it
 
     def _done(self) -> float:
         """The part of the messages that was accepted."""
@@ -197,16 +205,29 @@ class Campaign:
         return figures.kills / max(1, figures.kills_wanted) - min(1.0, done + 0.1)
 
     def _take_up(self, ids: list[int]) -> None:
-        """Share out deliveries that no task has yet."""
-        self._known.update(ids)
+        """Share out deliveries that no task has."""
         for start in range(0, len(ids), self._batch_size):
             self._due.append((self._batches, ids[start : start + self._batch_size]))
             self._batches += 1
 
-    def _look_for_more(self) -> None:
-        """What people have made meanwhile, by runs, imports and resends, is sent as well."""
+    def _look_for_more(self) -> bool:
+        """What no task has is taken up, as by `send_new_invoices` and later runs; whether there was any.
+
+        That is what people make while they are at it, by runs, imports and resends, and what was set aside and let go.
+        """
+        if not self._are_people_at_it():
+            return False
+        batches = [*self._due, *self._running.values(), *((number, ids) for _, number, ids in self._red)]
+        taken = {id_ for _, ids in batches for id_ in ids}
+        idle: list[int] = []
         with contextlib.suppress(psycopg.Error, InvoicingError):
-            self._take_up([id_ for id_ in self._ledger.ids() if id_ not in self._known])
+            idle = [
+                row["id"]
+                for row in self._ledger.rows()
+                if row["state"] == "pending" and row["id"] not in taken
+            ]
+        self._take_up(idle)
+        return bool(idle)
 
     def _converge(self, people: People) -> None:
         """Everything is switched on and run once more, and what is unsent is cleared until it is sent or in doubt."""
@@ -245,10 +266,20 @@ class Campaign:
                 raise AssertionError(f"a worker broke: {ending.message}")
             if ending.ended in ("killed", "temporary"):
                 self._due.append((number, ids))
-            elif ending.ended == "permanent" and self._people and self._executions[number] < _MOST_CLEARS:
-                # Somebody clears the red square.
-                self._executions[number] += 1
-                self._due.append((number, ids))
+            elif (
+                ending.ended == "permanent"
+                and self._are_people_at_it()
+                and self._executions[number] < _MOST_CLEARS
+            ):
+                self._red.append((time.monotonic() + self._dice.uniform(0.5, 3.0), number, ids))
+
+    def _clear_red(self, now: float) -> None:
+        """Somebody clears a red square, once they have seen it: what stopped it may be over by then."""
+        for each in [each for each in self._red if each[0] <= now]:
+            self._red.remove(each)
+            _, number, ids = each
+            self._executions[number] += 1
+            self._due.append((number, ids))
 
     def _hurt(self) -> None:
         """Kill one that has begun; now and then stop one for a while instead."""
@@ -289,10 +320,10 @@ class Campaign:
             return set()
 
     def _crash(self) -> None:
-        """Crash the database when so many parts of the messages have been accepted."""
+        """Crash the database when so many parts of the messages have been accepted, or of people's acts done."""
         for number in range(1, self._crashes + 1):
             share = number / (self._crashes + 1)
-            while self._accepted().total() < share * self.figures.deliveries:
+            while max(self._done(), self._people.share_done if self._people else 0) < share:
                 if self._is_over.wait(0.2):
                     return
             self._server.crash()
@@ -343,4 +374,16 @@ class Campaign:
         ).fetchone()
         assert silent is not None
         figures.doubts_of_dead_workers = silent["n"]
-        figures.violations = ledger.violations(accepted)
+        quiets = self._people.quiets if self._people else []
+        figures.quiets = len(quiets)
+        figures.violations = ledger.violations(accepted, quiets=quiets)
+        if self._people:
+            figures.violations += self._objections()
+
+    def _objections(self) -> list[str]:
+        """Decisions that stand though all is switched on, and nobody is held."""
+        rows = self._ledger.db.execute(
+            "SELECT t.code, d.reason FROM invoicing.decision AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id"
+            " WHERE d.superseded_at IS NULL AND d.reason IS NOT NULL"
+        )
+        return [f"I6: {row['code']} is decided {row['reason']}, and nothing objects any more" for row in rows]

@@ -202,3 +202,20 @@ def airflow_connection(dsn: str) -> str:
             "schema": parts["dbname"],
         }
     )
+
+
+def contents(db: Database) -> dict[str, Any]:
+    """Every table's rows, as one figure each."""
+    tables = [
+        row["name"]
+        for row in db.execute(
+            "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'invoicing' ORDER BY 1"
+        )
+    ]
+    assert len(tables) > 15
+    return {
+        name: db.execute(
+            f"SELECT count(*) AS n, sum(hashtextextended(t::text, 0)) AS seen FROM invoicing.{name} AS t".encode()
+        ).fetchone()
+        for name in tables
+    }

@@ -1,4 +1,4 @@
-"""What must hold after every fault: the eight invariants, as one function that lists what violates them.
+"""What must hold after every fault: the nine invariants, as one function that lists what violates them.
 
 I1  every expected invoice exists once, and is in one live first delivery
 I2  the relay accepted each Message-ID at most once
@@ -7,11 +7,14 @@ I4  what the relay has is ``sent`` or ``in_doubt``
 I5  nothing stays ``claimed`` or ``transmitting`` past its claim
 I6  the run's figures are the ledger's
 I7  every attempt is in the log with its phase, and with the reply where one was heard
-I8  what was sent, where its settings ask for an approval, was approved just so
+I8  what left, where its settings ask for an approval, was approved just so before it left
+I9  nothing began to leave while sending was off, globally or the tenant's, or a person held it
 """
 
+import datetime
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from psycopg.rows import DictRow
 
@@ -22,8 +25,30 @@ from invoicing.services.views import report
 _HELD = ("claimed", "transmitting")
 
 
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """A while, by the database's clock, in which nothing may begin to leave; surely at both ends.
+
+    Args:
+        tenant: To whom, by code; None for all.
+        ends_claims: Not even what a worker had claimed before.
+    """
+
+    tenant: str | None
+    why: str
+    begun_at: datetime.datetime
+    ended_at: datetime.datetime
+    ends_claims: bool
+
+
 def violations(
-    db: Database, accepted: Counter[str], *, period: Period, invoices: int, resent_on_purpose: int = 0
+    db: Database,
+    accepted: Counter[str],
+    *,
+    period: Period,
+    invoices: int,
+    resent_on_purpose: int = 0,
+    quiets: Sequence[Quiet] = (),
 ) -> list[str]:
     """List what does not hold; empty where all is well.
 
@@ -31,6 +56,7 @@ def violations(
         accepted: How often the relay accepted each Message-ID, by its own log.
         invoices: How many the cycle must have.
         resent_on_purpose: How many second acceptances a person, or the policy, has allowed.
+        quiets: When people had stopped something of the month.
     """
     deliveries = db.execute("SELECT * FROM invoicing.delivery ORDER BY id").fetchall()
     return [
@@ -40,16 +66,47 @@ def violations(
         *_figures(db, period, deliveries),
         *_attempts(db, deliveries),
         *_unapproved(db),
+        *(loud for quiet in quiets for loud in _loud(db, period, quiet)),
     ]
 
 
 def _unapproved(db: Database) -> Iterator[str]:
+    """By when each was claimed for the last time: a rejection ends an approval, a later approval comes too late."""
     rows = db.execute(
-        "SELECT id FROM invoicing.delivery WHERE state IN ('transmitting', 'sent', 'in_doubt') AND"
-        " invoicing.lacks_approval(id, to_addresses, cc_addresses, language, settings_version_id, template_version_id)"
+        "SELECT d.id, w.answer, w.fingerprint = invoicing.delivery_fingerprint(d.id, d.to_addresses, d.cc_addresses,"
+        "  d.language, d.settings_version_id, d.template_version_id) AS is_just_so"
+        " FROM invoicing.delivery AS d JOIN invoicing.settings_version AS s ON s.id = d.settings_version_id"
+        " CROSS JOIN LATERAL (SELECT max(started_at) AS claimed_at FROM invoicing.delivery_attempt AS a"
+        "  WHERE a.delivery_id = d.id AND a.marked_at IS NOT NULL) AS last"
+        " LEFT JOIN LATERAL (SELECT a.answer, i.fingerprint FROM invoicing.approval_item AS i"
+        "  JOIN invoicing.approval_answer AS a ON a.request_id = i.request_id"
+        "  WHERE i.delivery_id = d.id AND a.answer <> 'overtaken' AND a.at < last.claimed_at"
+        "  ORDER BY a.id DESC LIMIT 1) AS w ON true"
+        " WHERE d.purpose = 'initial' AND d.cycle_id IS NOT NULL AND d.state IN ('transmitting', 'sent', 'in_doubt')"
+        "  AND s.settings ->> 'approval' <> 'never'"
     )
     for row in rows:
-        yield f"I8: delivery {row['id']} left, and nobody approved it"
+        if (row["answer"], row["is_just_so"]) != ("approved", True):
+            yield f"I8: delivery {row['id']} left: {row['answer']}, just so: {row['is_just_so']}"
+
+
+def _loud(db: Database, period: Period, quiet: Quiet) -> Iterator[str]:
+    rows = db.execute(
+        "SELECT a.delivery_id, a.claim_token, t.code FROM invoicing.delivery_attempt AS a"
+        " JOIN invoicing.delivery AS d ON d.id = a.delivery_id JOIN invoicing.tenant AS t ON t.id = d.tenant_id"
+        " WHERE d.period = %(period)s AND (%(tenant)s::text IS NULL OR t.code = %(tenant)s)"
+        " AND (a.started_at BETWEEN %(begun_at)s AND %(ended_at)s"
+        "      OR %(ends_claims)s AND a.marked_at BETWEEN %(begun_at)s AND %(ended_at)s)",
+        {
+            "period": str(period),
+            "tenant": quiet.tenant,
+            "begun_at": quiet.begun_at,
+            "ended_at": quiet.ended_at,
+            "ends_claims": quiet.ends_claims,
+        },
+    )
+    for row in rows:
+        yield f"I9: attempt {row['delivery_id']}/{row['claim_token']} to {row['code']} while {quiet.why}"
 
 
 def _invoices(db: Database, period: Period, expected: int) -> Iterator[str]:

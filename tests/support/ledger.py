@@ -5,7 +5,7 @@ worker = ledger.start(relay.port)           # a process; kill(), freeze(), thaw(
 relay.wait_for(Step.DATA)
 worker.kill()
 ledger.send(relay.port)                     # Airflow's retry: the same owner, the same execution
-ledger.check(relay.accepted_ids)            # I1 to I7
+ledger.check(relay.accepted_ids)            # I1 to I9
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from invoicing.services.delivery import sweep
 from invoicing.services.delivery.journal import Journal
 from support.archive import archive_in
 from support.database import Server
-from support.invariants import violations
+from support.invariants import Quiet, violations
 from support.project import PYTHON_PATH
 from support.waiting import WAIT_SECONDS, wait_until
 
@@ -353,13 +353,20 @@ class Ledger:
             row["to_state"] for row in self.db.execute("SELECT * FROM invoicing.delivery_event ORDER BY id")
         ]
 
-    def violations(self, accepted: Counter[str], *, resent_on_purpose: int = 0) -> list[str]:
+    def violations(
+        self, accepted: Counter[str], *, resent_on_purpose: int = 0, quiets: Sequence[Quiet] = ()
+    ) -> list[str]:
         return violations(
-            self.db, accepted, period=PERIOD, invoices=self.leases, resent_on_purpose=resent_on_purpose
+            self.db,
+            accepted,
+            period=PERIOD,
+            invoices=self.leases,
+            resent_on_purpose=resent_on_purpose,
+            quiets=quiets,
         )
 
     def check(self, accepted: Counter[str], *, resent_on_purpose: int = 0) -> None:
-        """I1 to I7 hold."""
+        """I1 to I9 hold."""
         found = self.violations(accepted, resent_on_purpose=resent_on_purpose)
         assert not found, "\n".join(found)
 

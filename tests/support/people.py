@@ -7,10 +7,11 @@ counts too.
 """
 
 import contextlib
+import datetime
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import psycopg
@@ -18,8 +19,9 @@ import psycopg
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import InvoicingError
 from invoicing.services.billing import runs, single_invoices
-from invoicing.services.delivery import approvals, corrections, holds, resolution, send_now
+from invoicing.services.delivery import approvals, closing, corrections, holds, resolution, send_now
 from invoicing.services.delivery import select as selection
+from support.invariants import Quiet
 from support.ledger import PERIOD, Ledger
 
 # A doubt is looked into when its worker, thawed or slow, has had its say.
@@ -39,6 +41,7 @@ class People:
     ) -> None:
         self.done: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.quiets: list[Quiet] = []
         self._ledger = ledger
         self._accepted = accepted
         self.wanted = acts
@@ -48,6 +51,16 @@ class People:
 
     def start(self) -> None:
         self._thread.start()
+
+    @property
+    def are_at_it(self) -> bool:
+        """Whether there is an act to come."""
+        return self._thread.is_alive()
+
+    @property
+    def share_done(self) -> float:
+        """Of all that they are to do."""
+        return self.done.total() / self.wanted
 
     def stop(self) -> None:
         """Let the act under way end; then everything is switched on."""
@@ -72,9 +85,13 @@ class People:
             self._send_now,
             self._approve_the_month,
             self._replace_an_invoice,
+            self._change_what_was_approved,
         )
+        deck: list[Callable[[Database], None]] = []
         while self.done.total() < self.wanted and not self._is_over.wait(self._dice.uniform(0.1, 0.5)):
-            act = self._dice.choice(choices)
+            # Shuffled and dealt out, so that few acts are not all of one kind.
+            deck = deck or self._dice.sample(choices, len(choices))
+            act = deck.pop()
             name = act.__name__.strip("_").replace("_", " ")
             try:
                 with connect(self._ledger.dsn) as db:
@@ -84,17 +101,28 @@ class People:
             else:
                 self.done[name] += 1
 
+    @contextlib.contextmanager
+    def _quiet(
+        self, db: Database, tenant: str | None, why: str, *, ends_claims: bool = False
+    ) -> Iterator[None]:
+        """Whatever happens inside: nothing may begin to leave."""
+        begun_at = _now(db)
+        yield
+        self.quiets.append(Quiet(tenant, why, begun_at, _now(db), ends_claims))
+
     def _stop_everything(self, db: Database) -> None:
         self._ledger.set(db=db, auto_send=False)
-        self._is_over.wait(self._dice.uniform(0.1, 1.0))
+        with self._quiet(db, None, "sending is off"):
+            self._is_over.wait(self._dice.uniform(0.1, 1.0))
         self._ledger.set(db=db, auto_send=True)
 
     def _stop_a_tenant(self, db: Database) -> None:
         tenant = self._tenant(db)
         self._switch_tenant(db, tenant, on=False)
-        if self._dice.random() < 0.5:
-            self._run_again(db)
-        self._is_over.wait(self._dice.uniform(0.1, 1.0))
+        with self._quiet(db, tenant, "switched off"):
+            if self._dice.random() < 0.5:
+                self._run_again(db)
+            self._is_over.wait(self._dice.uniform(0.1, 1.0))
         self._switch_tenant(db, tenant, on=True)
 
     def _correct_an_address(self, db: Database) -> None:
@@ -133,19 +161,25 @@ class People:
     def _hold_a_tenant(self, db: Database) -> None:
         tenant = self._tenant(db)
         holds.hold(db, tenant, PERIOD, reason="waits for a credit", actor="people")
-        self._is_over.wait(self._dice.uniform(0.1, 1.0))
-        if self._dice.random() < 0.5:
-            self._run_again(db)
+        with self._quiet(db, tenant, "held", ends_claims=True):
+            self._is_over.wait(self._dice.uniform(0.1, 1.0))
+            if self._dice.random() < 0.5:
+                self._run_again(db)
         holds.release(db, tenant, PERIOD, reason="has it", actor="people")
         if self._dice.random() < 0.5:
+            self._end_runs(db)
             send_now.send_now(db, PERIOD, [tenant], actor="people")
 
     def _stop_the_month(self, db: Database) -> None:
         holds.stop_month(db, PERIOD, reason="a wrong text", actor="people")
-        self._is_over.wait(self._dice.uniform(0.1, 1.0))
+        with self._quiet(db, None, "the month is stopped", ends_claims=True):
+            self._is_over.wait(self._dice.uniform(0.1, 1.0))
+            if self._dice.random() < 0.3:
+                self._run_again(db)
         holds.resume_month(db, PERIOD, reason="it was right", actor="people")
 
     def _send_now(self, db: Database) -> None:
+        self._end_runs(db)
         send_now.send_now(db, PERIOD, [self._tenant(db), self._tenant(db)], actor="people")
 
     def _approve_the_month(self, db: Database) -> None:
@@ -210,12 +244,32 @@ class People:
             single_invoices.decide_anew(db, numbers, reason="all is over", actor="people")
         self._send_apart(db)
 
+    def _change_what_was_approved(self, db: Database) -> None:
+        """An address or the sender, while the approved messages leave."""
+        self._ledger.set(db=db, approval="always")
+        try:
+            self._run_again(db)
+            if approvals.look(db, self._ledger.run_id).state == "wait":
+                approvals.answer(db, PERIOD, "approved", reason="looked", actor="people", via="command")
+            for _ in range(3):
+                self._is_over.wait(self._dice.uniform(0.0, 0.3))
+                self._dice.choice((self._correct_an_address, self._change_the_sender))(db)
+        finally:
+            if self._dice.random() < 0.7:
+                self._ledger.set(db=db, approval="never")
+
     def _approve_all(self, db: Database) -> None:
         """Whatever waits, or was rejected, is approved as it is; from then on nobody asks."""
         self._run_again(db)
         while approvals.look(db, self._ledger.run_id).state == "wait":
             approvals.answer(db, PERIOD, "approved", reason="all is over", actor="people", via="command")
         self._ledger.set(db=db, approval="never")
+
+    def _end_runs(self, db: Database) -> None:
+        """Runs end as failed while something is unsent: what they left is sent by name."""
+        for row in db.execute("SELECT id FROM invoicing.cycle_run WHERE state = 'running'").fetchall():
+            with contextlib.suppress(InvoicingError):
+                closing.close_run(db, row["id"])
 
     def _tenant(self, db: Database) -> str:
         row = db.execute("SELECT code FROM invoicing.tenant ORDER BY random() LIMIT 1").fetchone()
@@ -248,3 +302,10 @@ class People:
             self._ledger.set(db=db, auto_send=True)
         self._approve_all(db)
         self._tell_all(db)
+
+
+def _now(db: Database) -> datetime.datetime:
+    row = db.execute("SELECT clock_timestamp() AS now").fetchone()
+    assert row is not None
+    now: datetime.datetime = row["now"]
+    return now

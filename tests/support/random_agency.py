@@ -15,7 +15,7 @@ EMAILS: tuple[list[str], ...] = (
     ["roto@@correo.example"],
     ["a@b.example", "c@d.example"],
 )
-DAYS = st.dates(datetime.date(2026, 8, 1), datetime.date(2026, 12, 31))
+FIRST_DAY, LAST_DAY = datetime.date(2026, 8, 1), datetime.date(2026, 12, 31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ TENANT = st.builds(
 
 @st.composite
 def lease(draw: st.DrawFn) -> RandomLease:
-    start = draw(st.just(datetime.date(2020, 1, 1)) | DAYS)
-    end = draw(st.none() | st.none() | DAYS.filter(lambda day: day >= start))
+    start = draw(st.just(datetime.date(2020, 1, 1)) | st.dates(FIRST_DAY, LAST_DAY))
+    end = draw(st.none() | st.none() | st.dates(max(start, FIRST_DAY), LAST_DAY))
     charge = st.tuples(st.integers(-1_500_000, 400_000), st.sampled_from(["iva", "none"]), st.booleans())
     return RandomLease(
         tenant=draw(st.integers(0, 3)),
@@ -83,6 +83,8 @@ MONTH = st.builds(
             "auto_send": st.booleans() | st.just(True) | st.just(True),
             "recipients": st.sampled_from(["all", "multiple_only"]),
             "grouping": st.sampled_from(["per_tenant", "per_invoice"]),
+            "approval": st.sampled_from(["never", "always", "changed"]),
+            "approval_change_percent": st.sampled_from([0, 20, 1000]),
         }
     ),
     tenants=st.lists(TENANT, min_size=4, max_size=4),

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from support.database import airflow_connection
-from support.project import PLUGINS, PYTHON_PATH, free_port
+from support.project import PLUGINS, PYTHON_PATH, ROOT, free_port
+from support.running_stack import Stack
 
 MANAGERS = {
     "simple": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
@@ -130,3 +131,32 @@ def run_airflow(
     finally:
         server.terminate()
         server.wait(timeout=30)
+
+
+@contextmanager
+def fab_beside(stack: Stack, home: Path) -> Iterator[AirflowServer]:
+    """A second API server of a running stack's Airflow: the same runs and tasks, FAB's users and roles.
+
+    The stack's own has Airflow's simple manager. Which of them serves a page or an answer makes no difference to
+    scheduler, triggerer and tasks: they know the metadata database alone.
+
+    Args:
+        home: An empty folder.
+    """
+    secrets = {
+        f"AIRFLOW__{name}": stack.secret("credentials.json", key)
+        for name, key in (
+            ("CORE__FERNET_KEY", "fernet_key"),
+            ("API__SECRET_KEY", "api_secret_key"),
+            ("API_AUTH__JWT_SECRET", "jwt_secret"),
+        )
+    }
+    shared = {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": stack.metadata_url,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": stack.metadata_url.replace("psycopg2", "asyncpg"),
+        **secrets,
+        **stack.connections(),
+    }
+    with run_airflow("fab", stack.dsn, home, shared) as server:
+        yield server

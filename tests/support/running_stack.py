@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
@@ -21,7 +22,8 @@ from psycopg.conninfo import make_conninfo
 
 from invoicing.airflow_api import AirflowApi
 from invoicing.db.migrate import migrate
-from support.project import ROOT, free_port, memory_folder
+from invoicing.stack.postgres import METADATA
+from support.project import PYTHON_PATH, ROOT, free_port, memory_folder
 from support.waiting import wait_until
 
 
@@ -120,9 +122,28 @@ class Stack:
             dbname="invoicing",
         )
 
+    @property
+    def url(self) -> str:
+        """Of its Airflow."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def metadata_url(self) -> str:
+        """SQLAlchemy's URL of Airflow's own database."""
+        password = self.secret("credentials.json", "airflow_password")
+        return f"postgresql+psycopg2://{METADATA}:{password}@127.0.0.1:{self.postgres_port}/{METADATA}"
+
     def airflow(self) -> AirflowApi:
         """A client of its Airflow, to be closed."""
-        return AirflowApi(f"http://127.0.0.1:{self.port}", "admin", self.admin_password)
+        return AirflowApi(self.url, "admin", self.admin_password)
+
+    def connections(self) -> dict[str, str]:
+        """What its tasks and pages are given: variables with our connections, the archive and Airflow's address."""
+        ask = "import json; from invoicing import stack; print(json.dumps(stack.environment()))"
+        environ = self.environ | {"PYTHONPATH": PYTHON_PATH}
+        told = subprocess.run([sys.executable, "-c", ask], env=environ, capture_output=True, check=True)
+        known: dict[str, str] = json.loads(told.stdout)
+        return known
 
     def clear(self) -> None:
         """As new, in two seconds rather than a minute: an agency without tenants, no run, no message, no document.

@@ -91,7 +91,7 @@ def test_wrong_fields_are_named_each_with_its_code(editor: Browser):
             "field": "mail.txt",
             "line": 1,
             "message": "unknown variable 'nobody'; known are agency, tenant, period, invoices, totals, "
-            "first_due_on, language",
+            "first_due_on, language, texts, look",
             "code": "template_variable_unknown",
         }
     ]

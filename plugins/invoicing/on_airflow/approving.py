@@ -27,9 +27,10 @@ _ANSWERS: dict[str, Any] = {
     OPTIONS["overtaken"]: None,
 }
 _POLL = datetime.timedelta(seconds=float(os.environ.get("INVOICING_APPROVAL_POLL_SECONDS", "300")))
+# May be empty: Airflow's page keeps its buttons grey as long as a plain string is.
 _REASON = Param(
-    "",
-    type="string",
+    None,
+    type=["null", "string"],
     maxLength=500,
     title="Motivo · Reason",
     description="Se guarda con la respuesta. Kept with the answer.",

@@ -59,6 +59,11 @@ class StackInfo:
     archive: str
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def pages(self) -> str:
+        """Address of our own pages."""
+        return f"{self.url}/invoicing/"
+
 
 def start(report: Report, *, embedded: bool = False) -> StackInfo:
     """Start what of the stack does not run, and wait until all is ready.

@@ -1,7 +1,7 @@
 """Holding: a person keeps a tenant's messages of a period back, or a whole month's, and lets them go again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from invoicing.db import audit
@@ -10,6 +10,7 @@ from invoicing.db.statements import beside
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.billing import decide, runs
+from invoicing.services.delivery import select
 from invoicing.services.delivery.reasons import given_reason
 
 _SQL = beside(__file__)
@@ -34,9 +35,11 @@ class Released:
 
     Args:
         deliveries: Ids of those still set aside, or, of a whole month, of those that are sent now.
+        resumed: Of one tenant, ids of those that are sent now: resends and single invoices, asked for before the hold.
     """
 
     deliveries: Sequence[int]
+    resumed: Sequence[int] = field(default=())
 
 
 def hold(db: Database, code: str, period: Period, *, reason: str, actor: str) -> Held:
@@ -66,7 +69,9 @@ def hold(db: Database, code: str, period: Period, *, reason: str, actor: str) ->
 
 
 def release(db: Database, code: str, period: Period, *, reason: str, actor: str) -> Released:
-    """End a hold. What it set aside stays so until it is sent: by `send_now`, or by a later run of the month.
+    """End a hold. What it set aside of the month stays so until it is sent: by `send_now`, or by a later run.
+
+    What somebody had asked for outside of the month's runs goes on at once: the caller tells `send_new_invoices`.
 
     Raises:
         NotFoundError: There is no such tenant.
@@ -79,9 +84,11 @@ def release(db: Database, code: str, period: Period, *, reason: str, actor: str)
         which = {"tenant_id": tenant_id, "period": str(period)}
         if not _release(db, which, actor, reason):
             raise InputError("hold_missing", tenant=code, period=period)
+        going_on = db.execute(_SQL["resume_asked_for"], {**which, "actor": actor, "reason": reason})
+        resumed = sorted(row["id"] for row in going_on)
         ids = [row["id"] for row in db.execute(_SQL["held_deliveries"], which)]
-        _audit(db, actor, "tenant_released", f"tenant {code} {period}", reason, ids)
-    return Released(ids)
+        _audit(db, actor, "tenant_released", f"tenant {code} {period}", reason, ids + resumed)
+    return Released(ids, resumed)
 
 
 def stop_month(db: Database, period: Period, *, reason: str, actor: str) -> Held:
@@ -106,17 +113,20 @@ def stop_month(db: Database, period: Period, *, reason: str, actor: str) -> Held
 def resume_month(db: Database, period: Period, *, reason: str, actor: str) -> Released:
     """Let a stopped month go on: what the stop set aside is asked for again, to be sent by `send_new_invoices`.
 
+    Whom a run met while the month was stopped is decided on anew, by the settings and switches of today.
+
     Raises:
         InputError: The month is not stopped, or the reason is empty. Nothing was changed.
     """
     reason = given_reason(reason)
     with db.transaction():
-        runs.lock_month(db, period)
-        which = {"tenant_id": None, "period": str(period)}
-        if not _release(db, which, actor, reason):
+        cycle_id = runs.lock_month(db, period)
+        which = {"tenant_id": None, "period": str(period), "actor": actor, "reason": reason}
+        if cycle_id is None or not _release(db, which, actor, reason):
             raise InputError("month_not_stopped", period=period)
-        resumed = db.execute(_SQL["resume"], {**which, "actor": actor, "reason": reason})
-        ids = [row["id"] for row in resumed]
+        anew = _decide_released(db, cycle_id, period, actor)
+        ids = sorted(row["id"] for row in db.execute(_SQL["resume"], {**which, "anew": anew}))
+        db.execute(_SQL["keep_unapproved_aside"], {**which, "anew": anew})
         _audit(db, actor, "month_resumed", f"month {period}", reason, ids)
     return Released(ids)
 
@@ -155,6 +165,18 @@ def _decide_held(db: Database, cycle_id: int, tenant_id: int) -> None:
     row = db.execute(_SQL["decided_to_send"], {"cycle_id": cycle_id, "tenant_id": tenant_id}).fetchone()
     if row is not None:
         decide.decide_held(db, row["id"])
+
+
+def _decide_released(db: Database, cycle_id: int, period: Period, actor: str) -> list[int]:
+    """Decide anew on whom only the stop was held against; their ids."""
+    which = {"cycle_id": cycle_id, "period": str(period)}
+    tenant_ids = [row["tenant_id"] for row in db.execute(_SQL["decided_held"], which)]
+    if tenant_ids:
+        latest = db.execute(_SQL["latest_run"], which).fetchone()
+        assert latest is not None
+        run = runs.as_of_today(db, runs.load_run(db, latest["id"]))
+        select.decide_anew(db, run, tenant_ids, actor=actor)
+    return tenant_ids
 
 
 def _release(db: Database, which: Mapping[str, Any], actor: str, reason: str) -> bool:

@@ -49,11 +49,32 @@ WHERE d.cycle_id = %(cycle_id)s AND d.tenant_id = %(tenant_id)s AND d.superseded
 SELECT id FROM invoicing.delivery
 WHERE period = %(period)s AND tenant_id = %(tenant_id)s AND state = 'held' ORDER BY id;
 
+-- name: resume_asked_for
+-- What no run of the month makes: resends and single invoices. Somebody asked for them before the hold.
+UPDATE invoicing.delivery SET state = 'pending', run_id = NULL, actor = %(actor)s, reason = %(reason)s
+WHERE period = %(period)s AND tenant_id = %(tenant_id)s AND state = 'held' AND (purpose = 'resend' OR cycle_id IS NULL)
+  AND NOT invoicing.is_held(tenant_id, period)
+RETURNING id;
+
+-- name: latest_run
+SELECT max(id) AS id FROM invoicing.cycle_run WHERE cycle_id = %(cycle_id)s;
+
+-- name: decided_held
+-- Tenants on whom a run decided while the month was stopped, and whom nobody holds by name.
+SELECT tenant_id FROM invoicing.decision
+WHERE cycle_id = %(cycle_id)s AND superseded_at IS NULL AND reason = 'tenant_held'
+  AND NOT invoicing.is_held(tenant_id, %(period)s);
+
 -- name: resume
--- The month goes on: what the stop had set aside is sent, save what is held by the tenant's name, and what nobody
--- approved, where that is asked for: the next run of the month asks.
-UPDATE invoicing.delivery AS d SET state = 'pending', on_request = true, actor = %(actor)s, reason = %(reason)s
-WHERE d.period = %(period)s AND d.state = 'held' AND NOT invoicing.is_held(d.tenant_id, d.period)
+-- The month goes on: what the stop had set aside is sent, and what is decided on anew, save what is held by the tenant's
+-- name, and what nobody approved, where that is asked for: the next run of the month asks.
+UPDATE invoicing.delivery AS d SET state = 'pending', on_request = true, run_id = NULL, actor = %(actor)s, reason = %(reason)s
+WHERE d.period = %(period)s AND NOT invoicing.is_held(d.tenant_id, d.period)
+  AND (d.state = 'held' OR d.state = 'pending' AND NOT d.on_request AND d.purpose = 'initial' AND d.tenant_id = ANY(%(anew)s))
   AND NOT invoicing.lacks_approval(d.id, d.to_addresses, d.cc_addresses, d.language, d.settings_version_id,
                                    d.template_version_id)
 RETURNING d.id;
+
+-- name: keep_unapproved_aside
+UPDATE invoicing.delivery SET state = 'held', actor = %(actor)s, reason = 'nobody approved it: the next run of the month asks'
+WHERE period = %(period)s AND state = 'pending' AND NOT on_request AND purpose = 'initial' AND tenant_id = ANY(%(anew)s);

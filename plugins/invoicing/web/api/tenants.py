@@ -4,7 +4,7 @@ import datetime
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from invoicing.domain.errors import NotFoundError
@@ -14,6 +14,7 @@ from invoicing.services.agency.tenant_filter import TenantFilter
 from invoicing.services.billing import agency_changes
 from invoicing.services.delivery import holds
 from invoicing.services.views.tenants import TenantFound, TenantShown, find_tenants, show_tenant
+from invoicing.web.announcement import announce
 from invoicing.web.api.amounts import as_json
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.duties import Duty, needs
@@ -159,7 +160,9 @@ def post_hold(db: DatabaseDep, visitor: VisitorDep, code: str, order: HoldOrder)
 
 @router.post("/tenants/{code}/release")
 @needs(Duty.ACT_ON_DELIVERIES)
-def post_release(db: DatabaseDep, visitor: VisitorDep, code: str, order: HoldOrder) -> dict[str, Any]:
-    """End a hold; ``deliveries``: still set aside, until they are sent."""
+def post_release(
+    request: Request, db: DatabaseDep, visitor: VisitorDep, code: str, order: HoldOrder
+) -> dict[str, Any]:
+    """End a hold; ``deliveries``: still set aside, until they are sent; ``resumed``: resends that are sent now."""
     released = holds.release(db, code, Period.parse(order.period), reason=order.reason, actor=visitor.actor)
-    return asdict(released)
+    return asdict(released) | {"airflow_told": bool(released.resumed) and announce(request)}

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from invoicing.domain.errors import InputError
+from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.agency.addresses import split_addresses
 from invoicing.services.delivery import holds, send_now
@@ -75,8 +75,9 @@ def release(
     """Let a tenant go; what is unsent is offered to be sent."""
 
     def act(month: Period, reason: str) -> str:
-        holds.release(db, code, month, reason=reason, actor=visitor.actor)
-        return "released"
+        released = holds.release(db, code, month, reason=reason, actor=visitor.actor)
+        told = not released.resumed or announce(request)
+        return "released" if told else "resent-untold"
 
     return _on_tenant(request, db, pages, t, period, code, "release", submitted["reason"], act)
 
@@ -191,7 +192,11 @@ def _on_tenant(
 
     def refused(error: InputError) -> Response:
         problem = RefusedHold(action, typed, t.failure(error))
-        return tenant_page(request, db, pages, month, code, 422, problem=problem)
+        try:
+            return tenant_page(request, db, pages, month, code, 422, problem=problem)
+        except NotFoundError:
+            # The tenant has no page in that month: the refusal stands by itself.
+            raise error from None
 
     def done() -> Response:
         place = f"/cycles/{month}/tenants/{quote(code, safe='')}"
