@@ -3,6 +3,7 @@
 from airflow.sdk import TriggerRule, dag, task
 
 from invoicing.on_airflow.connections import open_database
+from invoicing.on_airflow.metrics import tell_monitor
 from invoicing.on_airflow.notice import tell_operator
 from invoicing.on_airflow.storage import open_journal
 from invoicing.on_airflow.tasks import DAG_DEFAULTS, task_errors
@@ -35,13 +36,14 @@ def sweep_deliveries() -> None:
 
     @task
     def sweep() -> dict[str, int]:
-        """Settle from the journal, free, doubt; returns how many of each. And chain what was written."""
+        """Settle from the journal, free, doubt; returns how many of each. Chain, and tell the monitor."""
         from invoicing.services.audit import history
         from invoicing.services.delivery import sweep
 
         with task_errors(), open_database(settle_journal=False) as db:
             counts = sweep.sweep_deliveries(db, open_journal())
             history.seal(db)
+            tell_monitor(db, counts)
             return counts
 
     @task.short_circuit

@@ -22,7 +22,15 @@ class _AppOnDemand:
 
     @staticmethod
     def _create() -> Any:
-        from invoicing.on_airflow import announcement, answering, connections, gate, storage, triggering
+        from invoicing.on_airflow import (
+            announcement,
+            answering,
+            clearing,
+            connections,
+            gate,
+            storage,
+            triggering,
+        )
         from invoicing.web.app import create_app
         from invoicing.web.outside import Outside
 
@@ -38,6 +46,7 @@ class _AppOnDemand:
                 has_notifier=connections.has_notifier,
                 announce=announcement.announce_invoices,
                 resume=answering.resume_run,
+                scheduler=clearing.Clearing,
                 run_month=triggering.run_month,
             )
         )

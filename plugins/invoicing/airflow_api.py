@@ -1,7 +1,7 @@
 """A small client of Airflow's REST API (v2): what the command line asks of a running Airflow."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -191,8 +191,24 @@ class AirflowApi:
             body: dict[str, Any] = {"dry_run": False, "only_failed": only_failed}
             self._change("POST", f"{_run_path(dag_id, dag_run_id)}/clear", body)
             return
-        body = {"dry_run": False, "only_failed": only_failed, "dag_run_id": dag_run_id, "task_ids": task_ids}
-        self._change("POST", f"/dags/{_part(dag_id)}/clearTaskInstances", body)
+        self.clear_tasks(dag_id, dag_run_id, task_ids, only_failed=only_failed)
+
+    def clear_tasks(
+        self, dag_id: str, dag_run_id: str, task_ids: Sequence[str], *, only_failed: bool
+    ) -> list[tuple[str, int]]:
+        """Have the named tasks of a run done again; each instance's task and map index."""
+        body = {
+            "dry_run": False,
+            "only_failed": only_failed,
+            "dag_run_id": dag_run_id,
+            "task_ids": list(task_ids),
+        }
+        answer = self._change("POST", f"/dags/{_part(dag_id)}/clearTaskInstances", body)
+        return [(row["task_id"], row["map_index"]) for row in answer["task_instances"]]
+
+    def is_at_work(self, dag_id: str, dag_run_id: str) -> bool:
+        """Whether a run goes on, or is about to."""
+        return not self.dag_run(dag_id, dag_run_id).is_over
 
     def answer(self, dag_id: str, dag_run_id: str, task_id: str, option: str, reason: str) -> None:
         """Answer what a task of a run waits for; nothing where it does not wait, or was answered before."""

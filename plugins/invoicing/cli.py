@@ -39,7 +39,15 @@ from invoicing.services.agency.overwrites import Overwrite
 from invoicing.services.audit import export, look_back, story, verify
 from invoicing.services.billing import out_of_step, runs, series, single_invoices
 from invoicing.services.billing.corrections import Act
-from invoicing.services.delivery import approvals, corrections, holds, resolution, send_now
+from invoicing.services.delivery import (
+    approvals,
+    corrections,
+    holds,
+    resolution,
+    retention,
+    retries,
+    send_now,
+)
 from invoicing.services.delivery.archive import Archive, FolderArchive
 from invoicing.services.delivery.correction_file import read_corrections
 from invoicing.services.delivery.journal import Journal, journal_folder
@@ -85,6 +93,8 @@ audit_app = typer.Typer(help="What was sent, and the proof of it.", no_args_is_h
 app.add_typer(audit_app, name="audit")
 series_app = typer.Typer(help="Numbers: the range and the days of each series.", no_args_is_help=True)
 app.add_typer(series_app, name="series")
+retention_app = typer.Typer(help="What may be purged after how long.", no_args_is_help=True)
+app.add_typer(retention_app, name="retention")
 tenants_app = typer.Typer(help="Hold a tenant's mail of a month back.", no_args_is_help=True)
 app.add_typer(tenants_app, name="tenants")
 
@@ -940,6 +950,71 @@ def cycle_send(
         _print_table(f"{month}, decided anew", rows, ["tenant", "decision", "reason", "deliveries"])
         if not ids:
             _say(Fault("nothing_unsent"))
+    _raise_unsent(settled)
+
+
+@cycle_app.command("retry")
+def cycle_retry(
+    period: PeriodArgument,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say who would get what, and who not and why; change nothing.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until all is settled; exit 1 where it is not sent.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try all that is unsent and may be sent once more, at the addresses, sender and template of today."""
+    month = Period.parse(period)
+    if dry_run:
+        with _database() as db:
+            _show_retry(report.retry_report(retries.plan_retry(db, month)), as_json=as_json)
+        return
+    with _airflow() as airflow, _database() as db:
+        retried = retries.retry(db, month, airflow, actor=_actor())
+    if retried.requested:
+        _tell_airflow(Fault("retry_stored"))
+    ids = [each.delivery for each in retried.plan.to_retry]
+    settled = _follow_retried(retried) if wait and ids else []
+    _show_retry(report.retry_report(retried.plan, retried), as_json=as_json)
+    _raise_unsent(settled)
+
+
+def _follow_retried(retried: retries.Retried) -> list[send_now.DeliveryProgress]:
+    """Wait for the runs that were cleared, and then for what is asked of `send_new_invoices`."""
+    deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
+    with _airflow() as airflow:
+        while time.monotonic() < deadline and any(
+            airflow.is_at_work(MONTHLY_DAG, run) for run in retried.cleared
+        ):
+            time.sleep(_POLL_SECONDS)
+    if retried.requested:
+        _follow_deliveries(retried.requested)
+    with _database() as db:
+        return send_now.progress(db, [each.delivery for each in retried.plan.to_retry])
+
+
+def _show_retry(shown: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(shown)
+        return
+    done = "would be retried" if shown["dry_run"] else "retried"
+    out.print(
+        f"{shown['period']}: from {shown['sender'] or 'the relay connection'}, template {shown['template']['name']}"
+        f" {shown['template']['version']}",
+        markup=False,
+        highlight=False,
+    )
+    _print_table(
+        done, shown["retry"], ["delivery", "tenant", "name", "state", "to", "invoices", "run", "why"]
+    )
+    if shown["left_alone"]:
+        _print_table("left alone", shown["left_alone"], ["delivery", "tenant", "name", "state", "reason"])
+    if not shown["retry"]:
+        _say(Fault("nothing_to_retry"))
+
+
+def _raise_unsent(settled: Sequence[send_now.DeliveryProgress]) -> None:
     unsent = [each for each in settled if each.state not in ("sent", "cancelled", "held")]
     if unsent:
         listing = "; ".join(
@@ -1105,11 +1180,20 @@ def deliveries_list(
 def deliveries_resend(
     ids: Annotated[list[int], typer.Argument(metavar="ID …")],
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with the delivery.")],
+    words: Annotated[
+        str,
+        typer.Option(
+            "--words", metavar="then|today", help="Of then: sender, subject, template, language; or of today."
+        ),
+    ] = "then",
     as_json: AsJson = False,
 ) -> None:
-    """Send the same invoices again: a new, audited delivery each; what failed is taken up again."""
+    """Send the same invoices again, to the addresses of today: a new, audited delivery each.
+
+    What failed is taken up again: it has no words of then.
+    """
     with _database() as db:
-        sending = resolution.resend(db, ids, reason=reason, actor=_actor())
+        sending = resolution.resend(db, ids, reason=reason, actor=_actor(), words=words)
     _tell_airflow(Fault("deliveries_stored"))
     if as_json:
         _print_json({"deliveries": sending})
@@ -1158,6 +1242,74 @@ def _tell_airflow(done: Fault) -> None:
             api.emit_asset_event(INVOICES_ASSET)
     except InvoicingError as error:
         raise PermanentFailureError("airflow_not_told", done=done, reason=error) from error
+
+
+# What may go after a while.
+
+
+OlderThan = Annotated[int, typer.Option("--older-than", metavar="MONTHS", help="Of 31 days; at least two.")]
+
+
+@retention_app.command("show")
+def retention_show(older_than: OlderThan = 120, as_json: AsJson = False) -> None:
+    """Say what may be purged, and how much of it is that old. Ten years by default."""
+    before = retention.cutoff(datetime.now(UTC), older_than)
+    with _database() as db:
+        _show_purgeable(retention.find_purgeable(db, _mailbox(), before), as_json=as_json, is_done=False)
+
+
+@retention_app.command("purge")
+def retention_purge(
+    older_than: OlderThan,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", help="It does not come back.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take out personal data in messages, tests and notices, as the database's owner; hashes and amounts stay.
+
+    Never what is unsettled, nor invoices, deliveries and what happened to them: they are proof.
+    """
+    before = retention.cutoff(datetime.now(UTC), older_than)
+    if dry_run:
+        with _database() as db:
+            _show_purgeable(retention.find_purgeable(db, _mailbox(), before), as_json=as_json, is_done=False)
+        return
+    if not yes:
+        raise InputError("purge_unconfirmed")
+    with connect(stack.owner_dsn()) as db:
+        purged = retention.purge(db, _mailbox(), before, actor=_actor())
+    _show_purgeable(purged, as_json=as_json, is_done=True)
+
+
+def _mailbox() -> Path | None:
+    mailbox = stack.describe()["mailbox"]
+    return Path(mailbox) if mailbox else None
+
+
+def _show_purgeable(found: retention.Purgeable, *, as_json: bool, is_done: bool) -> None:
+    counts = {
+        "messages": found.messages,
+        "trial_messages": found.trial_messages,
+        "notices": found.notices,
+    }
+    if as_json:
+        _print_json(
+            {
+                "before": found.before.isoformat(),
+                "purged": is_done,
+                **counts,
+                "unsettled": found.unsettled,
+            }
+        )
+        return
+    rows = [{"what": what, "count": str(count)} for what, count in counts.items()]
+    _print_table(
+        f"{'purged' if is_done else 'may be purged'}, older than {found.before:%Y-%m-%d}",
+        rows,
+        ["what", "count"],
+    )
+    if found.unsettled:
+        _report(f"{found.unsettled} messages stay: their deliveries are unsettled, or not of this database")
 
 
 # The demo.

@@ -1,14 +1,17 @@
 """What a person may decide about a delivery, and what not."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
 from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import InputError, NotFoundError
+from invoicing.domain.task_address import TaskAddress
 from invoicing.services.billing import runs
 from invoicing.services.delivery import resolution, select, sweep
 from invoicing.services.delivery.journal import Journal, Settlement
+from invoicing.services.delivery.ledger import Ledger, Worker
 from support.agency import Agency
 
 SENT = ("claimed", "transmitting", "sent")
@@ -256,3 +259,36 @@ class TestSweep:
         run_id = runs.open_run(agency.db, dag_id="send_new_invoices", dag_run_id="s", period=None)
         select.select_new_invoices(agency.db, run_id)
         assert sweep.sweep_deliveries(agency.db, journal)["waiting"] == 0
+
+
+@pytest.mark.parametrize(("words", "kept"), [("then", True), ("today", False)])
+def test_a_resends_words_stay_though_a_person_clears_its_task(
+    agency: Agency, delivery: int, tmp_path: Path, words: str, kept: bool
+) -> None:
+    agency.put("A", *SENT)
+    before = agency.db.execute("SELECT settings_version_id, language FROM invoicing.delivery").fetchone()
+    agency.set(subject="Otra cosa")
+    agency.change_tenant("A", language="en")
+    (again,) = resolution.resend(agency.db, [delivery], reason="lost", actor="ana", words=words)
+    agency.set(subject="Y otra")
+    agency.change_tenant("A", emails=["new@correo.example"])
+
+    task = TaskAddress("send_new_invoices", "run", "send_invoices", 0)
+    worker = Worker(task, f"{task}/9", f"{task} try 8", is_repeated=True)
+    Ledger(agency.db, Journal(tmp_path), worker, lambda _: None, 60).claim(again)
+
+    row = agency.db.execute(
+        "SELECT settings_version_id, language, to_addresses FROM invoicing.delivery WHERE id = %s", [again]
+    ).fetchone()
+    assert before is not None
+    assert row is not None
+    assert row["to_addresses"] == ["new@correo.example"]
+    assert (row["language"] == before["language"]) is kept
+    assert (row["settings_version_id"] == before["settings_version_id"]) is kept
+
+
+def test_words_that_are_neither_are_refused(agency: Agency, delivery: int) -> None:
+    agency.put("A", *SENT)
+    with pytest.raises(InputError, match="known are then, today"):
+        resolution.resend(agency.db, [delivery], reason="lost", actor="ana", words="tomorrow")
+    assert agency.deliveries() == [("A", "sent", 2)]

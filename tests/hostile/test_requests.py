@@ -55,7 +55,7 @@ ROUTES = all_routes()
 READS = [route for route in ROUTES if route.is_read]
 CHANGES = [route for route in ROUTES if not route.is_read]
 # What draws a document or builds a message takes a second: it gets those entries that are meant for it.
-DRAWING = re.compile(r"/preview$|/message\.(html|txt|eml)$|/pages$|/document\.pdf$")
+DRAWING = re.compile(r"/preview$|/message(-of-today)?\.(html|txt|eml)$|/pages$|/document\.pdf$")
 # There is a real Airflow here, and no DAG: what would start one says so.
 WITHOUT_DAG = re.compile("Airflow [^.<]{0,60}(monthly_invoicing|send_new_invoices)")
 MOST_SECONDS = 1.0

@@ -68,7 +68,7 @@ GRANT SELECT,
 -- the trigger alone.
 GRANT SELECT,
     INSERT (run_id, cycle_id, tenant_id, period, purpose, generation, resend_of, message_id, to_addresses, cc_addresses,
-        language, settings_version_id, template_version_id, on_request, actor, reason),
+        language, settings_version_id, template_version_id, on_request, keeps_words, actor, reason),
     UPDATE (run_id, state, message_date, to_addresses, cc_addresses, language, settings_version_id, template_version_id,
         claim_token, claim_until, claimed_by, execution, attempts, last_reply, on_request, given_up, doubt_resends, actor,
         reason)

@@ -697,10 +697,13 @@ CREATE TABLE invoicing.delivery (
     reason text,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
+    -- It sends again with the words of then: no new execution gives it the settings, template and language of its day.
+    keeps_words boolean NOT NULL DEFAULT false,
     CONSTRAINT delivery_claim_while_held CHECK (
         (state IN ('claimed', 'transmitting')) = (claim_until IS NOT NULL)),
     CONSTRAINT delivery_resend_has_reason CHECK (
-        purpose = 'initial' OR (resend_of IS NOT NULL AND reason <> ''))
+        purpose = 'initial' OR (resend_of IS NOT NULL AND reason <> '')),
+    CONSTRAINT delivery_keeps_words_of_another CHECK (NOT keeps_words OR resend_of IS NOT NULL)
 );
 COMMENT ON TABLE invoicing.delivery IS 'A message to a tenant and its state: pending, claimed, transmitting, sent, failed, in_doubt, held, cancelled.';
 CREATE INDEX delivery_period ON invoicing.delivery (period, id);
@@ -1117,6 +1120,11 @@ CREATE INDEX trial_message_of_template ON invoicing.trial_message (template_vers
 CREATE FUNCTION invoicing.keep_trial_message() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.to_address = '' AND NEW.reply IS NULL
+        AND OLD.asked_at < now() - interval '1 month'
+        AND (to_jsonb(NEW) - '{to_address,reply}'::text[]) = (to_jsonb(OLD) - '{to_address,reply}'::text[]) THEN
+        RETURN NEW;
+    END IF;
     IF TG_OP = 'DELETE' OR OLD.outcome IS NOT NULL OR NEW.outcome IS NULL
         OR (to_jsonb(NEW) - '{outcome,code,reply,ended_at}'::text[])
             <> (to_jsonb(OLD) - '{outcome,code,reply,ended_at}'::text[]) THEN

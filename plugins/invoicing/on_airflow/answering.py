@@ -14,7 +14,7 @@ from invoicing.web.door.visitor import Visitor
 _DOES_NOT_WAIT = (status.HTTP_404_NOT_FOUND, status.HTTP_409_CONFLICT)
 
 
-class _Person(BaseUser):
+class Person(BaseUser):
     """Who answered, as Airflow's own endpoint asks for them."""
 
     def __init__(self, visitor: Visitor) -> None:
@@ -45,7 +45,7 @@ def resume_run(run: WaitingRun, answered: Answered, visitor: Visitor) -> None:
                 dag_run_id=run.dag_run_id,
                 task_id=APPROVAL_TASK,
                 update_hitl_detail_payload=payload,
-                user=_Person(visitor),
+                user=Person(visitor),
                 session=session,
             )
     except HTTPException as error:

@@ -7,6 +7,7 @@ from airflow.sdk import Asset, TriggerRule, task
 from invoicing.domain.delivery import merge_for_rendering
 from invoicing.domain.names import INVOICES_ASSET, RENDERING_POOL, SENDING_POOL
 from invoicing.on_airflow.connections import open_database, open_relay, relay_sender
+from invoicing.on_airflow.metrics import counting_deliveries
 from invoicing.on_airflow.storage import open_archive, open_journal
 from invoicing.on_airflow.tasks import (
     SETUP_RETRIES,
@@ -45,7 +46,9 @@ def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> An
         from invoicing.services.delivery import render
 
         with task_errors(), open_database() as db:
-            return render.render_batch(db, open_archive(), cycle_run, mapped_batch(batch))
+            return render.render_batch(
+                db, open_archive(), cycle_run, mapped_batch(batch), is_repeated=current_worker().is_repeated
+            )
 
     # A document that could not be rendered costs its own tenant the mail; the others go on.
     after_rendering = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
@@ -68,7 +71,7 @@ def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> An
         from invoicing.services.billing import runs as cycles
         from invoicing.services.delivery import deliver
 
-        with task_errors(), open_database(settle_journal=False) as db:
+        with task_errors(), counting_deliveries() as count, open_database(settle_journal=False) as db:
             settings = cycles.load_run(db, cycle_run).settings.settings
             with open_relay(settings.messages_per_connection) as relay:
                 return deliver.send_batch(
@@ -79,6 +82,7 @@ def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> An
                     mapped_batch(batch),
                     current_worker(),
                     sender=relay_sender(is_needed=not settings.from_email),
+                    on_settled=count,
                 )
 
     rendered = render_invoices.partial(cycle_run=cycle_run).expand(batch=plan_rendering(batches))

@@ -3,7 +3,7 @@
 Only the command line imports it. Everything lives under ``INVOICING_STATE``; everything listens on 127.0.0.1.
 """
 
-from invoicing.stack.control import StackInfo, database_dsn, describe, environment, start, stop
+from invoicing.stack.control import StackInfo, database_dsn, describe, environment, owner_dsn, start, stop
 from invoicing.stack.parts import StackError
 
-__all__ = ["StackError", "StackInfo", "database_dsn", "describe", "environment", "start", "stop"]
+__all__ = ["StackError", "StackInfo", "database_dsn", "describe", "environment", "owner_dsn", "start", "stop"]

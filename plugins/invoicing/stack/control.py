@@ -173,6 +173,21 @@ def database_dsn() -> str:
     return dsn_from_airflow_connection(environment()[_DATABASE_CONNECTION])
 
 
+def owner_dsn() -> str:
+    """Libpq connection string of the business database as its owner: for a person's command, and no task.
+
+    Raises:
+        InputError: The database is the caller's own, and ``INVOICING_DB_OWNER`` is not set.
+    """
+    if os.environ.get(_DATABASE_CONNECTION):
+        owner = os.environ.get(OWNER_CONNECTION)
+        if not owner:
+            raise InputError("variable_missing", variable=OWNER_CONNECTION)
+        return dsn_from_airflow_connection(owner)
+    layout = Layout.from_environment()
+    return _assemble(layout, _read_stack_file(layout))[0].owner_dsn()
+
+
 def _start(layout: Layout, report: Report, *, embedded: bool) -> StackInfo:
     known = _read_stack_file(layout)
     known["outside"] = _outside(known, embedded=embedded)

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import NoReturn
 
 from invoicing.domain.errors import WorkFailedError
 from invoicing.domain.period import Period
 from invoicing.mail.transmission import Relay
 from invoicing.services.delivery.approvals import Answered, WaitingRun
 from invoicing.services.delivery.archive import Archive
+from invoicing.services.delivery.retries import Scheduler
 from invoicing.web.door.visitor import Gate, Visitor
 
 
@@ -32,6 +34,10 @@ def _run_nothing(_period: Period, _is_confirmed: bool, _by: str) -> Triggered:
     raise WorkFailedError("airflow_absent")
 
 
+def _no_scheduler(_visitor: Visitor) -> NoReturn:
+    raise WorkFailedError("airflow_absent")
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """The app's surroundings.
@@ -47,6 +53,7 @@ class Outside:
         has_notifier: Whether the relay's connection names a notifier of the operator's own.
         announce: Tells Airflow that there is something to send outside the monthly job.
         resume: Tells a run of Airflow's, which may be waiting for it, that a person answered, and who.
+        scheduler: Airflow's own clear, in a person's name.
         run_month: Has Airflow run a month: which, whether it was confirmed, and who asks, as Airflow shows it.
     """
 
@@ -60,4 +67,5 @@ class Outside:
     has_notifier: Callable[[], bool] = lambda: False
     announce: Callable[[], None] = _tell_nobody
     resume: Callable[[WaitingRun, Answered, Visitor], None] = _tell_nobody
+    scheduler: Callable[[Visitor], Scheduler] = _no_scheduler
     run_month: Callable[[Period, bool, str], Triggered] = _run_nothing

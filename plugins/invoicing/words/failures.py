@@ -986,6 +986,27 @@ FAILURES: Mapping[str, Text] = {
         "{ruling!r} no resuelve nada; se conocen {known}",
         "{ruling!r} settles nothing; known are {known}",
     ),
+    "retention_too_short": (
+        "{months} meses: se puede purgar lo que tenga {fewest} meses o más",
+        "{months} months: what is {fewest} months old or more may be purged",
+    ),
+    "purge_unconfirmed": (
+        "no se purgó nada: lo purgado no vuelve; confirme con --yes",
+        "nothing was purged: what is purged does not come back; confirm it with --yes",
+    ),
+    "words_unknown": (
+        "{words!r} no son palabras que se puedan enviar; se conocen {known}",
+        "{words!r} are no words to send it with; known are {known}",
+    ),
+    "airflow_clear_refused": (
+        "Airflow no repite las tareas de {dag_run_id}: {reason}",
+        "Airflow does not clear the tasks of {dag_run_id}: {reason}",
+    ),
+    "retry_stored": (
+        "lo que ninguna tarea del mes cubre quedó pedido",
+        "what no task of the month covers was asked for",
+    ),
+    "nothing_to_retry": ("no hay nada que reintentar", "there is nothing to retry"),
     "delivery_not_in_doubt": (
         "el envío {delivery} está {state:state}, no en duda: no se cambió nada",
         "delivery {delivery} is {state}, not in doubt: nothing was changed",

@@ -65,6 +65,17 @@ WHY_ASKED: Mapping[str, Text] = {
 }
 """Why a person is asked."""
 
+LEFT_ALONE: Mapping[str, Text] = {
+    **REASONS,
+    "in_doubt": ("En duda: lo resuelve una persona", "In doubt: a person settles it"),
+    "held": ("Apartado: se envía por su nombre", "Set aside: send it by name"),
+    "cancelled": ("Lo canceló una persona", "A person cancelled it"),
+    "given_up": ("Una persona lo dio por fallido", "A person settled it as failed"),
+    "under_way": ("Está en camino", "It is on its way"),
+    "nothing_stands": ("Nada de lo que lleva sigue en pie", "Nothing that it carries stands any more"),
+}
+"""Why a delivery that is unsent is not retried with the others."""
+
 VERDICTS: Mapping[str, Text] = {
     "accepted": ("Aceptado", "Accepted"),
     "refused_temporarily": ("Rechazado por ahora", "Refused for now"),

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
@@ -68,11 +69,13 @@ def send_batch(
     worker: Worker,
     *,
     sender: str | None = None,
+    on_settled: Callable[[DeliveryState], None] = lambda _state: None,
 ) -> dict[str, int]:
     """Send the deliveries of ``batch`` that are still to be sent, each settled on its own. Safe to repeat.
 
     Args:
         sender: The connection's own from-address, for settings that name none.
+        on_settled: Is told the state of each delivery that this try settled, or put in doubt.
 
     Returns:
         Deliveries by state, all of them ``sent``, ``cancelled`` or ``held``; of what an earlier run left over,
@@ -85,6 +88,7 @@ def send_batch(
     settle_journal(db, journal)
     adopt_acceptances(db, batch.delivery_ids, actor=worker.name)
     for delivery_id in doubt_abandoned(db, batch.delivery_ids, worker):
+        on_settled(DeliveryState.IN_DOUBT)
         log.error(
             "delivery %s is in doubt: its worker ended or went silent while it transmitted", delivery_id
         )
@@ -99,6 +103,7 @@ def send_batch(
             ),
             relay,
             Composer(archive, stack, sender),
+            on_settled,
         )
         results: dict[int, _Result] = {}
         for delivery_id in batch.delivery_ids:
@@ -164,10 +169,17 @@ def _stopped(delivery: Delivery) -> _Result | None:
 class _Sending:
     """One worker's way through its batch."""
 
-    def __init__(self, ledger: Ledger, relay: Relay, composer: Composer) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        relay: Relay,
+        composer: Composer,
+        on_settled: Callable[[DeliveryState], None],
+    ) -> None:
         self._ledger = ledger
         self._relay = relay
         self._composer = composer
+        self._on_settled = on_settled
 
     def send(self, delivery_id: int) -> _Result:
         """Bring one delivery as far as it goes now."""
@@ -207,6 +219,7 @@ class _Sending:
                 )
                 raise
             state, why = self._ledger.settle(delivery.id, token, outcome)
+            self._on_settled(state)
             needs_person = state in (DeliveryState.FAILED, DeliveryState.IN_DOUBT)
             return _Result(state, why, away, needs_person)
 

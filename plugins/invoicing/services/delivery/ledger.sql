@@ -63,7 +63,8 @@ WHERE t.id = d.tenant_id AND d.state = 'failed' AND NOT d.given_up AND d.id = AN
 -- tenant: the brake is asked here, whatever was decided before. So is whether a person approved what leaves, where the
 -- settings ask for that. A claim alone has sent nothing: one that is over, or that an earlier try of the same
 -- task instance left behind, is taken over; its worker's token no longer counts. A new execution takes the addresses,
--- settings and template of today, unless the message may have left.
+-- settings and template of today, unless the message may have left; what sends again with the words of then (it needs no
+-- approval), the addresses alone.
 WITH due AS (
     SELECT d.id, d.tenant_id, d.execution IS DISTINCT FROM %(execution)s AND (d.execution IS NOT NULL OR %(is_repeated)s)
                AND NOT invoicing.may_have_left(d.id) AS renew
@@ -77,10 +78,12 @@ WITH due AS (
         execution = %(execution)s, attempts = d.attempts + 1, actor = %(actor)s, reason = NULL,
         to_addresses = CASE WHEN due.renew THEN t.emails ELSE d.to_addresses END,
         cc_addresses = CASE WHEN due.renew THEN t.cc_emails ELSE d.cc_addresses END,
-        language = CASE WHEN due.renew THEN t.language ELSE d.language END,
+        language = CASE WHEN due.renew AND NOT d.keeps_words THEN t.language ELSE d.language END,
         message_date = CASE WHEN due.renew THEN now() ELSE d.message_date END,
-        settings_version_id = CASE WHEN due.renew THEN %(settings_version_id)s ELSE d.settings_version_id END,
-        template_version_id = CASE WHEN due.renew THEN %(template_version_id)s ELSE d.template_version_id END
+        settings_version_id = CASE WHEN due.renew AND NOT d.keeps_words THEN %(settings_version_id)s
+                                   ELSE d.settings_version_id END,
+        template_version_id = CASE WHEN due.renew AND NOT d.keeps_words THEN %(template_version_id)s
+                                   ELSE d.template_version_id END
     FROM due JOIN invoicing.tenant AS t ON t.id = due.tenant_id CROSS JOIN invoicing.settings_in_force AS s
     WHERE d.id = due.id AND s.auto_send AND t.auto_send AND NOT invoicing.is_held(d.tenant_id, d.period)
       AND (NOT due.renew OR cardinality(t.emails) > 0)

@@ -19,11 +19,17 @@ _SQL = beside(__file__)
 _MOST_NAMED = 10
 
 
-def render_batch(db: Database, archive: Archive, run_id: int, batch: Batch) -> int:
+def render_batch(
+    db: Database, archive: Archive, run_id: int, batch: Batch, *, is_repeated: bool = False
+) -> int:
     """Render and keep the documents that the batch's deliveries lack. Safe to repeat.
 
     One invoice that cannot be rendered costs its own tenant the mail, no other. Where an earlier run left it over, the
     log alone tells.
+
+    Args:
+        is_repeated: A person has cleared the task: the template is today's, which they may have mended since, and not
+            the run's.
 
     Returns:
         Documents rendered now.
@@ -33,7 +39,8 @@ def render_batch(db: Database, archive: Archive, run_id: int, batch: Batch) -> i
         TemporaryFailureError: The same, and another try may do: the process was interrupted.
         StorageFaultError: The archive does not take them.
     """
-    template = cycles.load_run(db, run_id).template
+    run = cycles.load_run(db, run_id)
+    template = (cycles.as_of_today(db, run) if is_repeated else run).template
     missing = db.execute(
         _SQL["invoices_without_document"], {"delivery_ids": list(batch.delivery_ids)}
     ).fetchall()

@@ -1,7 +1,7 @@
 """What a person decides about deliveries: settle, send again, withdraw. Always with a reason, always audited."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from psycopg.rows import DictRow
 
@@ -20,6 +20,11 @@ _SQL = beside(__file__)
 
 Ruling = Literal["sent", "failed", "retry"]
 """What a person says became of a delivery."""
+
+Words = Literal["then", "today"]
+"""With which words something is sent again."""
+
+WORDS: tuple[Words, ...] = get_args(Words)
 
 _STATE_OF: dict[str, DeliveryState] = {
     "sent": DeliveryState.SENT,
@@ -65,11 +70,18 @@ def resolve(db: Database, delivery_id: int, ruling: str, *, reason: str, actor: 
         )
 
 
-def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str) -> list[int]:
+def resend(
+    db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str, words: str = "then"
+) -> list[int]:
     """Send invoices again: all of ``delivery_ids`` or, if one cannot be, none.
 
     What was sent becomes a new delivery of the same invoices, with a Message-ID of its own, to the tenant's
-    addresses of today. What failed, or was withdrawn by a person, was never accepted: it is taken up again.
+    addresses of today. What failed, or was withdrawn by a person, was never accepted: it is taken up again, with
+    the words of today whatever ``words`` says: there are none of then.
+
+    Args:
+        words: ``then`` for the sender, the subject, the template and the language of what is sent again; ``today``
+            for those of today.
 
     Returns:
         The deliveries that will be sent now, in the order of ``delivery_ids``.
@@ -77,9 +89,11 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
     Raises:
         InputError: One is unknown, under way, in doubt or withdrawn by a run; nothing that it carries stands any
             more; its tenant has no valid address; automatic sending is off, globally or the tenant's; the tenant is
-            held; or the reason is empty.
+            held; the reason is empty; or the words are neither.
     """
     reason = given_reason(reason)
+    if words not in WORDS:
+        raise InputError("words_unknown", words=words, known=", ".join(WORDS))
     delivery_ids = list(dict.fromkeys(delivery_ids))
     snapshot = settings_service.current_settings(db)
     template = current_template(db, snapshot.settings.template)
@@ -102,6 +116,7 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
                     "message_id": select.message_id(snapshot.settings),
                     "settings_version_id": snapshot.id,
                     "template_version_id": template.id,
+                    "keeps_words": words == "then",
                     "actor": actor,
                     "reason": reason,
                 },
@@ -114,7 +129,7 @@ def resend(db: Database, delivery_ids: Sequence[int], *, reason: str, actor: str
             actor=actor,
             action="deliveries_resent",
             subject=f"deliveries {', '.join(map(str, delivery_ids))}",
-            details={"reason": reason, "deliveries": ids},
+            details={"reason": reason, "deliveries": ids, "words": words},
         )
     return ids
 

@@ -28,16 +28,20 @@ WHERE coalesce(resend_of, id) = (SELECT coalesce(resend_of, id) FROM invoicing.d
 ORDER BY id LIMIT 1;
 
 -- name: add_resend
--- Without what was credited whole since.
+-- Without what was credited whole since. With the words of then, it has the settings, template and language of the one that
+-- it sends again.
 WITH added AS (
     INSERT INTO invoicing.delivery
         (cycle_id, tenant_id, period, purpose, generation, resend_of, message_id, to_addresses, cc_addresses,
-         language, settings_version_id, template_version_id, on_request, actor, reason)
+         language, settings_version_id, template_version_id, on_request, keeps_words, actor, reason)
     SELECT d.cycle_id, d.tenant_id, d.period, 'resend',
            1 + (SELECT max(g.generation) FROM invoicing.delivery AS g
                 WHERE coalesce(g.resend_of, g.id) = coalesce(d.resend_of, d.id)),
-           coalesce(d.resend_of, d.id), %(message_id)s, t.emails, t.cc_emails, t.language,
-           %(settings_version_id)s, %(template_version_id)s, true, %(actor)s, %(reason)s
+           coalesce(d.resend_of, d.id), %(message_id)s, t.emails, t.cc_emails,
+           CASE WHEN %(keeps_words)s THEN d.language ELSE t.language END,
+           CASE WHEN %(keeps_words)s THEN d.settings_version_id ELSE %(settings_version_id)s END,
+           CASE WHEN %(keeps_words)s THEN d.template_version_id ELSE %(template_version_id)s END,
+           true, %(keeps_words)s, %(actor)s, %(reason)s
     FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
     WHERE d.id = %(id)s
     RETURNING id

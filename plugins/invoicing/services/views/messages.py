@@ -5,15 +5,17 @@ import email.policy
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 
-from invoicing.db.connection import OpenDatabase
+from invoicing.db.connection import Database, OpenDatabase
 from invoicing.db.statements import beside
 from invoicing.domain.errors import NotFoundError
+from invoicing.services.agency.settings import current_settings
+from invoicing.services.agency.templates import current_template
 from invoicing.services.delivery.archive import Archive
 from invoicing.services.delivery.compose import Composer
-from invoicing.services.delivery.ledger import find_delivery
+from invoicing.services.delivery.ledger import Delivery, find_delivery
 
 _SQL = beside(__file__)
 _LARGEST_ID = 2**62
@@ -39,7 +41,12 @@ class BuiltMessage:
 
 
 def build_message(
-    open_database: OpenDatabase, archive: Archive, delivery_id: int, *, sender: str | None
+    open_database: OpenDatabase,
+    archive: Archive,
+    delivery_id: int,
+    *,
+    sender: str | None,
+    of_today: bool = False,
 ) -> BuiltMessage:
     """Build a delivery's message again, from the versions and documents that it keeps.
 
@@ -47,6 +54,7 @@ def build_message(
 
     Args:
         sender: The connection's own from-address, for settings that name none.
+        of_today: As a resend with the words of today would make it: its settings, template, language and addresses.
 
     Raises:
         NotFoundError: There is no such delivery.
@@ -59,6 +67,8 @@ def build_message(
             delivery = find_delivery(db, min(delivery_id, _LARGEST_ID))
             if delivery is None:
                 raise NotFoundError("delivery_unknown", delivery=delivery_id)
+            if of_today:
+                delivery = _as_of_today(db, delivery)
             ingredients = composer.gather(db, delivery)
             transmitted = db.execute(_SQL["last_transmitted"], {"id": delivery_id}).fetchone()
         payload = composer.assemble(ingredients).payload
@@ -74,6 +84,20 @@ def build_message(
             if transmitted is None
             else transmitted["payload_sha256"] == hashlib.sha256(payload).hexdigest()
         ),
+    )
+
+
+def _as_of_today(db: Database, delivery: Delivery) -> Delivery:
+    settings = current_settings(db)
+    tenant = db.execute(_SQL["tenant_of_today"], {"id": delivery.id}).fetchone()
+    assert tenant is not None
+    return replace(
+        delivery,
+        settings_version_id=settings.id,
+        template_version_id=current_template(db, settings.settings.template).id,
+        language=tenant["language"],
+        to_addresses=tenant["emails"],
+        cc_addresses=tenant["cc_emails"],
     )
 
 

@@ -12,6 +12,7 @@ from invoicing.domain.discretion import clean, hide, hide_in_trace
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.delivery.corrections import Corrected, Made
+from invoicing.services.delivery.retries import Retried, RetryPlan
 from invoicing.services.views.approvals import ApprovalShown, approval_of
 from invoicing.services.views.cycles import CurrencySum, Cycle, cycle_figures, load_cycle
 
@@ -269,3 +270,40 @@ def _brief(delivery: Json) -> Json:
 
 def _instant(value: Any) -> str | None:
     return None if value is None else value.isoformat()
+
+
+def retry_report(plan: RetryPlan, retried: Retried | None = None) -> dict[str, Any]:
+    """What a retry of a month would do or, with ``retried``, what it did."""
+    return {
+        "period": str(plan.period),
+        "dry_run": retried is None,
+        "sender": plan.sender or None,
+        "template": {"name": plan.template, "version": plan.template_number},
+        "retry": [
+            {
+                "delivery": each.delivery,
+                "tenant": each.tenant,
+                "name": each.name,
+                "state": each.state,
+                "to": list(each.to),
+                "cc": list(each.cc),
+                "invoices": list(each.invoices),
+                "why": each.why,
+                "run": each.dag_run_id,
+                "as_it_was": each.is_frozen,
+            }
+            for each in plan.to_retry
+        ],
+        "left_alone": [
+            {
+                "delivery": each.delivery,
+                "tenant": each.tenant,
+                "name": each.name,
+                "state": each.state,
+                "reason": each.reason,
+            }
+            for each in plan.left_alone
+        ],
+        "cleared": {} if retried is None else retried.cleared,
+        "requested": [] if retried is None else list(retried.requested),
+    }

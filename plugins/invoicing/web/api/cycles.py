@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from invoicing.domain.period import Period
-from invoicing.services.delivery import approvals, holds, send_now
+from invoicing.services.delivery import approvals, holds, retries, send_now
 from invoicing.services.views import cycle_tenants, cycles, phases, report
 from invoicing.services.views.approvals import approval_of
 from invoicing.web.announcement import announce, tell_waiting
@@ -130,6 +130,26 @@ def post_send(
         ],
         "airflow_told": any(each.deliveries for each in decided) and announce(request),
     }
+
+
+@router.get("/cycles/{period}/retry", dependencies=[EXPENSIVE])
+@needs(Duty.READ_AMOUNTS)
+def get_retry(db: DatabaseDep, visitor: VisitorDep, period: str) -> dict[str, Any]:
+    """What a retry would do now, as ``cycle retry --dry-run --json`` prints it. Changes nothing."""
+    return report.retry_report(visitor.sees(retries.plan_retry(db, Period.parse(period))))
+
+
+@router.post("/cycles/{period}/retry")
+@needs(Duty.ACT_ON_DELIVERIES)
+def post_retry(request: Request, db: DatabaseDep, visitor: VisitorDep, period: str) -> dict[str, Any]:
+    """Try all that is unsent and may be sent once more.
+
+    ``airflow_told``: whether `send_new_invoices` was told of what no task of the month's covers; null where all is.
+    """
+    scheduler = request.app.state.outside.scheduler(visitor)
+    retried = visitor.sees(retries.retry(db, Period.parse(period), scheduler, actor=visitor.actor))
+    told = announce(request) if retried.requested else None
+    return {**report.retry_report(retried.plan, retried), "airflow_told": told}
 
 
 @router.post("/cycles/{period}/approve")

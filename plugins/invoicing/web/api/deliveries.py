@@ -30,6 +30,7 @@ class ResendOrder(BaseModel):
 
     deliveries: list[int] = Field(min_length=1, max_length=1000)
     reason: str = Field(max_length=500)
+    words: Literal["then", "today"] = "then"
 
 
 class Resolution(BaseModel):
@@ -79,9 +80,9 @@ def get_delivery(db: DatabaseDep, visitor: VisitorDep, delivery_id: int) -> dict
 @router.post("/deliveries/resend")
 @needs(Duty.ACT_ON_DELIVERIES)
 def post_resend(request: Request, db: DatabaseDep, visitor: VisitorDep, order: ResendOrder) -> dict[str, Any]:
-    """Send the same invoices again. ``airflow_told``: whether `send_new_invoices` was told."""
+    """Send the same invoices again, with the words of then or of today. ``airflow_told``: whether Airflow was told."""
     ids = [min(each, _LARGEST_ID) for each in order.deliveries]
-    made = resolution.resend(db, ids, reason=order.reason, actor=visitor.actor)
+    made = resolution.resend(db, ids, reason=order.reason, actor=visitor.actor, words=order.words)
     return {"deliveries": made, "airflow_told": announce(request)}
 
 

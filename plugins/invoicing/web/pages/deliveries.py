@@ -35,6 +35,8 @@ _NO_REASON: Text = (
     "Escriba el motivo: queda con lo que usted decide.",
     "Give a reason: it is kept with what you decide.",
 )
+# A resend has its own.
+_OF_ITS_MAKING = frozenset({"message-id", "date", "x-invoice-delivery"})
 _NO_VERDICT: Text = ("Elija qué fue de él.", "Choose what became of it.")
 
 
@@ -45,7 +47,7 @@ class RefusedAction:
     Args:
         action: ``resend``, ``cancel`` or ``resolve``.
         back: The page that the form was on: ``cycle`` or ``delivery``.
-        reason: As typed, like ``verdict``, which only a resolution has.
+        reason: As typed, like ``verdict``, which is of a resolution; of a resend, its words.
         text: What is wrong with it.
     """
 
@@ -76,16 +78,16 @@ def resend(
     delivery_id: int,
 ) -> Response:
     """Send the same invoices again; what failed is taken up as it is."""
-    reason, back = submitted["reason"], submitted["back"]
+    reason, back, words = submitted["reason"], submitted["back"], submitted["words"] or "then"
 
     def refused(text: str) -> Response:
-        return _refused(request, db, pages, RefusedAction(delivery_id, "resend", back, reason, text))
+        return _refused(request, db, pages, RefusedAction(delivery_id, "resend", back, reason, text, words))
 
     if not reason.strip():
         return refused(t.text(_NO_REASON))
 
     def act() -> Response:
-        made = resolution.resend(db, [delivery_id], reason=reason, actor=visitor.actor)
+        made = resolution.resend(db, [delivery_id], reason=reason, actor=visitor.actor, words=words)
         told = announce(request)
         return _back(request, db, made[0], back, "resent" if told else "resent-untold")
 
@@ -188,7 +190,9 @@ def download_story(request: Request, pool: PoolDep, delivery_id: int) -> Respons
 @needs(Duty.READ_PERSONAL)
 def show_message(request: Request, db: DatabaseDep, pages: PagesDep, delivery_id: int) -> Response:
     """The page around the message; the message itself is in a frame."""
-    return pages.respond(request, "delivery_message.html", delivery=show_delivery(db, delivery_id))
+    return pages.respond(
+        request, "delivery_message.html", delivery=show_delivery(db, delivery_id), of_today=False
+    )
 
 
 @router.get("/{delivery_id}/message.html", dependencies=[IN_FRAME, EXPENSIVE])
@@ -223,9 +227,41 @@ def frame_message_text(
             "Built again; not the same bytes as were transmitted.",
         ),
     }[built.is_as_transmitted]
-    head = "\n".join(f"{name}: {value}" for name, value in built.headers)
-    attached = "\n".join(f"[{name}]" for name in built.attachments)
-    return text_frame(pages, request, f"{head}\n\n{built.text}\n{attached}", lead, themed=True)
+    return text_frame(pages, request, _in_plain_text(built), lead, themed=True)
+
+
+@router.get("/{delivery_id}/message-of-today")
+@needs(Duty.READ_PERSONAL)
+def show_message_of_today(request: Request, db: DatabaseDep, pages: PagesDep, delivery_id: int) -> Response:
+    """The page around what a resend with the words of today would send; the message itself is in a frame."""
+    return pages.respond(
+        request, "delivery_message.html", delivery=show_delivery(db, delivery_id), of_today=True
+    )
+
+
+@router.get("/{delivery_id}/message-of-today.html", dependencies=[IN_FRAME, EXPENSIVE])
+@needs(Duty.READ_PERSONAL)
+def frame_message_of_today(
+    request: Request, pool: PoolDep, pages: PagesDep, t: TranslatorDep, delivery_id: int
+) -> Response:
+    """Its HTML."""
+    built = _build(request, pool, delivery_id, of_today=True)
+    if isinstance(built, InvoicingError):
+        return problem_frame(pages, request, _not_built(t, built))
+    return html_frame(built.html)
+
+
+@router.get("/{delivery_id}/message-of-today.txt", dependencies=[IN_FRAME, EXPENSIVE])
+@needs(Duty.READ_PERSONAL)
+def frame_message_of_today_text(
+    request: Request, pool: PoolDep, pages: PagesDep, t: TranslatorDep, delivery_id: int
+) -> Response:
+    """Its headers but for those that it gets when it is made, its plain text, the names of what is attached."""
+    built = _build(request, pool, delivery_id, of_today=True)
+    if isinstance(built, InvoicingError):
+        return problem_frame(pages, request, _not_built(t, built), themed=True)
+    lead = t("Así saldría hoy.", "It would leave like this today.")
+    return text_frame(pages, request, _in_plain_text(built, without=_OF_ITS_MAKING), lead, themed=True)
 
 
 @router.get("/{delivery_id}/message.eml", dependencies=[EXPENSIVE])
@@ -282,11 +318,23 @@ def _story(request: Request, pool: PoolDep, delivery_id: int) -> Story:
     return tell_story(pool.connection, outside.open_archive(), delivery_id, sender=outside.relay_sender())
 
 
-def _build(request: Request, pool: PoolDep, delivery_id: int) -> BuiltMessage | InvoicingError:
+def _in_plain_text(built: BuiltMessage, *, without: frozenset[str] = frozenset()) -> str:
+    head = "\n".join(f"{name}: {value}" for name, value in built.headers if name.lower() not in without)
+    attached = "\n".join(f"[{name}]" for name in built.attachments)
+    return f"{head}\n\n{built.text}\n{attached}"
+
+
+def _build(
+    request: Request, pool: PoolDep, delivery_id: int, *, of_today: bool = False
+) -> BuiltMessage | InvoicingError:
     outside = request.app.state.outside
     try:
         return build_message(
-            pool.connection, outside.open_archive(), delivery_id, sender=outside.relay_sender()
+            pool.connection,
+            outside.open_archive(),
+            delivery_id,
+            sender=outside.relay_sender(),
+            of_today=of_today,
         )
     except NotFoundError:
         raise
