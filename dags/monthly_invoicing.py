@@ -131,9 +131,11 @@ def monthly_invoicing() -> None:
     @task(trigger_rule=TriggerRule.ALL_DONE, retries=0, on_failure_callback=notify_operator)
     def close_cycle(cycle_run: int) -> dict[str, Any]:
         """Whatever happened: check that the cycle balances and that all that was due is sent; fail otherwise."""
+        from invoicing.services.audit import history
         from invoicing.services.delivery import closing
 
         with task_errors(), open_database() as db:
+            history.seal(db)
             return closing.close_run(db, cycle_run)
 
     cycle_run = open_cycle()

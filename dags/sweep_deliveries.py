@@ -36,11 +36,13 @@ def sweep_deliveries() -> None:
 
     @task
     def sweep() -> dict[str, int]:
-        """Settle from the journal, free, doubt; returns how many of each. Tells the monitor how things stand."""
+        """Settle from the journal, free, doubt; returns how many of each. Chain, and tell the monitor."""
+        from invoicing.services.audit import history
         from invoicing.services.delivery import sweep
 
         with task_errors(), open_database(settle_journal=False) as db:
             counts = sweep.sweep_deliveries(db, open_journal())
+            history.seal(db)
             tell_monitor(db, counts)
             return counts
 

@@ -8,6 +8,7 @@ import pytest
 
 from invoicing.db.connection import Database, connect
 from support.database import Server, running_server, tampering
+from support.month import November
 from support.running_stack import Stack, lives, own_processes, room_for_stack
 
 
@@ -58,6 +59,13 @@ def owner(db: Database) -> Iterator[Database]:
     """A connection to the same database of its owner, to tamper with it."""
     with tampering(db) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def november(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[November]:
+    """A month that was run once, to be copied."""
+    with November(server, tmp_path_factory.mktemp("november")) as month:
+        yield month
 
 
 @pytest.fixture(scope="session")

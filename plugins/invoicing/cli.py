@@ -29,12 +29,14 @@ from invoicing.domain.correction import LineAmount
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, WorkFailedError
 from invoicing.domain.names import APPROVAL_TASK, INVOICES_ASSET, MONTHLY_DAG, STARTED_BY
 from invoicing.domain.period import Period
+from invoicing.mail.sender import sender_of_connection
 from invoicing.rendering.cage import CageReport
 from invoicing.rendering.errors import RenderFailedError
 from invoicing.rendering.sandbox import look_at_cage
 from invoicing.services.agency import clock, tenants
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.agency.overwrites import Overwrite
+from invoicing.services.audit import export, look_back, story, verify
 from invoicing.services.billing import out_of_step, runs, series, single_invoices
 from invoicing.services.billing.corrections import Act
 from invoicing.services.delivery import (
@@ -46,6 +48,7 @@ from invoicing.services.delivery import (
     retries,
     send_now,
 )
+from invoicing.services.delivery.archive import Archive, FolderArchive
 from invoicing.services.delivery.correction_file import read_corrections
 from invoicing.services.delivery.journal import Journal, journal_folder
 from invoicing.services.delivery.notices import NoticeFolder
@@ -86,6 +89,8 @@ app.add_typer(settings_app, name="settings")
 app.add_typer(cycle_app, name="cycle")
 app.add_typer(invoices_app, name="invoices")
 app.add_typer(deliveries_app, name="deliveries")
+audit_app = typer.Typer(help="What was sent, and the proof of it.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
 series_app = typer.Typer(help="Numbers: the range and the days of each series.", no_args_is_help=True)
 app.add_typer(series_app, name="series")
 retention_app = typer.Typer(help="What may be purged after how long.", no_args_is_help=True)
@@ -1356,6 +1361,268 @@ def _demo_settings() -> None:
     wanted = json.loads((DEMO_FOLDER / "settings.json").read_text(encoding="utf-8"))
     with _database() as db:
         settings_service.change_settings(db, wanted, actor="demo")
+
+
+# Proof.
+
+
+@audit_app.command("show")
+def audit_show(
+    delivery_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=_LARGEST)], as_json: AsJson = False
+) -> None:
+    """All there is to know of a delivery: what was billed, why it was sent, what left, who touched anything."""
+    told = story.tell_story(_database, _archive(), delivery_id, sender=_sender())
+    if as_json:
+        _print_json(story.as_json(told))
+        return
+    for line in _story_lines(told):
+        out.print(line, markup=False, highlight=False)
+
+
+def _story_lines(told: story.Story) -> Iterator[str]:
+    delivery = told.delivery
+    yield (
+        f"delivery {delivery.id}: {delivery.state}, {delivery.purpose} {delivery.generation}, {delivery.period},"
+        f" {delivery.tenant} {delivery.tenant_name}"
+    )
+    yield f"  to {', '.join(delivery.to_addresses)}; copy {', '.join(delivery.cc_addresses) or 'to nobody'}"
+    yield f"  Message-ID {delivery.message_id}"
+    if told.run is not None:
+        yield f"  run {told.run['dag_id']}/{told.run['dag_run_id']}, program {told.run['code_version']}"
+    yield (
+        f"  settings version {told.settings['id']} by {told.settings['actor']} {_at(told.settings['created_at'])};"
+        f" template {told.template['name']} {told.template['version']} by {told.template['actor']}"
+    )
+    for each in told.invoices:
+        yield from _invoice_lines(each)
+    for row in told.decisions:
+        stood = f", until {_at(row['superseded_at'])}" if row["superseded_at"] else ""
+        yield f"decided {_at(row['decided_at'])}{stood}: {row['reason'] or 'send'}"
+        for answer in row["trace"]:
+            inputs = json.dumps(answer["inputs"], ensure_ascii=False)
+            yield f"  {answer['rule']}: {'objects' if answer['objects'] else 'agrees'} {inputs}"
+    for row in told.approvals:
+        answer = (
+            f"{row['answer']} by {row['actor']} ({row['via']}) {_at(row['at'])}" if row["answer"] else "waits"
+        )
+        now = "what it is" if row["is_what_it_is_now"] else "other content than now"
+        yield f"approval {row['id']}: {answer}; {now}, {row['fingerprint']}"
+    for row in told.holds:
+        released = (
+            f"; released by {row['released_by']} {_at(row['released_at'])}" if row["released_at"] else ""
+        )
+        yield f"held by {row['actor']} {_at(row['held_at'])}: {row['reason']}{released}"
+    yield _message_line(told)
+    for event in delivery.events:
+        words = " ".join(filter(None, (event.reason, event.reply)))
+        steps = f"{event.from_state or 'made'} → {event.to_state}"
+        yield f"event {_at(event.at)}: {steps}, {event.actor} {words}".rstrip()
+    for attempt, sha256 in zip(delivery.tries, told.payloads.values(), strict=False):
+        yield (
+            f"attempt {_at(attempt.started_at)}: {attempt.verdict or 'unknown'} ({attempt.phase}) {attempt.claimed_by}"
+            f" on {attempt.host}: {attempt.reply or '-'}; SHA-256 {sha256 or '-'}"
+        )
+    for row in told.people:
+        details = json.dumps(row["details"], ensure_ascii=False, default=str)
+        yield f"person {_at(row['at'])}: {row['actor']} {row['action']} {row['subject']} {details}"
+    yield f"history: {told.entries['entries']} entries, {told.entries['chained']} chained; head {told.head}"
+
+
+def _invoice_lines(told: story.InvoiceTold) -> Iterator[str]:
+    row = told.row
+    yield (
+        f"{row['kind']} {row['number']}: {row['state']}, total {row['total']} {row['currency']},"
+        f" issued {row['issued_on']}, lease {row['lease'] or '-'}, settings {row['settings_version_id']},"
+        f" program {row['code_version'] or '-'}"
+    )
+    for line in row["lines"]:
+        days = f" {line['active_days']}/{line['period_days']} days" if line["active_days"] is not None else ""
+        yield f"  line {line['position']} {line['concept']}: {line['amount']} + IVA {line['tax']}{days}"
+    for kept in row["withholdings"]:
+        yield f"  {kept['tax']} {kept['rate']} × {kept['base']}: −{kept['amount']}"
+    basis = row["basis"] or {}
+    if "lease" in basis:
+        lease = basis["lease"]
+        yield (
+            f"  as billed: lease {lease['code']}, rent {lease['rent']}, {lease['use']}, {lease['start_date']} to"
+            f" {lease['end_date'] or 'open'}"
+        )
+    for charge in basis.get("charges") or basis.get("items") or ():
+        yield f"  as billed: {charge['description']} {charge['amount']}, tax {charge['tax']}"
+    for rate in basis.get("rates", ()):
+        yield (
+            f"  rate: {' '.join(filter(None, (rate['tax'], rate['city'])))} {rate['rate']}, in force"
+            f" {rate['valid_from']} to {rate['valid_to'] or 'open'}"
+        )
+    for each in row["corrections"]:
+        yield f"  {each['act']} by {each['actor']} {each['at']}: {each['reason']} → {each['made'] or '-'}"
+    if told.has_document:
+        state = "verified now" if told.document_fault is None else str(told.document_fault)
+        yield f"  PDF {row['document']['key']} SHA-256 {row['document']['sha256']}: {state}"
+
+
+def _message_line(told: story.Story) -> str:
+    if told.message is None:
+        return f"message: {told.message_fault}"
+    is_same = told.message.is_as_transmitted
+    state = {
+        None: "not transmitted yet",
+        True: "the same bytes as were transmitted",
+        False: "not the same bytes",
+    }
+    return f"message: {len(told.message.payload)} bytes built again, {state[is_same]}"
+
+
+def _at(instant: Any) -> str:
+    return "" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S}Z"
+
+
+@audit_app.command("export")
+def audit_export(
+    period: PeriodArgument,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Empty, or not there yet.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a month as files that verify without this program: CSV, JSON, PDFs, messages, SHA256SUMS."""
+    month = Period.parse(period)
+    with _database() as db, _progress() as tell_progress:
+        made = export.export_period(db, _archive(), month, folder, sender=_sender(), report=tell_progress)
+    if made.not_rebuilt:
+        shown = ", ".join(map(str, made.not_rebuilt[:_CODES_SHOWN]))
+        _say(Fault("export_messages_absent", count=len(made.not_rebuilt), deliveries=shown))
+    summary = {
+        "period": str(month),
+        "folder": str(made.folder),
+        "rows": sum(made.rows.values()),
+        "invoices": made.rows["invoice"],
+        "deliveries": made.rows["delivery"],
+        "documents": made.documents,
+        "messages": made.messages,
+        "not_rebuilt": list(made.not_rebuilt),
+        "head": str(made.head),
+    }
+    if as_json:
+        _print_json(summary)
+    else:
+        columns = ["invoices", "deliveries", "documents", "messages", "rows"]
+        _print_table(f"exported {month} to {made.folder}", [summary], columns)
+        # To be kept elsewhere, so whole.
+        out.print(f"head {made.head}", markup=False, highlight=False)
+
+
+@audit_app.command("verify")
+def audit_verify(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="An export; without one, the database alone.")
+    ] = None,
+    files_only: Annotated[
+        bool, typer.Option("--files-only", help="Do not ask the database, nor the archive.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Exit 0 and one line where all is as it was written; else 1, and each file or row that differs."""
+    if folder is None and files_only:
+        raise InputError("verify_nothing")
+    found = verify.Verified() if folder is None else verify.verify_folder(folder)
+    checked = None if files_only else _look_back(found, is_needed=folder is None)
+    language = _language()
+    differences = [*found.differences, *(checked.differences if checked else ())]
+    notes = [tell(note, language) for note in (*found.notes, *(checked.notes if checked else ()))]
+    for note in notes:
+        _report(f"note: {note}")
+    if as_json:
+        rows = [
+            {"where": each.where, "code": each.what.code, "what": tell(each.what, language)}
+            for each in differences
+        ]
+        head = None if checked is None else str(checked.head)
+        _print_json(
+            {
+                "ok": not differences,
+                "differences": rows,
+                "files": found.files,
+                "rows": found.rows,
+                "head": head,
+                "notes": notes,
+            }
+        )
+    else:
+        for each in differences:
+            out.print(f"{each.where}: {tell(each.what, language)}", markup=False, highlight=False)
+        if not differences:
+            out.print(_verified(folder, found, checked), markup=False, highlight=False)
+    if differences:
+        raise typer.Exit(1)
+
+
+def _look_back(found: verify.Verified, *, is_needed: bool) -> look_back.LookedBack | None:
+    """The database and its archive beside an export, where they can be asked; else a note says that they cannot."""
+    try:
+        with _database() as db, _progress() as tell_progress:
+            checked = look_back.look_back(db, _archive(), report=tell_progress)
+            found.differences += look_back.compare_head(db, found)
+            return checked
+    except (WorkFailedError, InputError) as error:
+        if is_needed:
+            raise
+        found.notes.append(Fault("verify_files_alone", reason=error))
+        return None
+
+
+def _verified(folder: Path | None, found: verify.Verified, checked: "look_back.LookedBack | None") -> str:
+    parts = []
+    if folder is not None:
+        parts.append(
+            f"{folder}: {found.files} files and {found.rows} rows of {found.period} are as they were written"
+        )
+    if checked is not None:
+        parts.append(
+            f"the database's history is whole: {checked.entries} entries, {checked.documents} documents,"
+            f" head {checked.head}"
+        )
+    return "; ".join(parts)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Gives what shows how far a long reading or writing is, where somebody looks."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}"),
+        TimeElapsedColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
+    bars: dict[str, Any] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        if stage not in bars:
+            bars[stage] = progress.add_task(stage, total=total or None)
+        progress.update(bars[stage], completed=done)
+
+    with progress:
+        yield show
+
+
+def _archive() -> Archive:
+    """The archive of issued documents, wherever it is."""
+    environ = {**stack.environment(), **os.environ}
+    root = environ.get("INVOICING_ARCHIVE", "")
+    if not root:
+        raise InputError("variable_missing", variable="INVOICING_ARCHIVE")
+    if "://" not in root or root.startswith("file://"):
+        return FolderArchive(Path(root.removeprefix("file://")))
+    # Of a bucket only Airflow knows the connection; importing it takes seconds.
+    os.environ.update(environ)
+    from invoicing.on_airflow.storage import open_archive
+
+    return open_archive()
+
+
+def _sender() -> str:
+    environ = {**stack.environment(), **os.environ}
+    return sender_of_connection(environ.get("AIRFLOW_CONN_INVOICING_SMTP", ""))
 
 
 if __name__ == "__main__":

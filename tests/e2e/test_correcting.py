@@ -10,7 +10,7 @@ from support.files import write_files
 from support.rendering import pages_of
 from support.running_stack import Stack, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(600)]
 
 PERIOD = str(Period.containing(clock.today()))
 TENANT = "{0},CC,1,{0},{1},,es,Bogotá,no,{2},no"

@@ -11,6 +11,7 @@ import pytest
 
 from invoicing.db.connection import Database
 from invoicing.services.agency.settings import change_settings
+from invoicing.services.audit import history
 from invoicing.services.delivery.notices import Notice, NoticeFolder, keep_notice, take_notice
 from support.agency import Agency
 from support.database import airflow_connection
@@ -90,6 +91,18 @@ def test_a_failed_run_is_told_at_once_and_once(agency: Agency, relay: FaultyRela
 
     assert subjects(relay) == [FAILED]
     assert stored(agency.db) == [{"cause": "run_failed", "attempts": 1, "is_sent": True}]
+
+
+def test_the_head_of_the_history_goes_with_a_notice(agency: Agency, relay: FaultyRelay) -> None:
+    """In the operator's mailbox it is out of reach of whoever could make the history anew."""
+    head = history.seal(agency.db)
+
+    fail_run()
+
+    (message,) = relay.messages
+    body = message_from_bytes(message.content, policy=policy.default).get_body(("html",))
+    assert body is not None
+    assert str(head) in body.get_content()
 
 
 def test_a_notice_that_the_relay_refuses_is_sent_by_a_later_sweep(agency: Agency, relay: FaultyRelay) -> None:

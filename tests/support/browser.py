@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,6 +71,54 @@ def rules_of(scheme: str) -> dict[str, Any]:
     """
     colours = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
     return {"runOnly": colours} if scheme == "dark" else {}
+
+
+def faults_of_look(page: Page, options: Mapping[str, Any] | None = None, width: int = 1280) -> list[str]:
+    """What is wrong with the look of an open page: to axe in the light theme and in the dark one, and in its width.
+
+    Args:
+        options: Axe's.
+        width: Of the window at which axe looks, in pixels.
+    """
+    faults = []
+    page.set_viewport_size({"width": width, "height": 900})
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        if report := axe_violations(page, {**(options or {}), **rules_of(scheme)}):
+            faults.append(f"{scheme}: {report}")
+    page.emulate_media(color_scheme="light")
+    for each in (390, 1280):
+        page.set_viewport_size({"width": each, "height": 900})
+        if is_wider_than_its_window(page):
+            faults.append(f"wider than {each} pixels")
+    return faults
+
+
+def faults_of_pages(
+    page: Page,
+    addresses: Mapping[str, str],
+    *,
+    width: int,
+    refused: Collection[str],
+    options: Mapping[str, Any] | None = None,
+) -> str:
+    """What is wrong with the look of each page, by its name, or with what its own policy lets it do; empty for nothing.
+
+    Args:
+        refused: Pages whose answer says no, of which the browser itself complains.
+    """
+    found: dict[str, list[str]] = {}
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    for name, address in addresses.items():
+        page.goto(address)
+        unfold(page)
+        faults = faults_of_look(page, options, width)
+        if faults or (complaints and name not in refused):
+            found[name] = [*faults, *complaints]
+        complaints.clear()
+    return "\n\n".join("\n".join([name, *faults]) for name, faults in found.items())
 
 
 def is_wider_than_its_window(page: Page) -> bool:

@@ -11,7 +11,6 @@ from invoicing.db.connection import Database, connect
 from invoicing.services.agency.imports import import_folder
 from support.browser import open_chromium
 from support.database import Server
-from support.month import November
 from support.project import AGENCY
 from support.visiting import App, open_app
 
@@ -47,13 +46,6 @@ def db_session(server: Server) -> Iterator[Database]:
     """A connection to a database that is nobody's in particular, for tests that only ask its functions."""
     with server.fresh_copy() as dsn, connect(dsn) as connection:
         yield connection
-
-
-@pytest.fixture(scope="session")
-def november(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[November]:
-    """A month that was run once, to be copied."""
-    with November(server, tmp_path_factory.mktemp("november")) as month:
-        yield month
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from invoicing.db.connection import Database
+from invoicing.domain.spreadsheet import safe_cell
 from invoicing.domain.task_address import TaskAddress
 from invoicing.services.agency.settings import current_settings
 from invoicing.services.views import report, runs
 from invoicing.services.views.cycles import Month as MonthShown
 from invoicing.web.html.chart import months_chart
-from invoicing.web.html.spreadsheet import safe_cell
 from support.database import airflow_connection
 from support.month import NOVEMBER, RUN, Month, November
 from support.project import ROOT

@@ -58,6 +58,8 @@ NEEDED: dict[str, set[Duty]] = {
     "GET /deliveries/{delivery_id}/message.eml": {PERSONAL},
     "GET /deliveries/{delivery_id}/message.html": {PERSONAL},
     "GET /deliveries/{delivery_id}/message.txt": {PERSONAL},
+    "GET /deliveries/{delivery_id}/story": {PERSONAL},
+    "GET /deliveries/{delivery_id}/story.json": {PERSONAL},
     "POST /deliveries/{delivery_id}/cancel": {DELIVERIES},
     "POST /deliveries/{delivery_id}/resend": {DELIVERIES},
     "POST /deliveries/{delivery_id}/resolve": {DELIVERIES},

@@ -14,7 +14,14 @@ from invoicing.domain.period import Period
 from invoicing.services.agency import clock
 from invoicing.services.views import foresight
 from invoicing.web.outside import Triggered
-from support.browser import axe_violations, is_wider_than_its_window, rules_of, serve, unfold, visit
+from support.browser import (
+    axe_violations,
+    faults_of_pages,
+    is_wider_than_its_window,
+    serve,
+    unfold,
+    visit,
+)
 from support.month import Month, November
 
 
@@ -46,6 +53,7 @@ class Site:
             "resends": "/cycles/singles?kind=resends",
             "delivery": f"/deliveries/{failed}",
             "message": f"/deliveries/{failed}/message",
+            "story": f"/deliveries/{failed}/story",
             "invoice": f"/invoices/{number['number']}",
             "templates": "/templates",
             "template": "/templates/default",
@@ -73,48 +81,18 @@ def page(chromium: Browser, site: Site) -> Iterator[Page]:
         yield page
 
 
-@pytest.mark.parametrize("who", ["ana", "luis"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(chromium: Browser, site: Site, scheme: str, who: str):
-    found: dict[str, str] = {}
-    with visit(
-        chromium, site.address, who, color_scheme=scheme, language="en" if who == "luis" else "es"
-    ) as context:
+@pytest.mark.parametrize(("who", "language", "width"), [("ana", "es", 1280), ("luis", "en", 390)])
+def test_each_page_is_for_everybody_and_breaks_no_rule_of_its_own_policy(
+    chromium: Browser, site: Site, who: str, language: str, width: int
+):
+    with visit(chromium, site.address, who, language=language) as context:
         page = context.new_page()
-        for name, address in site.paths().items():
-            page.goto(address)
-            unfold(page)
-            if report := axe_violations(page, {"iframes": False, **rules_of(scheme)}):
-                found[name] = report
-
-    assert found == {}, "\n\n".join(f"{name}:\n{report}" for name, report in found.items())
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-def test_no_page_is_wider_than_the_window(chromium: Browser, site: Site, width: int):
-    too_wide = []
-    with visit(chromium, site.address, width=width) as context:
-        page = context.new_page()
-        for name, address in site.paths().items():
-            page.goto(address)
-            unfold(page)
-            if is_wider_than_its_window(page):
-                too_wide.append(name)
-
-    assert too_wide == []
-
-
-def test_the_pages_break_no_rule_of_their_own_policy(page: Page, site: Site):
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-
-    for name, address in site.paths().items():
-        page.goto(address)
-        page.wait_for_load_state("networkidle")
-        # The browser itself complains of an answer that says no.
-        assert complaints == [] or name == "foresight-refused", name
-        complaints.clear()
+        assert (
+            faults_of_pages(
+                page, site.paths(), width=width, refused="foresight-refused", options={"iframes": False}
+            )
+            == ""
+        )
 
 
 def open_code(page: Page, site: Site) -> None:

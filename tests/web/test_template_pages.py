@@ -93,7 +93,12 @@ def test_no_change_makes_no_version(english: Browser, db: Database):
             "longer than 5 s",
         ),
         ("mail_txt", "{% for a in range(99999) %}{{ 'x' * 1000 }}{% endfor %}", "prints more than"),
-        ("mail_txt", "{{ 'x' * 100000000 }}", "prints more than|memory|longer than 5 s"),
+        pytest.param(
+            "mail_txt",
+            "{{ 'x' * 100000000 }}",
+            "prints more than|memory|longer than 5 s",
+            marks=pytest.mark.long,
+        ),
         ("invoice_html", with_invoice('<img src="file:///etc/passwd" alt="">'), "is blocked"),
         ("invoice_html", with_invoice("{{ ''.__class__.__mro__ }}"), "not allowed|undefined"),
         ("invoice_html", "<p>{{ invoice.numbr }}</p>", "numbr"),
@@ -134,6 +139,7 @@ def test_an_svg_bomb_is_told_and_not_saved(
     assert version(db) == 1
 
 
+@pytest.mark.long
 def test_an_svg_that_unfolds_is_stopped(english: Browser, db: Database):
     folds = "".join(
         f'<g id="{name}">{f"""<use href="#{inner}"/>""" * 10}</g>'
@@ -267,9 +273,10 @@ def test_the_preview_shows_what_is_typed_and_trusts_nothing(english: Browser, db
     ("text", "said"),
     [
         ("{{ nobody }}", "no existe"),
-        (
+        pytest.param(
             "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
             "tarda más de 5 s",
+            marks=pytest.mark.long,
         ),
         ("{% for a in range(99999) %}{{ 'x' * 1000 }}{% endfor %}", "imprime más de 1 MB"),
     ],

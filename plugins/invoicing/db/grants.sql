@@ -45,6 +45,7 @@ GRANT SELECT,
     ON invoicing.invoice TO {runtime};
 GRANT USAGE ON SEQUENCE invoicing.invoice_id_seq TO {runtime};
 GRANT SELECT, INSERT ON invoicing.invoice_line, invoicing.invoice_withholding TO {runtime};
+GRANT SELECT, INSERT (invoice_id, basis) ON invoicing.invoice_basis TO {runtime};
 GRANT SELECT ON invoicing.sealed_invoice TO {runtime};
 GRANT SELECT, INSERT (invoice_id, act, made_id, reason, actor) ON invoicing.invoice_correction TO {runtime};
 GRANT SELECT, INSERT (prefix, first_serial, last_serial, valid_from, valid_to, resolution, actor)
@@ -95,6 +96,10 @@ GRANT SELECT, INSERT, UPDATE (taken_at, ended_at), DELETE ON invoicing.transmiss
 GRANT SELECT, INSERT (cause, texts, alarm_on), UPDATE (sent_at, attempts, problem)
     ON invoicing.operator_notice TO {runtime};
 
+-- History is hashed by triggers and chained by a function of the owner's.
+GRANT SELECT ON invoicing.history_entry, invoicing.history_link, invoicing.history_seal, invoicing.history_shape,
+    invoicing.history_horizon TO {runtime};
+
 GRANT SELECT ON invoicing.schema_migration TO {runtime};
 
 -- What generated columns and statements call; guards are called by their triggers, and need no grant.
@@ -102,7 +107,8 @@ GRANT EXECUTE ON FUNCTION invoicing.plain(text), invoicing.joined(text[]), invoi
     invoicing.may_have_left(bigint), invoicing.state_by_credits(bigint, numeric), invoicing.is_held(bigint, text),
     invoicing.delivery_fingerprint(bigint, text[], text[], text, bigint, bigint), invoicing.is_approved(bigint, text),
     invoicing.lacks_approval(bigint, text[], text[], text, bigint, bigint) TO {runtime};
-GRANT EXECUTE ON FUNCTION invoicing.analyze_month(text), invoicing.hold_tenants() TO {runtime};
+GRANT EXECUTE ON FUNCTION invoicing.analyze_month(text), invoicing.hold_tenants(), invoicing.note_history_horizon(),
+    invoicing.seal_history(integer) TO {runtime};
 
 -- name: owned_tables
 -- Tables of the schema whose owner the login is, or may become: those it could empty, alter and drop.

@@ -142,6 +142,7 @@ def migrate(dsn: str, folder: Path = MIGRATIONS, *, runtime: str | None = None) 
             if migration.is_outside_transaction:
                 for step in migration.steps:
                     connection.execute(step.encode())
+                connection.execute(_SQL["note_shapes"])
                 _keep(connection, migration)
             else:
                 _apply_in_turn(connection, migration)
@@ -157,6 +158,8 @@ def _apply_in_turn(connection: psycopg.Connection, migration: Migration) -> None
             with connection.transaction():
                 connection.execute(_SQL["limit_waiting"])
                 connection.execute(migration.sql.encode())
+                # In the same transaction: whoever writes to a table that was altered waits until this is known.
+                connection.execute(_SQL["note_shapes"])
                 _keep(connection, migration)
         except psycopg.errors.LockNotAvailable as error:
             reason = str(error).splitlines()[0]

@@ -29,3 +29,11 @@ SELECT version, sha256 FROM invoicing.schema_migration;
 
 -- name: add_applied
 INSERT INTO invoicing.schema_migration (version, sha256) VALUES (%(version)s, %(sha256)s);
+
+-- name: note_shapes
+-- Over which columns the rows are hashed from here on; nothing as long as nothing is hashed.
+DO $$ BEGIN
+    IF to_regprocedure('invoicing.note_history_shapes()') IS NOT NULL THEN
+        PERFORM invoicing.note_history_shapes();
+    END IF;
+END $$;

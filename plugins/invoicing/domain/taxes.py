@@ -66,6 +66,11 @@ class TaxTable:
         self.on = on
         self._rates = {(rate.tax, rate.city): rate for rate in rates if rate.is_in_force(on)}
 
+    @property
+    def rates(self) -> tuple[TaxRate, ...]:
+        """All of them, by tax and city."""
+        return tuple(rate for _, rate in sorted(self._rates.items()))
+
     def find(self, tax: TaxName, city: str = "") -> TaxRate | None:
         """The rate of ``tax`` in ``city``, or None where none is in force."""
         return self._rates.get((tax, city))

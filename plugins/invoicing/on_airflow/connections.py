@@ -3,7 +3,6 @@
 import logging
 import pkgutil
 import smtplib
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,10 +11,10 @@ from airflow.sdk import BaseHook, BaseNotifier, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from invoicing.db.connection import Database, connect, dsn_from_parts
-from invoicing.domain.address import problem
 from invoicing.domain.errors import PermanentFailureError
 from invoicing.domain.names import DATABASE_CONNECTION, RELAY_CONNECTION
 from invoicing.mail.conversation import BoundedSMTP, BoundedSMTPS
+from invoicing.mail.sender import named_sender, sender_of_host
 from invoicing.mail.transmission import Relay, RelayMisconfiguredError
 from invoicing.on_airflow.storage import open_journal
 
@@ -166,13 +165,10 @@ def relay_sender(*, is_needed: bool = True) -> str:
         is_needed: False where the settings name somebody, or nothing is sent: there is nothing to warn of.
     """
     found = _connection(RELAY_CONNECTION)
-    for address in (found.extra_dejson.get("from_email"), found.login):
-        if address and problem(str(address)) is None:
-            return str(address)
-    host = socket.getfqdn()
-    sender = f"invoicing@{host if '.' in host else f'{host}.localdomain'}"
-    if problem(sender) is not None:
-        sender = "invoicing@localhost.localdomain"
+    named = named_sender(found.extra_dejson.get("from_email"), found.login)
+    if named is not None:
+        return named
+    sender = sender_of_host()
     if is_needed:
         log.warning("no sender is set, mail goes out as %s: bin/invoicing settings set from_email=…", sender)
     return sender

@@ -20,6 +20,7 @@ from invoicing.on_airflow.storage import open_journal, open_notice_folder
 from invoicing.rendering.notice import RUN_FAILED, render_notice
 from invoicing.services.agency import clock
 from invoicing.services.agency.settings import current_settings
+from invoicing.services.audit import history
 from invoicing.services.delivery.notices import (
     KeptNotice,
     Notice,
@@ -129,7 +130,7 @@ def _send_one(
         if kept is None:
             return None
         try:
-            _send(kept, settings, context)
+            _send(kept, settings, context, history.head(db))
         except Exception as error:
             log.exception("the operator could not be notified; the sweep tries again")
             mark_unsent(db, kept.id, f"{type(error).__name__}: {error}")
@@ -138,8 +139,9 @@ def _send_one(
         return kept.id, True
 
 
-def _send(kept: KeptNotice, settings: Settings, context: Any) -> None:
-    rendered = render_notice(kept.cause, kept.texts)
+def _send(kept: KeptNotice, settings: Settings, context: Any, head: history.Head) -> None:
+    # Out of reach of whoever could make the history anew: what is in a mailbox stays there.
+    rendered = render_notice(kept.cause, kept.texts, head=str(head))
     notifier = operator_notifier() or SmtpNotifier(
         to=settings.operator_email,
         from_email=settings.from_email or relay_sender(),
@@ -148,7 +150,7 @@ def _send(kept: KeptNotice, settings: Settings, context: Any) -> None:
         smtp_conn_id=RELAY_CONNECTION,
     )
     # One's own notifier may speak of `notice` in its templates; what else there is, is of the task that sends.
-    notice = {"cause": kept.cause, "subject": rendered.subject, **kept.texts}
+    notice = {"cause": kept.cause, "subject": rendered.subject, "history_head": str(head), **kept.texts}
     told: Any = {**context, "notice": notice}
     notifier.notify(told)
 

@@ -19,19 +19,20 @@ class RenderedNotice:
     html: str
 
 
-def render_notice(cause: str, texts: Mapping[str, str]) -> RenderedNotice:
+def render_notice(cause: str, texts: Mapping[str, str], *, head: str) -> RenderedNotice:
     """The notice in words; every value is escaped in the page.
 
     Args:
         cause: `RUN_FAILED`, or the name of a check.
         texts: Of a run: ``dag``, ``run``, ``period``, ``reason``, ``url``, any of them empty. Of a check:
             ``detail_es``, ``detail_en``, ``next_es``, ``next_en``.
+        head: Of the history, ``entry:sha256``, to be kept with the notice.
     """
     sandbox = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
     )
     if cause == RUN_FAILED:
         subject = f"Facturación: la ejecución {texts['run']} necesita atención"
-        return RenderedNotice(subject, sandbox.get_template("run_failed.html").render(texts))
+        return RenderedNotice(subject, sandbox.get_template("run_failed.html").render(texts, head=head))
     subject = " ".join(f"Facturación: {texts['detail_es']}".split())
-    return RenderedNotice(subject, sandbox.get_template("alarm.html").render(texts))
+    return RenderedNotice(subject, sandbox.get_template("alarm.html").render(texts, head=head))

@@ -2017,6 +2017,159 @@ FAILURES: Mapping[str, Text] = {
         "Give a subject: with automatic sending enabled it cannot be empty.",
     ),
     "setting_subject_unusable": ("No se puede usar: {problems}", "It cannot be used: {problems}"),
+    # services: history, export, verification
+    "history_row_altered": (
+        "la fila no es la que se escribió: su hash es otro que el de su última entrada en la historia",
+        "the row is not what was written: its hash is not that of its last entry in the history",
+    ),
+    "history_row_missing": (
+        "la fila ya no está, y la historia sabe de ella",
+        "the row is gone, and the history knows of it",
+    ),
+    "history_row_unrecorded": (
+        "la historia no sabe de esta fila: se puso sin dejar rastro",
+        "the history knows nothing of this row: it was put there without a trace",
+    ),
+    "history_row_backdated": (
+        "la fila dice que se escribió una hora o más antes de lo que muestra la historia: entró después de {after}",
+        "the row says that it was written an hour or more before the history shows it: it came after {after}",
+    ),
+    "history_foreign_writer": (
+        "la escribió {writer}, un superusuario, y no el programa (entrada {entry} de la historia)",
+        "{writer} wrote it, a superuser, and not the program (entry {entry} of the history)",
+    ),
+    "history_entry_altered": (
+        "la entrada no es la que se encadenó, o falta algo justo antes de ella",
+        "the entry is not what was chained, or something just before it is missing",
+    ),
+    "history_entry_missing": ("la entrada encadenada ya no está", "the entry that was chained is gone"),
+    "history_entry_between": (
+        "la entrada se puso entre otras que ya estaban encadenadas",
+        "the entry was put between others that had been chained",
+    ),
+    "history_seal_differs": (
+        "la cabeza que se anotó no es la de la cadena",
+        "the head that was noted is not the chain's",
+    ),
+    "history_guard_off": (
+        "la tabla {table} ya no se anota en la historia: falta un disparador, o está apagado",
+        "table {table} is not kept in the history any more: a trigger is missing, or off",
+    ),
+    "history_more_differ": ("y más: aquí van las primeras {most}", "and more: these are the first {most}"),
+    "export_folder_in_use": (
+        "{folder} no está vacía: elija una carpeta que no exista o esté vacía; no se escribió nada",
+        "{folder} is not empty: choose a folder that does not exist, or is empty; nothing was written",
+    ),
+    "export_folder_missing": ("{folder} no es una carpeta", "{folder} is not a folder"),
+    "export_of_nothing": (
+        "de {period} no hay ciclo ni facturas: no hay nada que exportar",
+        "there is no cycle and no invoice of {period}: nothing to export",
+    ),
+    "export_not_written": (
+        "no se pudo escribir {file}: {why}. No quedó nada a medias",
+        "{file} could not be written: {why}. Nothing is left half-done",
+    ),
+    "export_unreadable": ("no se puede leer: {why}", "it cannot be read: {why}"),
+    "export_not_a_file": ("no es un archivo ni una carpeta", "it is neither a file nor a folder"),
+    "export_file_extra": ("no es de esta exportación", "it is none of this export's"),
+    "export_file_missing": ("falta, y SHA256SUMS lo nombra", "it is missing, and SHA256SUMS names it"),
+    "export_file_altered": (
+        "cambió: su SHA-256 es {found}, y SHA256SUMS dice {said}",
+        "it was altered: its SHA-256 is {found}, and SHA256SUMS says {said}",
+    ),
+    "export_row_altered": (
+        "la fila {key} de {table} no es la que se escribió, según la historia",
+        "row {key} of {table} is not what was written, by the history",
+    ),
+    "export_row_unrecorded": (
+        "la historia no sabe de la fila {key} de {table}",
+        "the history knows nothing of row {key} of {table}",
+    ),
+    "export_row_out_of_order": (
+        "la fila {key} de {table} está repetida o fuera de orden",
+        "row {key} of {table} is there twice, or out of order",
+    ),
+    "export_head_differs": (
+        "la historia termina en {entry}:{head}, y el archivo dice otra cosa",
+        "the history ends at {entry}:{head}, and the file says otherwise",
+    ),
+    "export_sheet_differs": (
+        "no dice lo que dicen las filas de {rows}",
+        "it does not say what the rows of {rows} say",
+    ),
+    "export_document_differs": (
+        "no es el documento que se emitió de {invoice}, o falta",
+        "it is not the document that was issued of {invoice}, or is missing",
+    ),
+    "export_message_differs": (
+        "no es el mensaje que se transmitió del envío {delivery}, o falta",
+        "it is not the message that was transmitted of delivery {delivery}, or is missing",
+    ),
+    "export_message_missing": (
+        "no dice nada del mensaje del envío {delivery}, que se transmitió",
+        "it says nothing of the message of delivery {delivery}, which was transmitted",
+    ),
+    "export_original_missing": (
+        "{invoice}: falta la factura de que trata",
+        "{invoice}: the invoice that it is about is missing",
+    ),
+    "export_amounts_not_computable": (
+        "los valores de {invoice} no se pueden calcular de nuevo: {why}",
+        "the amounts of {invoice} cannot be worked out again: {why}",
+    ),
+    "export_sum_differs": (
+        "{invoice}: {what} dice {said}, y la suma de sus líneas es {found}",
+        "{invoice}: {what} says {said}, and its lines come to {found}",
+    ),
+    "export_amount_differs": (
+        "{invoice}, {what}: dice {said}, y calculado de nuevo da {found}",
+        "{invoice}, {what}: it says {said}, and worked out again it is {found}",
+    ),
+    "export_state_differs": (
+        "{invoice}: su estado es {found}, y por sus notas crédito sería {expected}",
+        "{invoice}: its state is {found}, and by its credit notes it would be {expected}",
+    ),
+    "export_rule_differs": (
+        "{tenant}: la regla {rule} no responde lo que dice la decisión",
+        "{tenant}: rule {rule} does not answer what the decision says",
+    ),
+    "export_decision_differs": (
+        "{tenant}: la decisión dice {said}, y sus reglas dicen {found}",
+        "{tenant}: the decision says {said}, and its rules say {found}",
+    ),
+    "export_event_out_of_line": (
+        "envío {delivery}: sus cambios de estado no siguen uno al otro hasta el estado en que está",
+        "delivery {delivery}: its changes of state do not follow one another to the state it is in",
+    ),
+    "export_count_differs": ("dice {said}, y hay {found}", "it says {said}, and there is {found}"),
+    "export_messages_absent": (
+        "sin el mensaje de {count} envíos, que no se pudo rehacer igual al transmitido: {deliveries}",
+        "without the message of {count} deliveries, which could not be built again as transmitted: {deliveries}",
+    ),
+    "export_without_basis": (
+        "{count} facturas son anteriores a que se guardara de qué se calculan: se comprobó su aritmética",
+        "{count} invoices are older than what they are worked out from is kept: their arithmetic was checked",
+    ),
+    "export_head_not_of_database": (
+        "la cabeza {head} de la exportación no está en la historia de esta base de datos: esta se rehízo, o es otra",
+        "the export's head {head} is not in this database's history: that was made anew, or it is another's",
+    ),
+    "verify_files_alone": (
+        "la base de datos no se puede consultar, se comprobaron solo los archivos: {reason}",
+        "the database cannot be asked, the files alone were checked: {reason}",
+    ),
+    "verify_nothing": (
+        "sin carpeta y sin base de datos no hay nada que comprobar: diga una carpeta, o quite --files-only",
+        "without a folder and without the database there is nothing to verify: name a folder, or drop --files-only",
+    ),
+    "history_unsealed": (
+        "{count} entradas aún no están encadenadas: nada responde por ellas todavía",
+        "{count} entries are not chained yet: nothing speaks for them so far",
+    ),
+    "verify_archive_away": (
+        "el archivo de documentos no se puede leer, no se comprobaron sus PDF: {reason}",
+        "the archive of documents cannot be read, its PDFs were not checked: {reason}",
+    ),
 }
 
 

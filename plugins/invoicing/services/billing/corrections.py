@@ -28,6 +28,7 @@ from invoicing.domain.taxes import TaxName
 from invoicing.services.agency import clock
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.billing import issue, leases
+from invoicing.services.billing.basis import basis_of_lease
 from invoicing.services.billing.issue import Issued
 from invoicing.services.billing.leases import BilledLease, BilledTenant
 
@@ -283,6 +284,7 @@ def issue_replacement(
         due_on=today + datetime.timedelta(days=settings.settings.due_days),
         replaces=invoice.id,
         sent_apart=was_sent or invoice.sent_apart,
+        basis=basis_of_lease(lease, leases.tax_table(db, Period.parse(invoice.period).first_day)),
     )
     (issued,) = issue.issue(db, [new], prefix=settings.settings.invoice_prefix)
     _keep(db, invoice, "replace", issued.id, reason, actor)

@@ -8,8 +8,10 @@ from invoicing.db.connection import Database
 from invoicing.db.statements import beside
 from invoicing.domain.invoice import InvoiceDraft
 from invoicing.domain.period import Period
+from invoicing.domain.taxes import TaxTable
 from invoicing.services.agency import clock, merge
 from invoicing.services.billing import issue, leases, out_of_step, runs, series
+from invoicing.services.billing.basis import basis_of_lease
 from invoicing.services.billing.leases import BilledLease
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,8 @@ def generate_invoices(db: Database, run_id: int, *, prefix: str | None = None) -
         # Before anything is issued: what is issued now is as the leases say.
         out_of_step.compare(db, run.period)
         drifted = [each.lease for each in out_of_step.drifted_invoices(db, run.period)]
-        drafts = draft_period(db, run.period)
+        taxes = leases.tax_table(db, run.period.first_day)
+        drafts = draft_period(db, run.period, taxes)
         to_issue = [
             issue.NewInvoice(
                 draft=draft,
@@ -66,6 +69,7 @@ def generate_invoices(db: Database, run_id: int, *, prefix: str | None = None) -
                 period=run.period,
                 issued_on=issued_on,
                 due_on=issued_on + datetime.timedelta(days=settings.due_days),
+                basis=basis_of_lease(lease, taxes),
             )
             for lease, draft in drafts
             if draft.total > 0
@@ -109,8 +113,11 @@ def generate_invoices(db: Database, run_id: int, *, prefix: str | None = None) -
     return counts
 
 
-def draft_period(db: Database, period: Period) -> list[tuple[BilledLease, InvoiceDraft]]:
+def draft_period(db: Database, period: Period, taxes: TaxTable) -> list[tuple[BilledLease, InvoiceDraft]]:
     """Work out the invoices that ``period`` still lacks; writes nothing.
+
+    Args:
+        taxes: The rates in force on its first day.
 
     Returns:
         Each lease and its draft, by lease code.
@@ -118,7 +125,6 @@ def draft_period(db: Database, period: Period) -> list[tuple[BilledLease, Invoic
     Raises:
         InputError: An invoice cannot be worked out; the words name the lease.
     """
-    taxes = leases.tax_table(db, period.first_day)
     drafts = (
         (lease, leases.draft_lease(lease, period, taxes)) for lease in leases.leases_to_invoice(db, period)
     )

@@ -1,6 +1,7 @@
 """Issue invoices: numbered without gaps, stored with their lines and withholdings."""
 
 import datetime
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from invoicing.domain.invoice import InvoiceDraft
 from invoicing.domain.lease import Use
 from invoicing.domain.period import Period
 from invoicing.services.billing import series
+from invoicing.services.billing.basis import Basis
 from invoicing.services.billing.leases import BilledLease, BilledTenant
 
 _SQL = beside(__file__)
@@ -44,6 +46,7 @@ class NewInvoice:
         positions: Of the lines that a credit note credits, line by line of ``draft``; None for an invoice.
         replaces: Id of the invoice in whose place this one is issued.
         sent_apart: A replacement is decided on and sent by itself, not with its month.
+        basis: What ``draft`` was worked out from; a credit note's is the invoice that it credits.
     """
 
     draft: InvoiceDraft
@@ -61,6 +64,7 @@ class NewInvoice:
     positions: tuple[int, ...] | None = None
     replaces: int | None = None
     sent_apart: bool = False
+    basis: Basis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,15 @@ def issue(db: Database, invoices: Sequence[NewInvoice], *, prefix: str) -> list[
             (id_, kept.tax, kept.rate, kept.base, kept.amount)
             for id_, _, invoice in numbered
             for kept in invoice.draft.withholdings
+        ),
+    )
+    _copy(
+        db,
+        _SQL["copy_bases"],
+        (
+            (id_, json.dumps(invoice.basis, ensure_ascii=False))
+            for id_, _, invoice in numbered
+            if invoice.basis is not None
         ),
     )
     return [Issued(id_, f"{prefix}{serial}") for id_, serial, _ in numbered]

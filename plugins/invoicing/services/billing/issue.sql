@@ -16,3 +16,6 @@ FROM STDIN;
 
 -- name: copy_withholdings
 COPY invoicing.invoice_withholding (invoice_id, tax, rate, base, amount) FROM STDIN;
+
+-- name: copy_bases
+COPY invoicing.invoice_basis (invoice_id, basis) FROM STDIN;

@@ -21,6 +21,7 @@ from invoicing.domain.taxes import TaxTable
 from invoicing.services.agency import clock, merge
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.billing import decide, issue, leases, runs
+from invoicing.services.billing.basis import Basis, basis_of_items
 from invoicing.services.billing.leases import BilledLease, BilledTenant
 from invoicing.services.billing.single_invoice_file import read_single_invoices
 from invoicing.services.billing.single_invoice_request import SingleInvoiceRequest
@@ -54,6 +55,7 @@ class SingleInvoiceDraft:
     tenant: BilledTenant
     lease: BilledLease | None
     draft: InvoiceDraft
+    basis: Basis
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,7 @@ def _issue(db: Database, drafts: Sequence[SingleInvoiceDraft], *, source: str, a
             period=Period.containing(issued_on),
             issued_on=issued_on,
             due_on=issued_on + datetime.timedelta(days=settings.settings.due_days),
+            basis=each.basis,
         )
         for each in drafts
     ]
@@ -250,4 +253,5 @@ def _resolve(
         raise FieldsRefusedError({"lines": error}) from None
     if drafted.total <= 0:
         raise FieldsRefusedError({"lines": Fault("total_not_positive", total=drafted.total)})
-    return SingleInvoiceDraft(request.reference, tenant, lease, drafted)
+    basis = basis_of_items(tenant.code, request.items, taxes)
+    return SingleInvoiceDraft(request.reference, tenant, lease, drafted, basis)

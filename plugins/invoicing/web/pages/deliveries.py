@@ -1,5 +1,6 @@
 """Deliveries one by one: what happened, the message as sent, and what a person decides."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from invoicing.domain.errors import InvoicingError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.domain.refusal import is_about_the_address
+from invoicing.services.audit.story import Story, as_json, tell_story
 from invoicing.services.delivery import resolution
 from invoicing.services.views.deliveries import show_delivery
 from invoicing.services.views.messages import BuiltMessage, build_message
@@ -22,8 +24,10 @@ from invoicing.web.html.forms import SubmittedDep, attempt, see_other
 from invoicing.web.html.frames import html_frame, problem_frame, text_frame
 from invoicing.web.html.i18n import TranslatorDep
 from invoicing.web.html.templating import PagesDep
+from invoicing.web.html.trace import explain, steps
 from invoicing.web.pages.cycles import tenant_page
 from invoicing.words import Text
+from invoicing.words.ledger import APPROVALS, VERDICTS
 
 router = APIRouter(prefix="/deliveries")
 
@@ -146,6 +150,40 @@ def resolve(
         return _back(request, db, delivery_id, back, "resolved" if told else "resolved-untold")
 
     return attempt(act, lambda error: refused(t.failure(error)))
+
+
+@router.get("/{delivery_id}/story", dependencies=[EXPENSIVE])
+@needs(Duty.READ_PERSONAL)
+def show_story(request: Request, pool: PoolDep, pages: PagesDep, delivery_id: int) -> Response:
+    """All there is to know of it: its documents are read, its message is built again."""
+    story = _story(request, pool, delivery_id)
+    return pages.respond(
+        request,
+        "delivery_story.html",
+        story=story,
+        decisions=[{"row": row, "steps": steps(row["trace"])} for row in story.decisions],
+        attempts=[
+            {"attempt": attempt, "sha256": sha256}
+            for attempt, sha256 in zip(story.delivery.tries, story.payloads.values(), strict=False)
+        ],
+        explain=explain,
+        approvals=APPROVALS,
+        verdicts=VERDICTS,
+    )
+
+
+@router.get("/{delivery_id}/story.json", dependencies=[EXPENSIVE])
+@needs(Duty.READ_PERSONAL)
+def download_story(request: Request, pool: PoolDep, delivery_id: int) -> Response:
+    """The same as one JSON document, the message whole: what ``audit show --json`` prints."""
+    document = json.dumps(
+        as_json(_story(request, pool, delivery_id)), ensure_ascii=False, indent=2, default=str
+    )
+    return Response(
+        document.encode(errors="replace"),
+        media_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="delivery-{delivery_id}.json"'},
+    )
 
 
 @router.get("/{delivery_id}/message")
@@ -273,6 +311,11 @@ def _back(request: Request, db: DatabaseDep, delivery_id: int, back: str, done: 
         code = quote(delivery.tenant, safe="")
         return see_other(request, f"/cycles/{delivery.period}/tenants/{code}?done={done}")
     return see_other(request, f"/deliveries/{delivery_id}?done={done}")
+
+
+def _story(request: Request, pool: PoolDep, delivery_id: int) -> Story:
+    outside = request.app.state.outside
+    return tell_story(pool.connection, outside.open_archive(), delivery_id, sender=outside.relay_sender())
 
 
 def _in_plain_text(built: BuiltMessage, *, without: frozenset[str] = frozenset()) -> str:

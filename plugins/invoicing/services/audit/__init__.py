@@ -1,0 +1,1 @@
+"""Proof afterwards: history chained, a month exported and verified, the whole story of a delivery."""
