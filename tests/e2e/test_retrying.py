@@ -1,8 +1,9 @@
 """All that failed of a month, once more, on the real stack: by the command line, on the page, by Airflow's clear."""
 
 import re
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -106,3 +107,34 @@ def pages_of(stack: Stack) -> Iterator[httpx.Client]:
         login = {"username": "admin", "password": stack.admin_password}
         client.cookies.set("_token", client.post("/auth/token", json=login).json()["access_token"])
         yield client
+
+
+@pytest.mark.long
+def test_a_monitor_hears_of_a_month_and_of_how_things_stand(agency: Stack) -> None:
+    """From the real tasks, by Airflow's own configuration."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(0.2)
+        # What Airflow tells of itself would fill the socket.
+        agency.up(
+            AIRFLOW__METRICS__STATSD_ON="True",
+            AIRFLOW__METRICS__STATSD_HOST="127.0.0.1",
+            AIRFLOW__METRICS__STATSD_PORT=str(listener.getsockname()[1]),
+            AIRFLOW__METRICS__METRICS_ALLOW_LIST="^invoicing",
+        )
+        agency.run("settings", "set", "approval=never")
+        told: list[str] = []
+
+        def hears(text: str) -> bool:
+            with suppress(TimeoutError):
+                while True:
+                    told.append(listener.recv(4096).decode())
+            return any(line.startswith(text) for line in told)
+
+        agency.run("run", "--period", "2027-01", "--yes", "--wait")
+        wait_for(lambda: hears("airflow.invoicing.deliveries.sent:"), "the batches are counted")
+        with agency.airflow() as api:
+            api.trigger("sweep_deliveries")
+        wait_for(lambda: hears("airflow.invoicing.now.unsent_minutes:0"), "the sweep tells")
+        sent = [line for line in told if line.startswith("airflow.invoicing.deliveries.sent:")]
+        assert sum(int(line.split(":")[1].split("|")[0]) for line in sent) == 2
