@@ -388,6 +388,18 @@ class TestCredit:
         assert agency.decisions() == {}
         assert agency.balance() == []
 
+    def test_what_was_credited_in_part_is_not_voided(self, agency: Agency) -> None:
+        agency.add_tenant("A", auto_send=False)
+        agency.run()
+        credit(agency, "FV-1", "1=1")
+
+        with pytest.raises(InputError) as caught:
+            void(agency, "FV-1")
+
+        assert caught.value.code == "void_of_credited"
+        assert invoices(agency)["FV-1"]["state"] == "partly_credited"
+        assert credit(agency, "FV-1").state == "credited"
+
     def test_a_doubt_is_credited_and_not_sent_once_more(self, agency: Agency, journal: Journal) -> None:
         agency.set(doubt_policy="resend_after", doubt_minutes=1)
         agency.add_tenant("A")

@@ -748,6 +748,12 @@ FAILURES: Mapping[str, Text] = {
         "replace "
         "it; nothing was changed",
     ),
+    "void_of_credited": (
+        "de la factura {number} ya se acreditó una parte, y eso no se deshace: acredite el resto (invoices credit "
+        "{number}), o reemplácela; no se cambió nada",
+        "a part of invoice {number} was credited, which nothing undoes: credit the rest (invoices credit {number}), or "
+        "replace it; nothing was changed",
+    ),
     "credit_unsent": (
         "la factura {number} todavía no ha salido: anúlela (invoices void {number}), o reemplácela; no se cambió nada",
         "invoice {number} has not left yet: void it (invoices void {number}), or replace it; nothing was changed",

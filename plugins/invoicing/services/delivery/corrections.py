@@ -121,7 +121,8 @@ def void(db: Database, number: str, *, reason: str, actor: str) -> Corrected:
     """Void an invoice of which nothing has left.
 
     Raises:
-        InputError: It was sent, or may have been, or is being sent; it is void or credited; or there is no reason.
+        InputError: It was sent, or may have been, or is being sent; it is void, or credited, whole or in part; or there
+            is no reason.
     """
     return correct(db, [Order(number, "void", reason)], actor=actor)[0]
 
@@ -203,6 +204,8 @@ def _void(db: Database, invoice: IssuedInvoice, reason: str, actor: str) -> Corr
     deliveries = _lock_deliveries(db, invoice)
     if _may_have_left(deliveries):
         raise InputError("void_was_sent", number=invoice.number)
+    if invoice.state == "partly_credited":
+        raise InputError("void_of_credited", number=invoice.number)
     _take_out(db, invoice, deliveries, reason, actor)
     _bring_decision_in_line(db, invoice, [invoice.tenant_id], actor)
     return _outcome(invoice, "void", "void", taken=invoice.total)
