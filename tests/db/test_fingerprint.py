@@ -132,6 +132,7 @@ OTHER_SETTINGS: dict[str, Any] = {
     "grouping": "per_invoice",
     "due_days": 9,
     "invoice_prefix": "X-",
+    "credit_prefix": "XC-",
     "payment_instructions": "En efectivo",
     "from_email": "otra@agencia.example",
     "reply_to": "otra@agencia.example",
