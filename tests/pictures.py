@@ -47,6 +47,7 @@ PLACES = {
     "cycle": "/cycles/2026-11",
     "cycle-running": "/cycles/2027-01",
     "cycle-none": "/cycles/2026-11?q=nadie",
+    "cycle-retry": "/cycles/2026-11/retry",
     "cycle-failed": "/cycles/2026-11/tenants/{failed}",
     "cycle-tenant": "/cycles/2026-11/tenants/T048",
     "cycle-skipped": "/cycles/2026-11/tenants/T004",

@@ -53,6 +53,8 @@ class Site:
             "resends": "/cycles/singles?kind=resends",
             "delivery": f"/deliveries/{failed}",
             "message": f"/deliveries/{failed}/message",
+            "message-of-today": f"/deliveries/{failed}/message-of-today",
+            "retry": "/cycles/2026-11/retry",
             "story": f"/deliveries/{failed}/story",
             "invoice": f"/invoices/{number['number']}",
             "templates": "/templates",
