@@ -13,7 +13,7 @@ from invoicing.airflow_api import AirflowApi
 from support.files import write_files
 from support.running_stack import Stack, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.timeout(600)]
 
 DAG = "monthly_invoicing"
 
