@@ -1,6 +1,6 @@
 """The whole story of a delivery: what was billed, who let it leave, what left, and who touched anything."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,8 +161,12 @@ def _tasks(delivery: DeliveryShown) -> list[TaskAddress]:
     return list(dict.fromkeys(each for each in found if each is not None))
 
 
-def as_json(story: Story) -> dict[str, Any]:
-    """The story as one document (``audit show --json``); the message whole, as it is transmitted."""
+def as_json(story: Story, say: Callable[[InvoicingError], str] = str) -> dict[str, Any]:
+    """The story as one document (``audit show --json``); the message whole, as it is transmitted.
+
+    Args:
+        say: The words of what is wrong with a document or the message.
+    """
     delivery, message = story.delivery, story.message
     names = [name for name in DeliveryShown.__dataclass_fields__ if name not in ("events", "tries")]
     return {
@@ -180,7 +184,7 @@ def as_json(story: Story) -> dict[str, Any]:
             {
                 **each.row,
                 "document_verified": each.document_fault is None if each.has_document else None,
-                "document_fault": each.document_fault and str(each.document_fault),
+                "document_fault": each.document_fault and say(each.document_fault),
             }
             for each in story.invoices
         ],
@@ -188,7 +192,7 @@ def as_json(story: Story) -> dict[str, Any]:
         "holds": list(story.holds),
         "message": {
             "as_transmitted": message and message.is_as_transmitted,
-            "fault": story.message_fault and str(story.message_fault),
+            "fault": story.message_fault and say(story.message_fault),
             "headers": [list(each) for each in message.headers] if message else None,
             "attachments": list(message.attachments) if message else None,
             # Its lines are ASCII (mail/message.py encodes what is not).

@@ -22,7 +22,7 @@ from invoicing.web.door.turns import EXPENSIVE, IN_FRAME
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.forms import SubmittedDep, attempt, see_other
 from invoicing.web.html.frames import html_frame, problem_frame, text_frame
-from invoicing.web.html.i18n import TranslatorDep
+from invoicing.web.html.i18n import TranslatorDep, tell_visitor
 from invoicing.web.html.templating import PagesDep
 from invoicing.web.html.trace import explain, steps
 from invoicing.web.pages.cycles import tenant_page
@@ -154,9 +154,11 @@ def resolve(
 
 @router.get("/{delivery_id}/story", dependencies=[EXPENSIVE])
 @needs(Duty.READ_PERSONAL)
-def show_story(request: Request, pool: PoolDep, pages: PagesDep, delivery_id: int) -> Response:
+def show_story(
+    request: Request, pool: PoolDep, pages: PagesDep, visitor: VisitorDep, delivery_id: int
+) -> Response:
     """All there is to know of it: its documents are read, its message is built again."""
-    story = _story(request, pool, delivery_id)
+    story = visitor.sees(_story(request, pool, delivery_id))
     return pages.respond(
         request,
         "delivery_story.html",
@@ -174,10 +176,11 @@ def show_story(request: Request, pool: PoolDep, pages: PagesDep, delivery_id: in
 
 @router.get("/{delivery_id}/story.json", dependencies=[EXPENSIVE])
 @needs(Duty.READ_PERSONAL)
-def download_story(request: Request, pool: PoolDep, delivery_id: int) -> Response:
-    """The same as one JSON document, the message whole: what ``audit show --json`` prints."""
+def download_story(request: Request, pool: PoolDep, visitor: VisitorDep, delivery_id: int) -> Response:
+    """The same as one JSON document, the message whole: as ``audit show --json``, but for the server's places."""
+    story = visitor.sees(_story(request, pool, delivery_id))
     document = json.dumps(
-        as_json(_story(request, pool, delivery_id)), ensure_ascii=False, indent=2, default=str
+        as_json(story, lambda fault: tell_visitor(fault, "en")), ensure_ascii=False, indent=2, default=str
     )
     return Response(
         document.encode(errors="replace"),
