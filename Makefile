@@ -46,10 +46,10 @@ unit: setup-test ## Run the tests that need no Airflow, browser or renderer: les
 	$(PY) -m pytest $(SIDE_BY_SIDE) tests/unit tests/db tests/dags
 
 e2e: setup-test ## Run the tests on the real stack
-	$(PY) -m pytest tests/e2e --long
+	$(PY) -m pytest tests/e2e tests/web/test_flows.py tests/web/test_flows_ledger.py --long
 
 faults: setup-test ## Run the fault suite in its long form
-	$(PY) -m pytest tests/faults tests/hostile --long -s
+	$(PY) -m pytest tests/faults tests/hostile tests/web/test_busy.py --long -s
 
 check: setup-test ## Lint, types, import rules, lock drift
 	.venv/bin/ruff check

@@ -202,6 +202,7 @@ def test_a_run_without_a_month_or_with_a_wrong_one_bills_nothing(
     assert "repeat with --yes" in refused.stderr
 
 
+@pytest.mark.long
 def test_a_run_whose_partition_key_was_nulled_goes_on_with_its_month(
     agency: Stack, api: AirflowApi, db: psycopg.Connection[Any]
 ) -> None:

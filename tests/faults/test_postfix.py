@@ -215,6 +215,7 @@ def campaign(
     return figures.table()
 
 
+@pytest.mark.long
 def test_a_short_campaign_against_postfix(ledger: Ledger, server: Server, start_postfix: Any) -> None:
     print(campaign(ledger, server, start_postfix(is_slow=True), deliveries=60, kills=8, crashes=1))
 

@@ -117,6 +117,7 @@ def test_who_takes_all_places_of_ones_own_leaves_those_of_others(url: str):
     assert others == {200, 429}
 
 
+@pytest.mark.long
 def test_checks_in_every_place_empty_no_pool(url: str):
     async def scene() -> tuple[list[httpx.Response], float]:
         async with person(url, "ana") as ana, person(url, "beto") as beto, person(url, "vera") as vera:

@@ -85,6 +85,7 @@ def test_the_next_run_obeys_what_is_set_on_the_page(agency: Stack, airflow: Page
     }
 
 
+@pytest.mark.long
 def test_a_tenant_that_is_switched_off_is_left_out_and_its_page_says_why(agency: Stack, airflow: Page):
     form = open_in_airflow(airflow, "automation")
     form.get_by_label("Todos los terceros con facturas").check()

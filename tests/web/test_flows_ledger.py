@@ -55,6 +55,7 @@ def to(stack: Stack, address: str) -> list[EmailMessage]:
     return [message for message in stack.mailbox() if address in str(message["To"])]
 
 
+@pytest.mark.long
 def test_what_is_edited_is_previewed_tried_saved_and_sent(agency: Stack, airflow: Page):
     agency.run("settings", "set", "test_domains=agencia.example")
     editor = open_in_airflow(airflow, "templates/default")
