@@ -3,7 +3,7 @@
 import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -83,10 +83,16 @@ class LeaseKept:
 
 def show_lease(db: Database, code: str) -> LeaseKept:
     """A lease with its charges, in the order of an invoice's lines; raises `NotFoundError`."""
-    found = fetch_one(db, _LeaseRow, _SQL["lease"], {"code": code.replace("\0", "")})
+    found = fetch_one(db, LeaseKept, _SQL["lease"], {"code": code.replace("\0", "")})
     if found is None:
         raise NotFoundError("lease_unknown", lease=code)
-    return _kept(db, found)
+    charges = fetch_all(db, ChargeKept, _SQL["charges_of_lease"], {"id": found.id})
+    return replace(
+        found,
+        charges=charges,
+        version=_version(found, charges),
+        changes=fetch_all(db, LeaseChange, _SQL["changes_of_lease"], {"code": found.code}),
+    )
 
 
 def create_lease(
@@ -168,29 +174,9 @@ def as_typed(charge: ChargeKept) -> dict[str, str]:
     return {name: _typed(getattr(charge, name)) for name in CHARGE_FIELDS}
 
 
-@dataclass(frozen=True, slots=True)
-class _LeaseRow:
-    id: int
-    code: str
-    tenant_code: str
-    tenant_name: str
-    property: str
-    city: str
-    use: str
-    start_date: datetime.date
-    end_date: datetime.date | None
-    rent: Decimal
-    currency: str
-    updated_at: datetime.datetime
-
-
-def _kept(db: Database, row: _LeaseRow) -> LeaseKept:
-    charges = fetch_all(db, ChargeKept, _SQL["charges_of_lease"], {"id": row.id})
-    own = {field.name: getattr(row, field.name) for field in fields(row)}
-    content = repr([*(plain(own[name]) for name in LEASE_FIELDS), *map(charge_as_json, charges)])
-    changes = fetch_all(db, LeaseChange, _SQL["changes_of_lease"], {"code": row.code})
-    version = hashlib.sha256(content.encode()).hexdigest()[:32]
-    return LeaseKept(**own, charges=charges, version=version, changes=changes)
+def _version(lease: LeaseKept, charges: Sequence[ChargeKept]) -> str:
+    content = repr([*(plain(getattr(lease, name)) for name in LEASE_FIELDS), *map(charge_as_json, charges)])
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def _checked(

@@ -154,12 +154,12 @@ def export_period(
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError("export_folder_in_use", folder=folder)
-    head = history.seal(db)
+    history.seal(db)
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         draft.parent.mkdir(parents=True, exist_ok=True)
         draft.mkdir()
-        made = _Export(db, archive, period, _Folder(draft), sender, report).write(head)
+        made = _Export(db, archive, period, _Folder(draft), sender, report).write()
         draft.replace(folder)
     except OSError as error:
         why, where = error.strerror or str(error), str(error.filename or folder)
@@ -190,7 +190,7 @@ class _Export:
         self._first_entry: int | None = None
         self._singles: list[int] = []
 
-    def write(self, head: history.Head) -> tuple[dict[str, int], int, int, list[int], history.Head]:
+    def write(self) -> tuple[dict[str, int], int, int, list[int], history.Head]:
         with self._db.transaction():
             self._db.execute(_SQL["one_view"])
             month = self._db.execute(_SQL["month"], {"period": str(self._period)}).fetchone()

@@ -24,7 +24,7 @@ from invoicing.domain.invoice import InvoiceDraft, InvoiceLine, Withholding
 from invoicing.domain.lease import Language, Use
 from invoicing.domain.period import Period
 from invoicing.domain.proration import ActiveDays
-from invoicing.domain.taxes import TaxName
+from invoicing.domain.taxes import TaxName, TaxTable
 from invoicing.services.agency import clock
 from invoicing.services.agency import settings as settings_service
 from invoicing.services.billing import issue, leases
@@ -164,6 +164,15 @@ class _WithholdingRow:
         return IssuedWithholding(Withholding(self.tax, self.rate, self.base, self.amount), self.credited)
 
 
+@dataclass(frozen=True, slots=True)
+class ReplacementDraft:
+    """What an invoice's lease comes to now: not issued yet."""
+
+    lease: BilledLease
+    draft: InvoiceDraft
+    taxes: TaxTable
+
+
 def find(db: Database, numbers: Sequence[str]) -> dict[str, InvoiceNamed]:
     """Invoices by their numbers, not locked; raises `NotFoundError` for the first that there is not."""
     asked = [number.replace("\0", "") for number in numbers]
@@ -234,7 +243,7 @@ def credit(
     return CreditNote(issued, made.draft, state)
 
 
-def draft_replacement(db: Database, invoice: IssuedInvoice) -> tuple[BilledLease, InvoiceDraft]:
+def draft_replacement(db: Database, invoice: IssuedInvoice) -> ReplacementDraft:
     """Work out what the lease of a monthly invoice comes to now, for the same month.
 
     Raises:
@@ -248,30 +257,31 @@ def draft_replacement(db: Database, invoice: IssuedInvoice) -> tuple[BilledLease
     period = Period.parse(invoice.period)
     named = {"number": invoice.number, "lease": invoice.lease_code, "period": period}
     lease = leases.leases_by_id(db, [invoice.lease_id], period).get(invoice.lease_id)
-    draft = None
-    if lease is not None:
-        draft = leases.draft_lease(lease, period, leases.tax_table(db, period.first_day))
+    taxes = leases.tax_table(db, period.first_day)
+    draft = None if lease is None else leases.draft_lease(lease, period, taxes)
     if lease is None or draft is None:
         raise InputError("replace_lease_not_active", **named)
     if draft.total <= 0:
         raise InputError("replace_total_not_positive", **named, total=draft.total)
     if invoice.stands and _is_same(db, invoice, lease, draft):
         raise InputError("replace_same", **named, total=draft.total)
-    return lease, draft
+    return ReplacementDraft(lease, draft, taxes)
 
 
 def issue_replacement(
-    db: Database, invoice: IssuedInvoice, lease: BilledLease, draft: InvoiceDraft, *, reason: str, actor: str
+    db: Database, invoice: IssuedInvoice, made: ReplacementDraft, *, was_sent: bool, reason: str, actor: str
 ) -> Replacement:
     """Issue, today, what takes the place of an invoice that was voided or credited whole.
 
-    It is sent with its month where the other was never sent, and else by itself, with what says so.
+    Args:
+        was_sent: Whether the other was credited: then this one is sent by itself, with what says so. Else it goes with
+            its month.
     """
     settings = settings_service.current_settings(db)
     today = clock.today()
-    was_sent = db.execute(_SQL["state"], {"id": invoice.id}).fetchone() == {"state": "credited"}
+    lease = made.lease
     new = issue.NewInvoice(
-        draft=draft,
+        draft=made.draft,
         origin="monthly",
         reference=None,
         cycle_id=invoice.cycle_id,
@@ -284,11 +294,11 @@ def issue_replacement(
         due_on=today + datetime.timedelta(days=settings.settings.due_days),
         replaces=invoice.id,
         sent_apart=was_sent or invoice.sent_apart,
-        basis=basis_of_lease(lease, leases.tax_table(db, Period.parse(invoice.period).first_day)),
+        basis=basis_of_lease(lease, made.taxes),
     )
     (issued,) = issue.issue(db, [new], prefix=settings.settings.invoice_prefix)
     _keep(db, invoice, "replace", issued.id, reason, actor)
-    return Replacement(issued, draft, lease.tenant.id)
+    return Replacement(issued, made.draft, lease.tenant.id)
 
 
 def _creditable(db: Database, invoice: IssuedInvoice) -> Creditable:

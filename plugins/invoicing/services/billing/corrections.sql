@@ -36,9 +36,6 @@ GROUP BY w.invoice_id, w.tax ORDER BY w.tax;
 -- name: set_state
 UPDATE invoicing.invoice SET state = %(state)s WHERE id = %(id)s AND state <> %(state)s;
 
--- name: state
-SELECT state FROM invoicing.invoice WHERE id = %(id)s;
-
 -- name: add_correction
 INSERT INTO invoicing.invoice_correction (invoice_id, act, made_id, reason, actor)
 VALUES (%(invoice_id)s, %(act)s, %(made_id)s, %(reason)s, %(actor)s);

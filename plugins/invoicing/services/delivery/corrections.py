@@ -228,7 +228,7 @@ def _credit(db: Database, invoice: IssuedInvoice, order: Order, actor: str) -> C
 
 
 def _replace(db: Database, invoice: IssuedInvoice, reason: str, actor: str) -> Corrected:
-    lease, draft = corrections.draft_replacement(db, invoice)
+    made = corrections.draft_replacement(db, invoice)
     note: corrections.CreditNote | None = None
     state, taken = invoice.state, Decimal(0)
     if invoice.stands:
@@ -240,14 +240,16 @@ def _replace(db: Database, invoice: IssuedInvoice, reason: str, actor: str) -> C
         else:
             _take_out(db, invoice, deliveries, reason, actor, made_anew=True)
             state, taken = "void", invoice.total
-    new = corrections.issue_replacement(db, invoice, lease, draft, reason=reason, actor=actor)
+    new = corrections.issue_replacement(
+        db, invoice, made, was_sent=state == "credited", reason=reason, actor=actor
+    )
     tenants = list(dict.fromkeys([invoice.tenant_id, new.tenant_id]))
-    made, are_requested = _bring_decision_in_line(db, invoice, tenants, actor, deliver=True)
+    deliveries_made, are_requested = _bring_decision_in_line(db, invoice, tenants, actor, deliver=True)
     return replace(
         _outcome(invoice, "replace", state, taken=taken),
         credit_note=None if note is None else _made(note),
         replacement=_made(new),
-        deliveries=made,
+        deliveries=deliveries_made,
         is_to_be_sent=are_requested or note is not None or state == "credited",
     )
 

@@ -17,8 +17,8 @@ from invoicing.domain.names import APPROVAL_TASK, MONTHLY_DAG
 from invoicing.domain.period import Period
 from invoicing.domain.refusal import refusal_of
 from invoicing.domain.task_address import TaskAddress
-from invoicing.services.agency import settings as settings_service
-from invoicing.services.agency.templates import current_template
+from invoicing.services.agency.settings import SettingsVersion, current_settings
+from invoicing.services.agency.templates import TemplateVersion, current_template
 from invoicing.services.billing import runs
 from invoicing.services.delivery import approvals
 
@@ -118,7 +118,7 @@ def plan_retry(db: Database, period: Period) -> RetryPlan:
         cycle_id = runs.lock_month(db, period)
         if cycle_id is None:
             raise NotFoundError("cycle_not_opened", period=period)
-        return _plan(db, period, cycle_id)
+        return _plan(db, period, cycle_id, *_in_force(db))
 
 
 def retry(db: Database, period: Period, scheduler: Scheduler, *, actor: str) -> Retried:
@@ -138,20 +138,14 @@ def retry(db: Database, period: Period, scheduler: Scheduler, *, actor: str) -> 
         cycle_id = runs.lock_month(db, period)
         if cycle_id is None:
             raise NotFoundError("cycle_not_opened", period=period)
-        plan = _plan(db, period, cycle_id)
+        settings, template = _in_force(db)
+        plan = _plan(db, period, cycle_id, settings, template)
         ids = [each.delivery for each in plan.to_retry]
         if not ids:
             return Retried(plan, {}, ())
-        snapshot = settings_service.current_settings(db)
         db.execute(_SQL["lock"], {"ids": ids})
-        db.execute(
-            _SQL["bring_up_to_date"],
-            {
-                "ids": ids,
-                "settings_version_id": snapshot.id,
-                "template_version_id": current_template(db, snapshot.settings.template).id,
-            },
-        )
+        today = {"settings_version_id": settings.id, "template_version_id": template.id}
+        db.execute(_SQL["bring_up_to_date"], {"ids": ids, **today})
         approvals.approve_own_act(db, ids, actor=actor, reason="retried")
         audit.record(
             db, actor=actor, action="month_retried", subject=f"month {period}", details={"deliveries": ids}
@@ -198,9 +192,14 @@ def _clear(scheduler: Scheduler, dag_run_id: str, of_run: Sequence[ToRetry]) -> 
     return len(done), left
 
 
-def _plan(db: Database, period: Period, cycle_id: int) -> RetryPlan:
-    settings = settings_service.current_settings(db).settings
-    template = current_template(db, settings.template)
+def _in_force(db: Database) -> tuple[SettingsVersion, TemplateVersion]:
+    settings = current_settings(db)
+    return settings, current_template(db, settings.settings.template)
+
+
+def _plan(
+    db: Database, period: Period, cycle_id: int, settings: SettingsVersion, template: TemplateVersion
+) -> RetryPlan:
     to_retry: list[ToRetry] = []
     left_alone: list[LeftAlone] = []
     for row in db.execute(_SQL["unsent"], {"cycle_id": cycle_id}):
@@ -209,9 +208,8 @@ def _plan(db: Database, period: Period, cycle_id: int) -> RetryPlan:
             to_retry.append(_to_retry(row))
         else:
             left_alone.append(LeftAlone(row["id"], row["tenant"], row["name"], row["state"], reason))
-    return RetryPlan(
-        period, settings.from_email, template.template.name, template.template.version, to_retry, left_alone
-    )
+    named = template.template
+    return RetryPlan(period, settings.settings.from_email, named.name, named.version, to_retry, left_alone)
 
 
 def _why_not(row: DictRow) -> str | None:
