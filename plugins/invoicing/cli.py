@@ -154,6 +154,11 @@ def _database() -> Iterator[Database]:
         yield db
 
 
+def _environ() -> dict[str, str]:
+    """The caller's variables, over those of the embedded stack."""
+    return {**stack.environment(), **os.environ}
+
+
 def _environment(name: str, convert: Callable[[str], str]) -> str:
     value = os.environ.get(name) or stack.environment().get(name)
     if not value:
@@ -163,12 +168,28 @@ def _environment(name: str, convert: Callable[[str], str]) -> str:
 
 @contextmanager
 def _airflow() -> Iterator[AirflowApi]:
-    with AirflowApi.from_environment({**stack.environment(), **os.environ}) as api:
+    with AirflowApi.from_environment(_environ()) as api:
         yield api
 
 
 def _actor() -> str:
     return f"{getpass.getuser()} (command line)"
+
+
+def _progress_bars(figures: str) -> Progress:
+    """Bars where somebody looks, nothing where nobody does.
+
+    Args:
+        figures: What each says of its task beside its name and the time, in rich's way of writing.
+    """
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn(figures),
+        TimeElapsedColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
 
 
 def _print_json(document: Any) -> None:
@@ -699,14 +720,7 @@ def _is_confirmed(month: Period, *, yes: bool) -> bool:
 def _follow(api: AirflowApi, dag_run_id: str) -> str:
     """Show a run's progress until it is over; returns its state."""
     done_states = {"success", "failed", "skipped", "upstream_failed", "removed"}
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} tasks"),
-        TimeElapsedColumn(),
-        console=err,
-        disable=not err.is_terminal,
-    )
+    progress = _progress_bars("{task.completed}/{task.total} tasks")
     with progress:
         bar = progress.add_task("waiting", total=None)
         said = ""
@@ -935,15 +949,7 @@ def cycle_send(
     if ids:
         _tell_airflow(Fault("deliveries_stored"))
     settled = _follow_deliveries(ids) if wait and ids else []
-    rows = [
-        {
-            "tenant": each.tenant,
-            "decision": "skip" if each.reason else "send",
-            "reason": each.reason,
-            "deliveries": list(each.deliveries),
-        }
-        for each in decided
-    ]
+    rows = report.sent_now_report(decided)
     if as_json:
         _print_json(rows)
     else:
@@ -1076,14 +1082,7 @@ def _tell_waiting(answered: approvals.Answered) -> InvoicingError | None:
 def _follow_deliveries(ids: Sequence[int]) -> list[send_now.DeliveryProgress]:
     """Show how deliveries come along until all are settled, or have been waiting for too long."""
     deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        console=err,
-        disable=not err.is_terminal,
-    )
+    progress = _progress_bars("{task.completed}/{task.total}")
     with progress, _database() as db:
         bar = progress.add_task("sending", total=len(ids))
         while True:
@@ -1569,7 +1568,7 @@ def _look_back(found: verify.Verified, *, is_needed: bool) -> look_back.LookedBa
         return None
 
 
-def _verified(folder: Path | None, found: verify.Verified, checked: "look_back.LookedBack | None") -> str:
+def _verified(folder: Path | None, found: verify.Verified, checked: look_back.LookedBack | None) -> str:
     parts = []
     if folder is not None:
         parts.append(
@@ -1586,14 +1585,7 @@ def _verified(folder: Path | None, found: verify.Verified, checked: "look_back.L
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """Gives what shows how far a long reading or writing is, where somebody looks."""
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}"),
-        TimeElapsedColumn(),
-        console=err,
-        disable=not err.is_terminal,
-    )
+    progress = _progress_bars("{task.completed}")
     bars: dict[str, Any] = {}
 
     def show(stage: str, done: int, total: int) -> None:
@@ -1607,7 +1599,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 def _archive() -> Archive:
     """The archive of issued documents, wherever it is."""
-    environ = {**stack.environment(), **os.environ}
+    environ = _environ()
     root = environ.get("INVOICING_ARCHIVE", "")
     if not root:
         raise InputError("variable_missing", variable="INVOICING_ARCHIVE")
@@ -1621,8 +1613,7 @@ def _archive() -> Archive:
 
 
 def _sender() -> str:
-    environ = {**stack.environment(), **os.environ}
-    return sender_of_connection(environ.get("AIRFLOW_CONN_INVOICING_SMTP", ""))
+    return sender_of_connection(_environ().get("AIRFLOW_CONN_INVOICING_SMTP", ""))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.services.delivery.corrections import Corrected, Made
 from invoicing.services.delivery.retries import Retried, RetryPlan
+from invoicing.services.delivery.send_now import SentNow
 from invoicing.services.views.approvals import ApprovalShown, approval_of
 from invoicing.services.views.cycles import CurrencySum, Cycle, cycle_figures, load_cycle
 
@@ -270,6 +271,19 @@ def _brief(delivery: Json) -> Json:
 
 def _instant(value: Any) -> str | None:
     return None if value is None else value.isoformat()
+
+
+def sent_now_report(decided: Sequence[SentNow]) -> list[Json]:
+    """What was decided on each tenant that is sent by name (``cycle send``)."""
+    return [
+        {
+            "tenant": each.tenant,
+            "decision": "skip" if each.reason else "send",
+            "reason": each.reason,
+            "deliveries": list(each.deliveries),
+        }
+        for each in decided
+    ]
 
 
 def retry_report(plan: RetryPlan, retried: Retried | None = None) -> dict[str, Any]:

@@ -119,15 +119,7 @@ def post_send(
     """Decide anew on these tenants alone, and send what they are due. ``airflow_told``: whether Airflow was told."""
     decided = send_now.send_now(db, Period.parse(period), order.tenants, actor=visitor.actor)
     return {
-        "tenants": [
-            {
-                "tenant": each.tenant,
-                "decision": "skip" if each.reason else "send",
-                "reason": each.reason,
-                "deliveries": list(each.deliveries),
-            }
-            for each in decided
-        ],
+        "tenants": report.sent_now_report(decided),
         "airflow_told": any(each.deliveries for each in decided) and announce(request),
     }
 
