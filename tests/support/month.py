@@ -113,6 +113,12 @@ class Month:
         assert row is not None
         return int(row["id"])
 
+    def seen_at(self, tenant: str) -> str:
+        """The version of a tenant that a form has which is opened now."""
+        row = self.db.execute("SELECT updated_at FROM invoicing.tenant WHERE code = %s", [tenant]).fetchone()
+        assert row is not None
+        return str(row["updated_at"].isoformat())
+
     def state(self, delivery_id: int) -> str:
         row = self.db.execute("SELECT state FROM invoicing.delivery WHERE id = %s", [delivery_id]).fetchone()
         assert row is not None

@@ -11,8 +11,9 @@ from invoicing.db.connection import Database, connect
 from invoicing.services.agency.imports import import_folder
 from support.browser import open_chromium
 from support.database import Server
+from support.month import Month, November
 from support.project import AGENCY
-from support.visiting import App, open_app
+from support.visiting import App, Browser, open_app
 
 
 @pytest.fixture
@@ -32,6 +33,19 @@ def editor(app: App) -> TestClient:
 def viewer(app: App) -> TestClient:
     """A browser of somebody who may only look."""
     return app.as_viewer()
+
+
+@pytest.fixture
+def month(november: November, tmp_path: Path) -> Iterator[Month]:
+    """A month of a test's own."""
+    with november.copy(tmp_path) as copied:
+        yield copied
+
+
+@pytest.fixture
+def page(month: Month) -> Browser:
+    """The browser of somebody who may change everything, in English, at that month."""
+    return month.app.as_editor("en")
 
 
 @pytest.fixture

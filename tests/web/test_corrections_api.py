@@ -2,30 +2,17 @@
 
 import email
 import email.policy
-from collections.abc import Iterator
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from invoicing.services.delivery import closing
-from support.month import Month, November
+from support.month import Month
 from support.rendering import pages_of
 from support.visiting import Browser
 
 INVOICES = "/invoices"
-
-
-@pytest.fixture
-def month(november: November, tmp_path: Path) -> Iterator[Month]:
-    with november.copy(tmp_path) as copied:
-        yield copied
-
-
-@pytest.fixture
-def page(month: Month) -> Browser:
-    return month.app.as_editor("en")
 
 
 def number_of(month: Month, lease: str) -> str:

@@ -28,17 +28,6 @@ from support.visiting import Browser
 HERE = "/cycles/2026-11"
 
 
-@pytest.fixture
-def month(november: November, tmp_path: Path) -> Iterator[Month]:
-    with november.copy(tmp_path) as copied:
-        yield copied
-
-
-@pytest.fixture
-def page(month: Month) -> Browser:
-    return month.app.as_editor("en")
-
-
 @pytest.fixture(scope="module")
 def kept_month(november: November, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Month]:
     """A month for the tests that only look at it."""

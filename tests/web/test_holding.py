@@ -1,30 +1,18 @@
 """Holding, releasing, stopping and sending now from the pages and the JSON API."""
 
 import html
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from invoicing.services.delivery import holds
 from support.database import contents
-from support.month import NOVEMBER, Month, November
+from support.month import NOVEMBER, Month
 from support.visiting import Browser
 
 HERE = "/cycles/2026-11"
 DAN = f"{HERE}/tenants/DAN"
 RITA = f"{HERE}/tenants/RITA"
-
-
-@pytest.fixture
-def month(november: November, tmp_path: Path) -> Iterator[Month]:
-    with november.copy(tmp_path) as copied:
-        yield copied
-
-
-@pytest.fixture
-def page(month: Month) -> Browser:
-    return month.app.as_editor("en")
 
 
 def test_a_tenant_is_sent_what_it_is_due_from_its_page(month: Month, page: Browser) -> None:
@@ -38,7 +26,7 @@ def test_a_tenant_is_sent_what_it_is_due_from_its_page(month: Month, page: Brows
             "auto_send": "yes",
             "emails": "daniel@correo.example",
             "language": "es",
-            "seen_at": seen_at(month, "DAN"),
+            "seen_at": month.seen_at("DAN"),
         },
     )
     assert "1 invoice of November 2026 is unsent" in page.see("/tenants/DAN?saved=yes").text
@@ -49,12 +37,6 @@ def test_a_tenant_is_sent_what_it_is_due_from_its_page(month: Month, page: Brows
     again = page.submit(f"{DAN}/send", {})
     assert month.state(month.delivery("DAN")) == "pending"
     assert again.status_code == 200
-
-
-def seen_at(month: Month, code: str) -> str:
-    row = month.db.execute("SELECT updated_at FROM invoicing.tenant WHERE code = %s", [code]).fetchone()
-    assert row is not None
-    return str(row["updated_at"].isoformat())
 
 
 def test_a_hold_is_made_and_ended_on_the_tenants_page(month: Month, page: Browser) -> None:

@@ -3,28 +3,15 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from invoicing.services.agency import clock
-from support.month import Month, November
+from support.month import Month
 from support.visiting import Browser
 
 HERE = "/cycles/2026-11"
 RITA = f"{HERE}/tenants/RITA"
-
-
-@pytest.fixture
-def month(november: November, tmp_path: Path) -> Iterator[Month]:
-    with november.copy(tmp_path) as copied:
-        yield copied
-
-
-@pytest.fixture
-def page(month: Month) -> Browser:
-    return month.app.as_editor("en")
 
 
 def plain(page: str) -> str:
@@ -37,12 +24,6 @@ def emails(month: Month, code: str) -> list[str]:
     return list(row["emails"])
 
 
-def seen_at(month: Month, code: str) -> str:
-    row = month.db.execute("SELECT updated_at FROM invoicing.tenant WHERE code = %s", [code]).fetchone()
-    assert row is not None
-    return str(row["updated_at"].isoformat())
-
-
 def test_a_wrong_address_is_mended_and_the_invoice_sent_by_one_form(month: Month, page: Browser):
     failed = month.delivery("RITA")
     for path in (HERE, RITA, f"/deliveries/{failed}"):
@@ -51,7 +32,7 @@ def test_a_wrong_address_is_mended_and_the_invoice_sent_by_one_form(month: Month
         assert "This address does not exist at its server." in html, path
 
     answer = page.submit(
-        f"{RITA}/address", {"emails": " rita@correo.example ", "seen_at": seen_at(month, "RITA")}
+        f"{RITA}/address", {"emails": " rita@correo.example ", "seen_at": month.seen_at("RITA")}
     )
 
     assert answer.status_code == 200
@@ -78,7 +59,7 @@ def test_an_address_that_is_none_changes_nothing_and_stays_typed(
 ):
     before = emails(month, "RITA")
 
-    answer = page.submit(f"{RITA}/address", {"emails": typed, "seen_at": seen_at(month, "RITA")})
+    answer = page.submit(f"{RITA}/address", {"emails": typed, "seen_at": month.seen_at("RITA")})
 
     assert answer.status_code == 422
     assert words in answer.text
@@ -89,7 +70,7 @@ def test_an_address_that_is_none_changes_nothing_and_stays_typed(
 
 
 def test_what_somebody_else_changed_meanwhile_is_not_overwritten(month: Month, page: Browser):
-    seen = seen_at(month, "RITA")
+    seen = month.seen_at("RITA")
     page.submit("/tenants/RITA", {"auto_send": "yes", "emails": "otra@correo.example", "language": "es"})
 
     answer = page.submit(f"{RITA}/address", {"emails": "rita@correo.example", "seen_at": seen})

@@ -53,11 +53,6 @@ def _resend_ana(month: Month) -> None:
     resolution.resend(month.db, [month.delivery("ANA")], reason="lost", actor="test")
 
 
-@pytest.fixture
-def page(month: Month) -> Browser:
-    return month.app.as_editor("en")
-
-
 def test_the_months_page_leads_to_what_a_retry_would_do_and_one_button_does_it(
     month: Month, page: Browser, airflow: FakeAirflow
 ) -> None:
