@@ -1,9 +1,11 @@
 """Rows of a form, as many as somebody adds: ``lines.0.amount``, ``lines.1.amount``, …; without a script too."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from invoicing.services.agency.input_rows import looks_like_thousands
 from invoicing.web.html.forms import Submitted
+from invoicing.web.html.i18n import Translator
+from invoicing.words import Text
 from invoicing.words.failures import Failure, Fault
 
 ADD = "add"
@@ -45,6 +47,23 @@ def in_form_order(faults: Mapping[str, Failure], fields: Sequence[str]) -> dict[
     """The faults as their fields stand on the page; ``lines.1.amount`` where ``lines`` does."""
     order = {name: at for at, name in enumerate(fields)}
     return dict(sorted(faults.items(), key=lambda each: order.get(each[0].partition(".")[0], len(order))))
+
+
+def labeller(labels: Mapping[str, Text], row: Text) -> Callable[[Translator, str], str]:
+    """What says how a field is called: ``lines.1.amount`` is the amount of line 2.
+
+    Args:
+        labels: Of the form's fields, and of a row's.
+        row: What a row is called.
+    """
+
+    def label_of(t: Translator, name: str) -> str:
+        head, *rest = name.split(".")
+        if len(rest) == 2:
+            return f"{t.text(row)} {int(rest[0]) + 1}, {t.text(labels[rest[1]]).lower()}"
+        return t.text(labels[head])
+
+    return label_of
 
 
 def thousands(amounts: Mapping[str, str], known: Collection[str] = ()) -> dict[str, Fault]:

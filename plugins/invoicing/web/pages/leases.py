@@ -26,7 +26,6 @@ from invoicing.web.door.duties import Duty, needs
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html import rows
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
-from invoicing.web.html.i18n import Translator
 from invoicing.web.html.templating import Pages, PagesDep
 from invoicing.words import Text
 from invoicing.words.failures import Failure
@@ -52,6 +51,7 @@ LABELS: Mapping[str, Text] = {
     "from_period": ("Primer mes", "First month"),
     "to_period": ("Último mes", "Last month"),
 }
+label_of = rows.labeller(LABELS, ("Cargo", "Charge"))
 
 _EMPTY_CHARGE = {**dict.fromkeys(CHARGE_FIELDS, ""), "tax": "none", "prorated": "no"}
 _TOLD = ("concept", "description", "amount", "from_period", "to_period")
@@ -150,14 +150,6 @@ def save(
         return _page(request, pages, typed, lease, seen=seen, faults=error.faults, status=422)
     outcome = "drifted" if saved.drifted else "yes" if saved.changed else "same"
     return see_other(request, f"/leases/{quote(code, safe='')}?saved={outcome}")
-
-
-def label_of(t: Translator, name: str) -> str:
-    """What a field is called: ``charges.1.amount`` is the amount of charge 2."""
-    head, *rest = name.split(".")
-    if len(rest) == 2:
-        return f"{t('Cargo', 'Charge')} {int(rest[0]) + 1}, {t.text(LABELS[rest[1]]).lower()}"
-    return t.text(LABELS[head])
 
 
 def _as_typed(lease: LeaseKept) -> Typed:

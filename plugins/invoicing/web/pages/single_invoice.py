@@ -32,7 +32,7 @@ from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html import rows
 from invoicing.web.html.forms import Submitted, SubmittedDep, see_other
 from invoicing.web.html.frames import html_frame, pictures_frame, problem_frame, text_frame
-from invoicing.web.html.i18n import Translator, TranslatorDep
+from invoicing.web.html.i18n import TranslatorDep
 from invoicing.web.html.templating import Pages, PagesDep
 from invoicing.words import Text
 from invoicing.words.failures import Failure, Fault
@@ -48,6 +48,7 @@ LABELS: Mapping[str, Text] = {
     "amount": ("Valor", "Amount"),
     "tax": ("Impuesto", "Tax"),
 }
+label_of = rows.labeller(LABELS, ("Línea", "Line"))
 
 _EMPTY_LINE = {"description": "", "amount": "", "tax": "iva"}
 _PAGES_SHOWN = 4
@@ -176,14 +177,6 @@ def preview_typed(
     ]
     lead = t("Vista previa: sin número, no se ha emitido.", "Preview: without a number, not issued.")
     return pictures_frame(pages, request, pictures, lead)
-
-
-def label_of(t: Translator, name: str) -> str:
-    """What a field is called: ``lines.1.amount`` is the amount of line 2."""
-    head, *rest = name.split(".")
-    if len(rest) == 2:
-        return f"{t('Línea', 'Line')} {int(rest[0]) + 1}, {t.text(LABELS[rest[1]]).lower()}"
-    return t.text(LABELS[head])
 
 
 def _new_reference() -> str:
