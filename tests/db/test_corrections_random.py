@@ -1,4 +1,4 @@
-"""Whatever an agency is like and people correct in its month: what its tenants owe is what the leases say, to the peso."""
+"""Whatever an agency is like and people correct in its month: what is owed is what the leases say, to the peso."""
 
 from collections import Counter, defaultdict
 from decimal import Decimal
@@ -107,8 +107,8 @@ class Books:
         shown = report.cycle_report(self.db, NOVEMBER)
         assert (shown["balanced"], shown["imbalances"]) == (True, [])
         whole = sum(int(row["total"]) for row in rows if row["state"] == "credited")
-        credits = int(shown["credits"]["total"])
-        assert int(shown["invoices"]["total"]) + whole - credits == sum(self.owed.values())
+        taken_back = int(shown["credits"]["total"])
+        assert int(shown["invoices"]["total"]) + whole - taken_back == sum(self.owed.values())
         self._check_numbers(rows)
 
     def _check_numbers(self, rows: Rows) -> None:

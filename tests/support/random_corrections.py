@@ -1,5 +1,6 @@
 """What people correct of a month's invoices, one act after another, at random."""
 
+import contextlib
 from dataclasses import dataclass
 
 import psycopg
@@ -54,10 +55,8 @@ def correct(db: Database, act: Act) -> Corrected | None:
         return None
     invoice = invoices[act.invoice % len(invoices)]
     done = None
-    try:
+    with contextlib.suppress(InputError, PermanentFailureError, psycopg.errors.IntegrityError):
         done = _correct(db, act, invoice["id"], invoice["number"])
-    except (InputError, PermanentFailureError, psycopg.errors.IntegrityError):
-        pass
     event(f"{act.kind}: {'done' if done else 'refused'}")
     return done
 
