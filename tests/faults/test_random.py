@@ -30,7 +30,7 @@ def run(
     """Make the deliveries, hurt everything, check; then settle the doubts and send what they hid."""
     ledger.make(tenants=deliveries)
     log = tmp_path / "accepted.jsonl"
-    with TroubledRelay(log, trouble=0.02) as relay:
+    with TroubledRelay(log, trouble=0.02, refusals=0.05 if acts else 0.0) as relay:
         campaign = Campaign(
             ledger,
             server,
