@@ -13,6 +13,22 @@ from support.troubled_relay import TroubledRelay
 
 pytestmark = pytest.mark.faults
 
+# What people's acts come to, each at least once where there are many of them.
+EVERY_KIND = {
+    "voided by itself",
+    "replaced what is void",
+    "replaced what is credited",
+    "credited in part",
+    "retried by a clear",
+    "retried apart",
+    "retried what failed",
+    "sent again",
+    "sent again what failed",
+    "withdrawn",
+    "months approved",
+    "months rejected",
+}
+
 
 def run(
     ledger: Ledger,
@@ -128,3 +144,4 @@ def test_the_long_campaign(
     )
     assert (figures.kills, figures.database_crashes) == (300, 5)
     assert figures.acts.total() == 300
+    assert not EVERY_KIND - set(figures.outcomes)
