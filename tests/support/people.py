@@ -216,8 +216,9 @@ class People:
 
     def _retry_all_that_failed(self, db: Database) -> None:
         """Through the grid, or apart where it has forgotten the run; twice at once does no harm."""
-        self._wait_for_failure(db)
+        # While a run goes on, what failed of it is under way.
         self._end_runs(db)
+        self._wait_for_failure(db)
         grid = Grid(self._clear, knows_runs=self._dice.random() < 0.5)
         foreseen = retries.plan_retry(db, PERIOD)
         for _ in range(self._dice.choice((1, 1, 2))):
