@@ -5,6 +5,7 @@ What comes out is checked where there is nothing of this program: by `sha256sum`
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from invoicing.services.agency import clock
 from support.browser import open_airflow, open_chromium, open_in_airflow
 from support.elsewhere import PYTHON, run_elsewhere
 from support.files import write_files
+from support.project import ROOT
 from support.rendering import faults_of, pages_of
 from support.running_stack import Stack, wait_for
 
@@ -205,6 +207,8 @@ def _prove(agency: Stack, shown: dict[str, Any], tmp_path: Path) -> None:
     agency.run("audit", "export", PERIOD, str(folder))
     assert agency.run("audit", "export", PERIOD, str(folder), check=False).returncode == 2, "it is not empty"
 
+    _meet_a_full_disk(agency, tmp_path / "full")
+
     told = run_elsewhere(tmp_path / "room", folder, f"sha256sum -c SHA256SUMS && {PYTHON} -c '{SUMS}'")
 
     *checked, found = told.splitlines()
@@ -235,3 +239,19 @@ def _prove(agency: Stack, shown: dict[str, Any], tmp_path: Path) -> None:
     sheet.write_bytes(sheet.read_bytes().replace(str(LESS).encode(), b"800000", 1))
     differs = agency.run("audit", "verify", str(other), check=False)
     assert (differs.returncode, "csv/invoice.csv" in differs.stdout) == (1, True)
+
+
+def _meet_a_full_disk(agency: Stack, folder: Path) -> None:
+    """In mid-export: it is said, and nothing is left."""
+    folder.mkdir()
+    command = (
+        f"mount -t tmpfs -o size=96k none {folder} && {ROOT}/bin/invoicing audit export {PERIOD} {folder}/out"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f"{command}; echo $? $(ls -A {folder})"],
+        env=agency.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, "No space left" in done.stderr) == ("1\n", True), done.stdout + done.stderr
