@@ -1,6 +1,5 @@
 """Whatever an agency is like and people correct in its month, its export verifies; what is changed then is named."""
 
-import datetime
 import random
 import shutil
 import tempfile
@@ -155,7 +154,7 @@ def property_test(examples: int):  # type: ignore[no-untyped-def]
         )
         settings_ = settings(
             max_examples=examples,
-            deadline=datetime.timedelta(seconds=120),
+            deadline=None,
             suppress_health_check=list(HealthCheck),
             phases=(Phase.explicit, Phase.reuse, Phase.generate),
         )

@@ -41,14 +41,14 @@ def test_what_drifted_is_replaced_once_it_was_seen(month: Month, page: Browser) 
 
     # Ana's was sent, Dan's was not; all others would come out the same.
     assert seen.status_code == 200
-    assert "2 facturas cambiarían" in seen.text
-    assert "5 se quedan como están" in seen.text
-    assert "$ 200.000" in seen.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "2 invoices would change" in seen.text
+    assert "5 stay as they are" in seen.text
+    assert "COP 200,000" in seen.text.replace("\N{NO-BREAK SPACE}", " ")
     assert states(month) == before
 
     done = page.submit(HERE, confirmed(seen.text))
 
-    assert "Corregidas." in done.text
+    assert "Corrected." in done.text
     shown = report.cycle_report(month.db, NOVEMBER)
     assert (shown["balanced"], shown["credits"]["count"], shown["drifted"]) == (True, 1, [])
     assert month.announced
@@ -64,7 +64,7 @@ def test_what_changed_since_it_was_seen_is_not_done(month: Month, page: Browser)
     refused = page.submit(HERE, confirmed(seen.text))
 
     assert refused.status_code == 422
-    assert "ya no es lo que usted vio" in refused.text
+    assert "is not what you saw any more" in refused.text
     assert states(month) == before
     assert not month.announced
 
@@ -81,9 +81,9 @@ def test_by_filter_those_that_did_not_leave_are_voided(month: Month, page: Brows
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        ({"action": "burn", "reason": "x"}, "elija qué hacer"),
-        ({"action": "void", "reason": " "}, "motivo"),
-        ({"step": "do", "action": "void", "reason": "x"}, "ninguna factura"),
+        ({"action": "burn", "reason": "x"}, "choose what to do"),
+        ({"action": "void", "reason": " "}, "reason"),
+        ({"step": "do", "action": "void", "reason": "x"}, "no invoice can be"),
         ({"step": "do", "action": "void", "reason": "x", "number": "FV-99"}, "FV-99"),
     ],
 )

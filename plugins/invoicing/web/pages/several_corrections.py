@@ -58,7 +58,7 @@ def correct_several(
                 foreseen = corrections.foresee(
                     db, _orders_that_fit(request, db, month, asked), actor=visitor.actor
                 )
-            shown = {"foreseen": foreseen, "seen": _digest(foreseen.done)}
+            shown: dict[str, Any] = {"foreseen": foreseen, "seen": _digest(foreseen.done)}
             return _page(request, pool, pages, month, asked=asked, **shown)
         with pool.connection() as db:
             done = _correct(db, submitted, _orders(submitted.all("number"), asked), visitor.actor)
