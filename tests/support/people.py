@@ -38,7 +38,7 @@ from support.ledger import PERIOD, Ledger
 # A doubt is looked into when its worker, thawed or slow, has had its say.
 _COLD_SECONDS = 15
 # So long somebody waits for a failure, before there is nothing to retry.
-_PATIENCE_SECONDS = 4
+_PATIENCE_SECONDS = 2
 
 
 class Grid:
