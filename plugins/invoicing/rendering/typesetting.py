@@ -25,6 +25,7 @@ from invoicing.rendering.templates import (
     CREDIT_NOTE_HTML,
     INVOICE_CSS,
     INVOICE_HTML,
+    VOID_HTML,
     Part,
     Template,
     environment,
@@ -104,6 +105,7 @@ class Typesetter:
         self._credit_note = Part(
             environment(), CREDIT_NOTE_HTML, template.variations[CREDIT_NOTE_HTML], largest_html_bytes
         )
+        self._void = Part(environment(), VOID_HTML, template.variations[VOID_HTML], largest_html_bytes)
         self._css = self._read_css(template.parts[INVOICE_CSS])
         self._credit_css = template.variations[INVOICE_CSS]
 
@@ -115,8 +117,13 @@ class Typesetter:
         """
         is_invoice = document.corrects is None
         part = self._part if is_invoice else self._credit_note
+        variables = invoice_variables(document, self._fields)
+        printed = part.render(variables)
+        if document.void:
+            body, end, rest = printed.rpartition("</body>")
+            printed = f"{body if end else printed}{self._void.render(variables)}{end}{rest if end else ''}"
         html = weasyprint.HTML(
-            string=part.render(invoice_variables(document, self._fields)),
+            string=printed,
             url_fetcher=self.fetcher,
             base_url=self._base_url,
         )
