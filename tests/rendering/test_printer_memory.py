@@ -24,19 +24,21 @@ CURIOUS_CSS = """
     @page :first { margin: 20mm; background: #eee }
     @page wide { size: A5 landscape }
     body { --size: 10pt; font-size: var(--size) }
-    h1 { string-set: name content(); bookmark-level: 1; width: 50vw; font-size: 4vmin; page: auto }
-    .wide { page: wide; width: 40vw }
+    h1 { string-set: name content(); bookmark-level: 1; page: auto }
+    .wide { page: wide }
     p::first-letter { font-size: 2em; color: red } p::before { content: attr(title) " " }
     .justified { text-align: justify; hyphens: auto; width: calc(30% + 10mm); text-indent: 2ex }
     .cut { width: 20mm; white-space: nowrap; overflow: hidden; text-overflow: ellipsis }
     .noted { float: footnote } td { border: 1pt solid } .collapsed { border-collapse: collapse }
-    .box { box-sizing: border-box; width: 30mm; padding: 3mm; min-height: 10%; border-radius: 20% }
+    .box { box-sizing: border-box; width: 30mm; padding: 3mm } ul { min-height: 10%; border-radius: 20% }
     a::after { content: " (" target-counter(attr(href), page) ")" } li { text-decoration: underline }
 """
+# By the first page's size, which is not the same in every document.
+SIZED_CSS = "h1 { width: 50vw; border: 1pt solid; font-size: 4vmin }"
 CURIOUS_HTML = """<html lang="{{ language }}" style="--colour: {{ '#123' if invoice.tax else '#a00' }}">
     {% if invoice.void %}<style>.box { width: 60mm } @page { size: A6 }</style>{% endif %}
+    {% if invoice.lines|length > 4 %}<div class="wide">{{ tenant.name }}</div>{% endif %}
     <h1 id="{{ invoice.number }}">{{ invoice.number }}</h1>
-    {% if invoice.lines|length > 3 %}<div class="wide">{{ tenant.name }}</div>{% endif %}
     <p title="{{ invoice.number }}">first</p><a href="#{{ invoice.number }}">there</a>
     <div class="justified" lang="{{ 'en' if invoice.tax else 'es' }}">
       {{ (tenant.name ~ ' extraordinariamente ') * 9 }}</div>
@@ -51,11 +53,12 @@ CURIOUS_HTML = """<html lang="{{ language }}" style="--colour: {{ '#123' if invo
 def documents() -> list[InvoiceDocument]:
     many = tuple(Line("charge", f"Renglón {number}", sample_invoice().total) for number in range(30))
     credit = replace(sample_invoice(), corrects="FV-1", corrects_on=sample_invoice().issued_on)
-    return [*sample_invoices(), replace(sample_invoice(), lines=many), credit]
+    return [*sample_invoices(), replace(sample_invoice(), lines=many), credit, sample_invoice()]
 
 
 def templates() -> list[Template]:
-    return [load_shipped(), template_of(CURIOUS_HTML, css=CURIOUS_CSS)]
+    curious = (template_of(CURIOUS_HTML, css=css) for css in (CURIOUS_CSS, CURIOUS_CSS + SIZED_CSS))
+    return [load_shipped(), *curious]
 
 
 def hashes(*, backwards: bool = False) -> list[list[str]]:
@@ -65,7 +68,12 @@ def hashes(*, backwards: bool = False) -> list[list[str]]:
         typesetter = Typesetter(template, 2**23)
         order = documents()[::-1] if backwards else documents()
         of_template = [hashlib.sha256(typesetter.typeset(document)).hexdigest() for document in order]
-        hashed.append(of_template[::-1] if backwards else of_template)
+        # Another style sheet, with the same fonts; then the first once more.
+        between = typesetter.typeset_picture(sample_invoice().agency.logo, 40, 30)
+        again = typesetter.typeset(order[-1])
+        assert hashlib.sha256(again).hexdigest() == of_template[-1]
+        ordered = of_template[::-1] if backwards else of_template
+        hashed.append([*ordered, hashlib.sha256(between).hexdigest()])
     return hashed
 
 
@@ -83,6 +91,19 @@ def test_the_bytes_are_those_of_a_printer_that_remembers_nothing() -> None:
     )
 
     assert hashes() == hashes(backwards=True) == json.loads(forgetful.stdout)
+
+
+def test_of_another_style_sheet_nothing_is_remembered() -> None:
+    """The rules of one that is gone may have left their places in memory to another's."""
+    memory = printer_memory.StyleMemory()
+    first, second = object(), object()
+    memory.begin_document([first])
+    memory.by_rules[1,] = {}
+    memory.begin_document([first])
+    assert memory.by_rules
+
+    memory.begin_document([second])
+    assert not memory.by_rules
 
 
 def test_it_is_this_version_of_weasyprint_that_is_known() -> None:
