@@ -21,7 +21,7 @@ from invoicing.domain.correction import LineAmount
 from invoicing.domain.errors import InputError, PermanentFailureError
 from invoicing.services.audit import export, history, look_back, verify
 from invoicing.services.audit.layout import TABLES
-from invoicing.services.delivery import corrections, holds
+from invoicing.services.delivery import approvals, corrections, holds
 from support.agency import NOVEMBER, Agency
 from support.archive import archive_in
 from support.database import Server, as_superuser
@@ -81,7 +81,9 @@ def live(db: Database, states: Sequence[RandomMonth], acts: Sequence[Act], put: 
     random_agency = RandomAgency(agency)
     random_agency.add_taxes()
     random_agency.become(states[0])
-    agency.run()
+    run_id, _batches = agency.run()
+    if approvals.look(db, run_id).state == "wait":
+        approvals.answer(db, NOVEMBER, "approved", reason="at random", actor="test", via="command")
     rows = db.execute(
         "SELECT DISTINCT t.code FROM invoicing.delivery d JOIN invoicing.tenant t ON t.id = d.tenant_id"
         " WHERE d.state = 'pending' ORDER BY 1"

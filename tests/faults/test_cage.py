@@ -210,6 +210,8 @@ def test_every_forbidden_call_answers_that_it_is_not_permitted() -> None:
     assert calls == dict.fromkeys(present, "EPERM") | {"clone3": "ENOSYS"}
 
 
+# It takes all processes that nobody's user may have: other tests' renderers, of the same user, have none meanwhile.
+@pytest.mark.alone
 def test_a_fork_bomb_is_bounded_where_seccomp_is_missing() -> None:
     home = "root"
     answer = in_cell(home, (USER,), forks=True)

@@ -103,7 +103,7 @@ def test_a_tenant_that_is_switched_off_is_left_out_and_its_page_says_why(agency:
 
 
 def test_a_delivery_leads_to_the_task_instance_that_sent_it(agency: Stack, airflow: Page):
-    tenant = open_in_airflow(airflow, "tenants/W2")
+    tenant = open_in_airflow(airflow, "tenants/W1")
 
     tenant.get_by_text(re.compile("Historia del envío")).first.click()
     tenant.get_by_role("link", name="Tarea que lo envió").first.click()
@@ -126,7 +126,7 @@ def test_a_pages_address_in_airflow_leads_back_to_it(agency: Stack, airflow: Pag
 
 
 def test_airflows_menu_and_runs_show_the_pages(agency: Stack, airflow: Page):
-    run_id = agency.json("cycle", "show", "2027-02")["runs"][0]["dag_run_id"]
+    run_id = agency.json("cycle", "show", "2027-01")["runs"][0]["dag_run_id"]
 
     airflow.goto("/")
     expect(airflow.get_by_text("Invoicing", exact=True).first).to_be_visible()
@@ -135,4 +135,4 @@ def test_airflows_menu_and_runs_show_the_pages(agency: Stack, airflow: Page):
 
     # Airflow opens the run's cycle in our frame.
     airflow.frame_locator("iframe").locator("main").wait_for()
-    assert any("/invoicing/cycles/2027-02" in frame.url for frame in airflow.frames)
+    assert any("/invoicing/cycles/2027-01" in frame.url for frame in airflow.frames)
