@@ -63,6 +63,7 @@ class Month:
     Args:
         seconds: From the trigger to the end of the run.
         stages: By task: wall and processor seconds, items, instances.
+        processor_seconds: By part of the stack; of the scheduler with its tasks.
         airflow_share: Of the processors' work, what was neither a task's, nor PostgreSQL's, nor the inbox's.
         peak_rss_mb: By task, of one of its instances with all that it started, by samples of half a second.
     """
@@ -71,6 +72,7 @@ class Month:
     messages: int
     seconds: float
     stages: dict[str, dict[str, float]]
+    processor_seconds: dict[str, float]
     airflow_share: float
     peak_rss_mb: dict[str, float]
 
@@ -127,6 +129,7 @@ class Pipeline:
             counts["messages"],
             seconds,
             {task: {key: round(value, 2) for key, value in stage.items()} for task, stage in stages.items()},
+            {name: round(seconds, 1) for name, seconds in spent.items()},
             round(airflow / sum(spent.values()), 3),
             {task: round(peak) for task, peak in peaks.items()},
         )
@@ -306,6 +309,7 @@ def measure(pipeline: Pipeline, folder: Path, tenants: int, sample: int) -> dict
         "stock_per_second": round(done / spent["stock"], 2),
         "pipeline_per_second": round(month.per_second, 2),
         "naive_per_second": None if naive is None else round(naive.per_second, 2),
+        "processor_seconds": month.processor_seconds,
         "airflow_share": month.airflow_share,
         "peak_rss_mb": month.peak_rss_mb,
         "stages": month.stages,
