@@ -63,6 +63,7 @@ def test_the_setting_bounds_a_batch_until_there_would_be_too_many() -> None:
     assert sizes(200, largest=1) == [1] * 200
     assert max(sizes(563, largest=30)) == 30
     assert max(sizes(60_000, largest=1)) == 240  # Airflow takes a thousand instances, and no more
+    assert len(sizes(1_500, 100.0)) == 250  # two days' work
     for refused in (0, 10_000_000):
         with pytest.raises(InputError, match="largest_batch"):
             Settings().changed({"largest_batch": refused})
