@@ -70,10 +70,14 @@ lock: ## Resolve requirements*.txt anew into constraints.txt, each file with its
 sbom: setup-test ## List what the image has installed, with licences: var/sbom.json (CycloneDX) and var/licences.json
 	@bin/sbom
 
+# Tenants of each month that is measured.
+SIZES ?= 200,1000,4000
+
 bench: export PYTHONPATH := $(CURDIR)/plugins:$(CURDIR)/tests
 # The archive comes with Airflow, which makes itself a home: not in the user's.
 bench: export AIRFLOW_HOME := $(CURDIR)/var/bench-airflow
-bench: setup-test ## Measure a month of 10,000 leases, and the pages over it; writes var/bench.json
+bench: setup-test ## Measure months through the scheduler beside bare loops (SIZES=200,1000,4000): var/bench.json; parts, pages
+	$(PY) tests/bench/bench_month.py --sizes $(SIZES)
 	$(PY) tests/bench/bench_cycle.py
 	$(PY) tests/bench/bench_pages.py --json var/bench-pages.json
 

@@ -66,8 +66,9 @@ Generates every lease's invoice of a month, decides by the agency's rules who ge
   a day of the tick. A month that passed altogether is not made up for: run it by hand.
 * **Safe to repeat.** Clear, retry, backfill or trigger again: the ledger knows what was generated and what was
   accepted. Nothing is invoiced or sent twice.
-* **A red `send_invoices` square is a tenant without mail.** Its log names the delivery and the relay's answer. Mend
-  the cause (address, relay, template), then clear the square: just that is sent.
+* **A red `send_invoices` square is a tenant without mail**, or, in a month of more than 50, several: its name ends in
+  them. Its log names each delivery and the relay's answer. Mend the cause (address, relay, template), then clear the
+  square: just what is unsent is sent.
 * **`approve_sending`** waits, where the setting `approval` says so, until somebody approves what is about to leave:
   under *Required Actions*, on the month's page, or by `bin/invoicing cycle approve`. The first answer counts.
 * **In doubt** is a delivery whose outcome nobody learnt. It is never repeated by itself: see
@@ -142,7 +143,9 @@ def monthly_invoicing() -> None:
     disabled = sending_disabled(cycle_run)
     batches = select_recipients(cycle_run)
     path = choose_path(cycle_run)
-    generate_invoices(cycle_run) >> count_invoices(cycle_run) >> path >> [disabled, batches]
+    # The switch is the snapshot's: nobody need wait for the count to ask for it.
+    generate_invoices(cycle_run) >> count_invoices(cycle_run) >> [disabled, batches]
+    path >> [disabled, batches]
     approval = ApproveSending(
         task_id="approve_sending",
         doc_md="Wait for a person, where the settings ask for one, to approve what is about to leave. "

@@ -1,4 +1,4 @@
-"""How long a month of a large agency takes, part by part: ``make bench``.
+"""How long a month of a large agency takes, part by part; ``bench_month.py`` has it whole, through the scheduler.
 
 The services on a real PostgreSQL, a real renderer and a real SMTP conversation with the embedded inbox, without
 Airflow, whose share is about a second a task instance. Machines differ: compare the ratios, within one run.
@@ -197,7 +197,7 @@ def show(measured: dict[str, dict[str, Any]], leases: int) -> None:
             f"{row['in_renders']:.4f}",
         )
     Console().print(table)
-    target = ROOT / "var" / "bench.json"
+    target = ROOT / "var" / "bench-parts.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps({"leases": leases, "parts": measured}, indent=2) + "\n", encoding="utf-8")
     Console(stderr=True).print(f"written to {target}")

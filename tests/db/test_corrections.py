@@ -18,7 +18,7 @@ from invoicing.domain.errors import ImportRejectedError, InputError, NotFoundErr
 from invoicing.domain.task_address import TaskAddress
 from invoicing.mail.transmission import Outcome, Phase, Verdict
 from invoicing.services.billing import generate, out_of_step, runs, single_invoices
-from invoicing.services.delivery import corrections, resolution, select, sweep
+from invoicing.services.delivery import corrections, resolution, select, shares, sweep
 from invoicing.services.delivery.correction_file import read_corrections
 from invoicing.services.delivery.corrections import Corrected
 from invoicing.services.delivery.journal import Journal
@@ -73,7 +73,8 @@ def send_apart(agency: Agency) -> list[str]:
     """What `send_new_invoices` does up to its deliveries."""
     agency.runs += 1
     run_id = runs.open_run(agency.db, dag_id="send_new_invoices", dag_run_id=f"s{agency.runs}", period=None)
-    return [batch.label for batch in select.select_new_invoices(agency.db, run_id)]
+    rendered = select.select_new_invoices(agency.db, run_id)
+    return [batch.label for batch in shares.for_sending(agency.db, run_id, rendered)]
 
 
 def shown(agency: Agency) -> dict[str, Any]:

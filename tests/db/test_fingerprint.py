@@ -140,6 +140,7 @@ OTHER_SETTINGS: dict[str, Any] = {
     "operator_email": "otra@agencia.example",
     "per_minute_limit": 9,
     "messages_per_connection": 9,
+    "largest_batch": 9,
     "approval": "changed",
     "approval_change_percent": 9,
     "approval_reminder_hours": 9,

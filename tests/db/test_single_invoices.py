@@ -9,7 +9,7 @@ from invoicing.db.connection import connect
 from invoicing.domain.errors import FieldsRefusedError, ImportRejectedError, InputError
 from invoicing.services.billing import runs, single_invoices
 from invoicing.services.billing.single_invoice_request import MOST_LINES, checked_request
-from invoicing.services.delivery import select
+from invoicing.services.delivery import select, shares
 from invoicing.services.views.single_invoices import list_single_invoices
 from support.agency import Agency
 
@@ -35,7 +35,8 @@ def file(tmp_path: Path, agency: Agency) -> Path:
 def run(agency: Agency) -> list[str]:
     agency.runs += 1
     run_id = runs.open_run(agency.db, dag_id="send_new_invoices", dag_run_id=f"s{agency.runs}", period=None)
-    return [batch.label for batch in select.select_new_invoices(agency.db, run_id)]
+    rendered = select.select_new_invoices(agency.db, run_id)
+    return [batch.label for batch in shares.for_sending(agency.db, run_id, rendered)]
 
 
 def test_rows_of_one_reference_are_the_lines_of_one_invoice(agency: Agency, file: Path) -> None:

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,13 @@ def on_host(ledger: Ledger, folder: Path) -> Iterator[None]:
 
 
 def send_here(
-    ledger: Ledger, relay: FaultyRelay, batch: Batch, *, run: str = "run", store: Archive | None = None
+    ledger: Ledger,
+    relay: FaultyRelay,
+    batch: Batch,
+    *,
+    run: str = "run",
+    store: Archive | None = None,
+    on_unsent: Callable[[Sequence[str]], None] = lambda _tenants: None,
 ) -> dict[str, int]:
     """A worker in this very process, to be meddled with."""
     request: dict[str, Any] = {
@@ -73,7 +79,26 @@ def send_here(
     worker = Worker(address, f"{address}/0", f"{address} try 1")
     store = store or archive_in(ledger.folder / "archive")
     with connect(ledger.dsn) as db, open_relay(request) as connection:
-        return deliver.send_batch(db, connection, store, ledger.journal, batch, worker)
+        return deliver.send_batch(db, connection, store, ledger.journal, batch, worker, on_unsent=on_unsent)
+
+
+def test_a_large_batch_says_who_is_without_mail_and_its_retry_sends_to_those_alone(
+    ledger: Ledger, relay: FaultyRelay
+) -> None:
+    batch = Batch("T0001 … T0004 (4)", tuple(ledger.make(tenants=4)))
+    relay.script(on(Step.RCPT, reply(LATER), times=1))
+    told: list[list[str]] = []
+
+    with pytest.raises(TemporaryFailureError, match="1 of 4 unsent: delivery 1 of tenant T0001 is pending"):
+        send_here(ledger, relay, batch, on_unsent=lambda tenants: told.append(list(tenants)))
+    before = set(relay.accepted_ids)
+    assert send_here(ledger, relay, batch, on_unsent=lambda tenants: told.append(list(tenants))) == {
+        "sent": 4
+    }
+
+    assert told == [["T0001"]]
+    assert len(set(relay.accepted_ids) - before) == 1
+    ledger.check(relay.accepted_ids)
 
 
 # Storage

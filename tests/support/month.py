@@ -21,7 +21,7 @@ from invoicing.mail.conversation import BoundedSMTP
 from invoicing.mail.transmission import Relay
 from invoicing.services.agency.settings import change_settings
 from invoicing.services.billing import count, generate, out_of_step, runs
-from invoicing.services.delivery import closing, deliver, render, select
+from invoicing.services.delivery import closing, deliver, render, select, shares
 from invoicing.services.delivery.journal import Journal
 from invoicing.services.delivery.ledger import Worker
 from support.archive import archive_in
@@ -180,7 +180,7 @@ class Month:
         everything = tuple(delivery_id for batch in batches for delivery_id in batch.delivery_ids)
         if everything:
             render.render_batch(self.db, archive, run_id, Batch("all", everything))
-        for index, batch in enumerate(batches):
+        for index, batch in enumerate(shares.for_sending(self.db, run_id, batches)):
             address = TaskAddress(*run.split("/", 1), "send_invoices", index)
             worker = Worker(address, f"{address}/0", f"{address} try 1")
             # What the ledger says of a failure is what the tests look at.

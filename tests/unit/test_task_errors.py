@@ -1,17 +1,22 @@
 """How a task ends that could not do its work: the log leads with the reason, and no retry is wasted."""
 
 import logging
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from airflow.sdk.definitions.retry_policy import RetryAction
 
 from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError, TemporaryFailureError
+from invoicing.on_airflow import tasks
 from invoicing.on_airflow.tasks import (
     DAG_DEFAULTS,
     TaskRefusedError,
     batches_from_xcom,
     batches_to_xcom,
+    mapped_batch,
+    name_failed,
     task_errors,
 )
 
@@ -54,3 +59,21 @@ def test_a_batch_travels_between_tasks_as_it_is() -> None:
     assert batches_from_xcom(batches_to_xcom(batches)) == batches
     # Of a run that was under way when this was installed.
     assert batches_from_xcom([{"label": "T1 Ana", "delivery_ids": [1, 2]}]) == [batches[0]]
+
+
+def test_a_square_says_who_of_its_batch_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    context: dict[str, Any] = {"ti": SimpleNamespace(rendered_map_index=None)}
+    monkeypatch.setattr(tasks, "get_current_context", lambda: context)
+
+    def named(label: str, ids: tuple[int, ...], failed: list[str]) -> str:
+        (value,) = batches_to_xcom([Batch(label, ids)])
+        name_failed(mapped_batch(value), failed)
+        assert context["label"] == context["ti"].rendered_map_index
+        return str(context["label"])
+
+    assert named("T1 … T9 (9)", tuple(range(9)), ["T2", "T7"]) == "T1 … T9 (9) ✗ T2, T7"
+    assert named("T1 … T9 (9)", tuple(range(9)), []) == "T1 … T9 (9)"
+    assert named("T1 Ana", (1,), ["T1"]) == "T1 Ana"
+    many = [f"T{number:060}" for number in range(9)]
+    assert named("T1 … T9 (9)", tuple(range(9)), many).startswith(f"T1 … T9 (9) ✗ {many[0]}, ")
+    assert len(str(context["label"])) == 250

@@ -27,7 +27,14 @@ SHOWN = {
     *("auto_send", "subject", "template", "recipients", "grouping", "due_days", "invoice_prefix"),
     *("agency_name", "agency_nit", "agency_address", "agency_city", "agency_phone", "agency_email"),
     *("payment_instructions", "from_email", "from_name", "reply_to"),
-    *("per_minute_limit", "messages_per_connection", "doubt_policy", "doubt_minutes", "operator_email"),
+    *(
+        "per_minute_limit",
+        "messages_per_connection",
+        "largest_batch",
+        "doubt_policy",
+        "doubt_minutes",
+        "operator_email",
+    ),
 }
 
 
@@ -63,6 +70,7 @@ def test_a_save_makes_a_version_of_its_own_with_who_made_it(editor: Browser, db:
             due_days="8",
             per_minute_limit="30",
             messages_per_connection="20",
+            largest_batch="40",
             agency_name="El Nogal",
             agency_nit="900.1",
             payment_instructions="Línea 1\r\nLínea 2",
@@ -97,6 +105,7 @@ def test_a_save_makes_a_version_of_its_own_with_who_made_it(editor: Browser, db:
         "reply_to": "respuestas@nogal.co",
         "per_minute_limit": 30,
         "messages_per_connection": 20,
+        "largest_batch": 40,
         "doubt_policy": "resend_after",
         "doubt_minutes": 30,
         "operator_email": "turno@nogal.co",
@@ -126,6 +135,7 @@ def test_saving_what_is_there_already_makes_no_version(editor: Browser, db: Data
         ("due_days", "pronto", "número entero"),
         ("per_minute_limit", "-1", "0 o más"),
         ("messages_per_connection", "0", "1 o más"),
+        ("largest_batch", "10000000", "10000 o menos"),
         ("invoice_prefix", "FV 2026", "no se admiten"),
         ("invoice_prefix", "FV-2027", "termina en cifra"),
         ("from_email", "cartera@@nogal", "No es una dirección"),

@@ -82,6 +82,9 @@ class Settings(BaseModel):
     messages_per_connection: int = Field(
         50, ge=1, le=10_000, description="Messages before the connection to the relay is renewed"
     )
+    largest_batch: int = Field(
+        1_000, ge=1, le=10_000, description="Messages that one task instance sends at the most"
+    )
 
     approval: Literal["never", "always", "changed"] = Field(
         "never", description="Whether a person approves what a monthly run is about to send"

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -22,6 +22,10 @@ TIMEZONE = clock.TIMEZONE
 SCHEDULE = clock.SCHEDULE
 
 log = logging.getLogger(__name__)
+
+_MOST_NAMED = 5
+# Airflow's column.
+_LONGEST_NAME = 250
 
 
 class _NoRetryOfRefusals(RetryPolicy):
@@ -137,6 +141,15 @@ def mapped_batch(value: MappedBatch) -> Batch:
     context["ti"].rendered_map_index = value["label"]
     (batch,) = batches_from_xcom([value])
     return batch
+
+
+def name_failed(batch: Batch, names: Sequence[str]) -> None:
+    """Say in the name of the running instance what of its batch failed; a batch of one is named after it anyway."""
+    if len(batch.delivery_ids) > 1 and names:
+        others = f" +{len(names) - _MOST_NAMED}" if len(names) > _MOST_NAMED else ""
+        context: Any = get_current_context()
+        label = f"{batch.label} ✗ {', '.join(names[:_MOST_NAMED])}{others}"[:_LONGEST_NAME]
+        context["label"] = context["ti"].rendered_map_index = label
 
 
 class TaskRefusedError(SystemExit):

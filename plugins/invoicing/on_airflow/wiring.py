@@ -1,10 +1,10 @@
 """What several DAGs wire alike."""
 
+from functools import partial
 from typing import Any
 
 from airflow.sdk import Asset, TriggerRule, task
 
-from invoicing.domain.delivery import merge_for_rendering
 from invoicing.domain.names import INVOICES_ASSET, RENDERING_POOL, SENDING_POOL
 from invoicing.on_airflow.connections import open_database, open_relay, relay_sender
 from invoicing.on_airflow.metrics import counting_deliveries
@@ -16,6 +16,7 @@ from invoicing.on_airflow.tasks import (
     batches_to_xcom,
     current_worker,
     mapped_batch,
+    name_failed,
     task_errors,
 )
 
@@ -26,7 +27,7 @@ def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> An
     """Wire what every DAG that sends has in common: render, check the relay, send.
 
     Args:
-        batches: Output of the task that selected them: a list of `MappedBatch`.
+        batches: Output of the task that selected them: a list of `MappedBatch`, one a rendering instance.
         cycle_run: Output of the task that opened the run: its id.
         approval: The task that waits for a person once the documents are there, and skips what follows where they
             reject it; None for what a person asked to be sent.
@@ -35,34 +36,40 @@ def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> An
         The last task, to be followed by the one that closes the run.
     """
 
-    @task
-    def plan_rendering(batches: list[MappedBatch]) -> list[MappedBatch]:
-        """Share out the documents to be rendered: one rendering process serves some twenty tenants."""
-        return batches_to_xcom(merge_for_rendering(batches_from_xcom(batches)))
-
     @task(pool=RENDERING_POOL, map_index_template="{{ label }}")
     def render_invoices(batch: MappedBatch, cycle_run: int) -> int:
         """Render the PDFs that the batch's deliveries lack, and keep them in the archive."""
         from invoicing.services.delivery import render
 
+        own = mapped_batch(batch)
         with task_errors(), open_database() as db:
             return render.render_batch(
-                db, open_archive(), cycle_run, mapped_batch(batch), is_repeated=current_worker().is_repeated
+                db,
+                open_archive(),
+                cycle_run,
+                own,
+                is_repeated=current_worker().is_repeated,
+                on_failed=partial(name_failed, own),
             )
 
     # A document that could not be rendered costs its own tenant the mail; the others go on.
     after_rendering = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
 
     @task(trigger_rule=after_rendering if approval is None else TriggerRule.ALL_SUCCESS, **SETUP_RETRIES)
-    def check_mail_server(batches: list[MappedBatch]) -> None:
-        """Connect and log in once: what is wrong with the set-up must not cost any delivery an attempt."""
-        from invoicing.services.agency import settings
-        from invoicing.services.delivery import deliver
+    def check_mail_server(batches: list[MappedBatch], cycle_run: int) -> list[MappedBatch]:
+        """Connect and log in once: what is wrong with the set-up must not cost any delivery an attempt.
 
-        if batches:
-            with task_errors(), open_database() as db, open_relay() as relay:
-                named = settings.current_settings(db).settings.from_email
-                deliver.check_relay(db, relay, sender=relay_sender(is_needed=not named))
+        Then share out what is to be sent: an instance each, or, in a large month, by what it costs.
+        """
+        from invoicing.services.agency import settings
+        from invoicing.services.delivery import deliver, shares
+
+        if not batches:
+            return []
+        with task_errors(), open_database() as db, open_relay() as relay:
+            named = settings.current_settings(db).settings.from_email
+            deliver.check_relay(db, relay, sender=relay_sender(is_needed=not named))
+            return batches_to_xcom(shares.for_sending(db, cycle_run, batches_from_xcom(batches)))
 
     # The last retry comes later than the end of the claim of a worker that died: after half an hour.
     @task(pool=SENDING_POOL, retries=6, map_index_template="{{ label }}")
@@ -71,6 +78,7 @@ def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> An
         from invoicing.services.billing import runs as cycles
         from invoicing.services.delivery import deliver
 
+        own = mapped_batch(batch)
         with task_errors(), counting_deliveries() as count, open_database(settle_journal=False) as db:
             settings = cycles.load_run(db, cycle_run).settings.settings
             with open_relay(settings.messages_per_connection) as relay:
@@ -79,20 +87,19 @@ def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> An
                     relay,
                     open_archive(),
                     open_journal(),
-                    mapped_batch(batch),
+                    own,
                     current_worker(),
                     sender=relay_sender(is_needed=not settings.from_email),
                     on_settled=count,
+                    on_unsent=partial(name_failed, own),
                 )
 
-    rendered = render_invoices.partial(cycle_run=cycle_run).expand(batch=plan_rendering(batches))
-    sent = send_invoices.partial(cycle_run=cycle_run).expand(batch=batches)
-    checked = check_mail_server(batches)
+    rendered = render_invoices.partial(cycle_run=cycle_run).expand(batch=batches)
+    checked = check_mail_server(batches, cycle_run)
     if approval is None:
         rendered >> checked
     else:
-        # The batches too: with nothing to render, rendering is skipped, and that is no reason not to go on.
+        # The batches too: where no document could be made, that is still to be told of below.
         approval.trigger_rule = after_rendering
         [rendered, batches] >> approval >> checked
-    checked >> sent
-    return sent
+    return send_invoices.partial(cycle_run=cycle_run).expand(batch=checked)

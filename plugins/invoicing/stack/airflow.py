@@ -283,7 +283,7 @@ def _environ(
         "AIRFLOW_HOME": str(layout.airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__EXECUTOR": "invoicing.on_airflow.warm_executor.WarmLocalExecutor",
         # Examples that cannot be imported here would keep the stack from starting.
         "AIRFLOW__CORE__LOAD_EXAMPLES": everywhere["AIRFLOW__CORE__LOAD_EXAMPLES"],
         "AIRFLOW__CORE__FERNET_KEY": credentials.fernet_key,

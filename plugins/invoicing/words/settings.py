@@ -26,6 +26,7 @@ LABELS: Mapping[str, Text] = {
     "reply_to": ("Responder a", "Reply to"),
     "per_minute_limit": ("Límite por minuto", "Limit per minute"),
     "messages_per_connection": ("Mensajes por conexión", "Messages per connection"),
+    "largest_batch": ("Mensajes por tarea", "Messages per task"),
     "approval": ("Aprobar antes de enviar", "Approve before sending"),
     "approval_change_percent": ("Cambio que se pregunta", "Change that is asked about"),
     "approval_reminder_hours": ("Recordar después de", "Remind after"),

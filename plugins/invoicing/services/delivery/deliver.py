@@ -3,9 +3,9 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import psycopg
@@ -52,12 +52,14 @@ class _Result:
         why: It is unsent; None where nothing is to be done about it.
         away: What nothing can be sent without, and is not there: the rest of the batch need not be tried.
         needs_person: No retry helps until somebody has changed something.
+        tenant: Whose it is; empty where it was not looked at.
     """
 
     state: DeliveryState
     why: str | None = None
     away: Away | None = None
     needs_person: bool = False
+    tenant: str = ""
 
 
 def send_batch(
@@ -70,12 +72,14 @@ def send_batch(
     *,
     sender: str | None = None,
     on_settled: Callable[[DeliveryState], None] = lambda _state: None,
+    on_unsent: Callable[[Sequence[str]], None] = lambda _tenants: None,
 ) -> dict[str, int]:
     """Send the deliveries of ``batch`` that are still to be sent, each settled on its own. Safe to repeat.
 
     Args:
         sender: The connection's own from-address, for settings that name none.
         on_settled: Is told the state of each delivery that this try settled, or put in doubt.
+        on_unsent: Is told the tenants without their mail, before that is raised; those first whom no retry helps.
 
     Returns:
         Deliveries by state, all of them ``sent``, ``cancelled`` or ``held``; of what an earlier run left over,
@@ -113,9 +117,13 @@ def send_batch(
                 continue
             results[delivery_id] = result = sending.send(delivery_id)
             log.info(
-                "delivery %s is %s%s", delivery_id, result.state, f": {result.why}" if result.why else ""
+                "delivery %s of tenant %s is %s%s",
+                delivery_id,
+                result.tenant,
+                result.state,
+                f": {result.why}" if result.why else "",
             )
-    _raise_unsent(results, is_leftover=batch.is_leftover)
+    _raise_unsent(results, on_unsent, is_leftover=batch.is_leftover)
     return dict(Counter(str(result.state) for result in results.values()))
 
 
@@ -132,7 +140,9 @@ def check_relay(db: Database, relay: Relay, *, sender: str | None) -> None:
     relay.check()
 
 
-def _raise_unsent(results: dict[int, _Result], *, is_leftover: bool) -> None:
+def _raise_unsent(
+    results: dict[int, _Result], on_unsent: Callable[[Sequence[str]], None], *, is_leftover: bool
+) -> None:
     unsent = {id_: result for id_, result in results.items() if result.why}
     if is_leftover:
         # The run that made it has told of it. This one tells of what needs a person since this try.
@@ -144,8 +154,11 @@ def _raise_unsent(results: dict[int, _Result], *, is_leftover: bool) -> None:
     ordered = sorted(unsent.items(), key=lambda item: not item[1].needs_person)
     is_final = all(result.needs_person for result in unsent.values())
     listing = "; ".join(
-        f"delivery {id_} is {result.state}: {result.why}" for id_, result in ordered[:_MOST_NAMED]
+        f"delivery {id_}{f' of tenant {result.tenant}' if result.tenant else ''} is {result.state}: {result.why}"
+        for id_, result in ordered[:_MOST_NAMED]
     )
+    # Those that were not tried come back by themselves.
+    on_unsent([result.tenant for _, result in ordered if result.tenant])
     if is_final:
         raise PermanentFailureError(
             "deliveries_unsent", unsent=len(unsent), all=len(results), listing=listing
@@ -184,6 +197,9 @@ class _Sending:
     def send(self, delivery_id: int) -> _Result:
         """Bring one delivery as far as it goes now."""
         delivery = self._ledger.take_up(delivery_id)
+        return replace(self._bring_on(delivery), tenant=delivery.tenant_code)
+
+    def _bring_on(self, delivery: Delivery) -> _Result:
         match delivery.state:
             case DeliveryState.SENT | DeliveryState.CANCELLED | DeliveryState.HELD:
                 return _Result(delivery.state)

@@ -1,6 +1,7 @@
 """Render the invoices of a batch of deliveries, once each."""
 
 import logging
+from collections.abc import Callable, Sequence
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside
@@ -20,7 +21,13 @@ _MOST_NAMED = 10
 
 
 def render_batch(
-    db: Database, archive: Archive, run_id: int, batch: Batch, *, is_repeated: bool = False
+    db: Database,
+    archive: Archive,
+    run_id: int,
+    batch: Batch,
+    *,
+    is_repeated: bool = False,
+    on_failed: Callable[[Sequence[str]], None] = lambda _numbers: None,
 ) -> int:
     """Render and keep the documents that the batch's deliveries lack. Safe to repeat.
 
@@ -30,6 +37,7 @@ def render_batch(
     Args:
         is_repeated: A person has cleared the task: the template is today's, which they may have mended since, and not
             the run's.
+        on_failed: Is told the numbers of the invoices that could not be rendered, before that is raised.
 
     Returns:
         Documents rendered now.
@@ -44,7 +52,7 @@ def render_batch(
     missing = db.execute(
         _SQL["invoices_without_document"], {"delivery_ids": list(batch.delivery_ids)}
     ).fetchall()
-    failures: list[RenderFailedError] = []
+    failures: dict[str, RenderFailedError] = {}
     rendered = 0
     versions = SettingsVersions()
     with InvoiceRenderer(template.template) as renderer:
@@ -55,20 +63,22 @@ def render_batch(
                 pdf = renderer.render(invoice)
             except RenderFailedError as error:
                 log.error("%s", error)
-                failures.append(error)
+                failures[row["number"]] = error
                 continue
             keep(db, archive, invoice_id, template.id, pdf)
             rendered += 1
     if failures and not batch.is_leftover:
-        may_pass = any(isinstance(failure, RenderInterruptedError) for failure in failures)
+        on_failed(list(failures))
+        listing = list(failures.values())[:_MOST_NAMED]
+        may_pass = any(isinstance(failure, RenderInterruptedError) for failure in failures.values())
         if may_pass:
             raise TemporaryFailureError(
                 "invoices_not_rendered",
                 failed=len(failures),
                 all=len(missing),
-                listing=failures[:_MOST_NAMED],
+                listing=listing,
             )
         raise PermanentFailureError(
-            "invoices_not_rendered", failed=len(failures), all=len(missing), listing=failures[:_MOST_NAMED]
+            "invoices_not_rendered", failed=len(failures), all=len(missing), listing=listing
         )
     return rendered

@@ -5,21 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside
-from invoicing.domain.delivery import Batch, split_into_batches
+from invoicing.domain.delivery import Batch
 from invoicing.domain.eligibility import HELD, Decision
 from invoicing.domain.settings import Settings
 from invoicing.services.billing import count, decide, runs
 from invoicing.services.billing.decide import Addressee, CountedTenant, UndecidedInvoice
 from invoicing.services.billing.runs import Run
+from invoicing.services.delivery import shares
 from invoicing.services.delivery.ledger import reopen_failed
 
 _SQL = beside(__file__)
-_LABEL_LENGTH = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def select_recipients(db: Database, run_id: int) -> list[Batch]:
     Safe to repeat.
 
     Returns:
-        What is to be sent, at most 200 batches; empty where nothing is.
+        What is to be sent, in batches for rendering; empty where nothing is.
     """
     run = runs.load_run(db, run_id)
     assert run.cycle_id is not None
@@ -55,7 +54,7 @@ def select_recipients(db: Database, run_id: int) -> list[Batch]:
         outcomes = frame["outcome"].value_counts()
         runs.finish_stage(db, run, "decided", {"decisions": {str(k): int(v) for k, v in outcomes.items()}})
         due = db.execute(_SQL["cycle_deliveries_to_send"], {"cycle_id": run.cycle_id}).fetchall()
-    return _batches(due)
+    return shares.for_rendering(db, run, [row["id"] for row in due])
 
 
 def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
@@ -65,8 +64,8 @@ def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
     and what replaces the invoice leave in one message.
 
     Returns:
-        Everything outside the monthly job that is to be sent: what is new, or sent again by a person, and then, in
-        batches of their own, what earlier runs left over.
+        Everything outside the monthly job that is to be sent, in batches for rendering: what is new, or sent again by
+        a person, and then, in batches of their own, what earlier runs left over.
     """
     run = runs.load_run(db, run_id)
     policy = run.settings.settings.policy
@@ -85,9 +84,12 @@ def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
             db, run, "decided", {"invoices": len(invoices), "send": sum(each.send for each in decisions)}
         )
         due = db.execute(_SQL["take_up_other_deliveries"], {"run_id": run.id}).fetchall()
-    new = [row for row in due if not row["is_leftover"]]
-    left_over = [row for row in due if row["is_leftover"]]
-    return _batches(new) + _batches(left_over, is_leftover=True)
+    new = [row["id"] for row in due if not row["is_leftover"]]
+    left_over = [row["id"] for row in due if row["is_leftover"]]
+    return [
+        *shares.for_rendering(db, run, new),
+        *shares.for_rendering(db, run, left_over, is_leftover=True),
+    ]
 
 
 def _messages(to_send: Sequence[UndecidedInvoice]) -> list[NewDelivery]:
@@ -245,8 +247,3 @@ def _parameters(run: Run, actor: str, **parameters: Any) -> dict[str, Any]:
         "actor": actor,
         **parameters,
     }
-
-
-def _batches(due: list[DictRow], *, is_leftover: bool = False) -> list[Batch]:
-    recipients = [(row["id"], f"{row['code']} {row['name']}"[:_LABEL_LENGTH]) for row in due]
-    return split_into_batches(recipients, is_leftover=is_leftover)

@@ -69,16 +69,14 @@ RETURNING id, message_id;
 COPY invoicing.delivery_invoice (delivery_id, invoice_id, purpose) FROM STDIN;
 
 -- name: cycle_deliveries_to_send
-SELECT d.id, t.code, t.name FROM invoicing.delivery AS d
-JOIN invoicing.tenant AS t ON t.id = d.tenant_id
-WHERE d.cycle_id = %(cycle_id)s AND d.purpose = 'initial' AND d.state IN ('pending', 'claimed', 'transmitting')
-ORDER BY t.code, d.id;
+SELECT id FROM invoicing.delivery
+WHERE cycle_id = %(cycle_id)s AND purpose = 'initial' AND state IN ('pending', 'claimed', 'transmitting');
 
 -- name: take_up_other_deliveries
 -- Single invoices, and what a person or the doubt policy sends again: no monthly run sends these. What a run tried, or the
 -- brake stopped, and left when it ended, stays its own.
 WITH due AS (
-    SELECT d.id, t.code, t.name,
+    SELECT d.id,
            r.ended_at IS NOT NULL AND r.id <> %(run_id)s AND (d.attempts > 0 OR NOT s.auto_send OR NOT t.auto_send) AS is_leftover
     FROM invoicing.delivery AS d
     JOIN invoicing.tenant AS t ON t.id = d.tenant_id
@@ -88,4 +86,4 @@ WITH due AS (
 ), taken AS (
     UPDATE invoicing.delivery AS d SET run_id = %(run_id)s FROM due WHERE due.id = d.id AND NOT coalesce(due.is_leftover, false)
 )
-SELECT id, code, name, coalesce(is_leftover, false) AS is_leftover FROM due ORDER BY code, id;
+SELECT id, coalesce(is_leftover, false) AS is_leftover FROM due;
