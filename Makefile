@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo up down test test-most test-stack unit e2e faults check lock sbom bench pictures
+.PHONY: help setup setup-test demo up down test test-most test-stack unit e2e faults long check lock sbom bench pictures
 
 PY := .venv/bin/python
 # Tests are told where the package is by pyproject.toml; tools that import it are told here.
@@ -43,13 +43,16 @@ test-stack:
 	status=$$?; cat var/test-stack.log; exit $$status
 
 unit: setup-test ## Run the tests that need no Airflow, browser or renderer: less than a minute
-	$(PY) -m pytest $(SIDE_BY_SIDE) tests/unit tests/db tests/dags
+	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not alone" tests/unit tests/db tests/dags
 
 e2e: setup-test ## Run the tests on the real stack
 	$(PY) -m pytest tests/e2e --long
 
 faults: setup-test ## Run the fault suite in its long form
 	$(PY) -m pytest tests/faults tests/hostile tests/web/test_busy.py --long -s
+
+long: setup-test ## Run every test, each in its long form: hours
+	$(PY) -m pytest --long
 
 check: setup-test ## Lint, types, import rules, lock drift
 	.venv/bin/ruff check

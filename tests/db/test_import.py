@@ -581,6 +581,7 @@ def invoices(db: Database) -> list[Any]:
 # Size
 
 
+@pytest.mark.alone
 def test_ten_thousand_leases_import_in_seconds(
     db: Database, folder: WriteFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

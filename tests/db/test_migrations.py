@@ -80,6 +80,7 @@ def test_a_migration_gives_way_to_who_uses_the_table_and_tries_again(
 ) -> None:
     """A reader that takes long must not have everybody wait behind the migration that waits for it."""
     monkeypatch.setattr(migration_module, "_PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(migration_module, "_LONGEST_WAIT", "1s")
     migrate(empty_dsn)
     folder = copy_migrations(tmp_path)
     (folder / "9999_wider.sql").write_text("ALTER TABLE invoicing.tenant ADD COLUMN shoe_size integer;")
@@ -104,6 +105,7 @@ def test_a_migration_that_never_gets_its_table_says_so(
 ) -> None:
     monkeypatch.setattr(migration_module, "_TRIES", 2)
     monkeypatch.setattr(migration_module, "_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(migration_module, "_LONGEST_WAIT", "300ms")
     migrate(empty_dsn)
     folder = copy_migrations(tmp_path)
     (folder / "9999_wider.sql").write_text("ALTER TABLE invoicing.tenant ADD COLUMN shoe_size integer;")

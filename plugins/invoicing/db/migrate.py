@@ -41,6 +41,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _OUTSIDE_TRANSACTION = "-- outside a transaction\n"
 _NEXT_STEP = "\n-- step\n"
 _TRIES = 10
+_LONGEST_WAIT = "3s"
 _PAUSE_SECONDS = 3.0
 
 
@@ -156,7 +157,7 @@ def _apply_in_turn(connection: psycopg.Connection, migration: Migration) -> None
     for tries_left in reversed(range(_TRIES)):
         try:
             with connection.transaction():
-                connection.execute(_SQL["limit_waiting"])
+                connection.execute(_SQL["limit_waiting"], {"longest": _LONGEST_WAIT})
                 connection.execute(migration.sql.encode())
                 # In the same transaction: whoever writes to a table that was altered waits until this is known.
                 connection.execute(_SQL["note_shapes"])

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS invoicing.schema_migration (
 );
 
 -- name: limit_waiting
-SET LOCAL lock_timeout = '3s';
+SELECT set_config('lock_timeout', %(longest)s, true);
 
 -- name: applied
 SELECT version, sha256 FROM invoicing.schema_migration;
