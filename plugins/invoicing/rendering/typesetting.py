@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     from weasyprint.text.fonts import FontConfiguration
     from weasyprint.urls import URLFetcher, URLFetcherResponse
 
-    from invoicing.rendering.printer_memory import StyleMemory, finisher, read_document
+    from invoicing.rendering.printer_memory import PictureMemory, StyleMemory, finisher, read_document
 
 from invoicing.rendering.complaints import PrinterNote
 from invoicing.rendering.document import InvoiceDocument
@@ -112,6 +112,7 @@ class Typesetter:
         self._fields = template.fields
         self._base_url = None if template.folder is None else template.folder.resolve().as_uri() + "/"
         self._fonts = FontConfiguration()
+        self._pictures = PictureMemory()
         self._part = Part(environment(), INVOICE_HTML, template.parts[INVOICE_HTML], largest_html_bytes)
         self._credit_note = Part(
             environment(), CREDIT_NOTE_HTML, template.variations[CREDIT_NOTE_HTML], largest_html_bytes
@@ -129,11 +130,13 @@ class Typesetter:
         part = self._part if is_invoice else self._credit_note
         look = self._look if is_invoice else self._credit_look
         self._fonts.style_memory = look.memory
+        self._pictures.begin_document()
         html = read_document(
             part.render(invoice_variables(document, self._fields)), self._base_url, self.fetcher
         )
         pdf: bytes = html.write_pdf(
             finisher=finisher,
+            cache=self._pictures,
             stylesheets=[look.css],
             font_config=self._fonts,
             pdf_variant=PDF_VARIANT,
