@@ -7,6 +7,7 @@ written down for WeasyPrint's makers, with what it gains, in ``docs/rendering_co
     styles      an element's computed styles, by the rules that match it and its parent's style
     lengths     what of a style's box depends on no other box; the height of its lines
     lines       a line of text, shaped once to be laid out and not once more to be drawn
+    pictures    a bitmap, decoded once and encoded once as a PDF has it; the logo, on every document
     objects     a finished object's bytes, made once to be written and to be hashed
 
 With another version of WeasyPrint nothing is remembered, and all works as slowly as it comes.
@@ -19,7 +20,7 @@ from typing import Any
 import pydyf
 import weasyprint
 from cssselect2 import ElementWrapper
-from weasyprint import css
+from weasyprint import css, images
 from weasyprint.css import computed_values, units
 from weasyprint.layout import absolute, block, column, grid, inline, page, percent, table
 from weasyprint.layout import float as float_
@@ -248,6 +249,45 @@ class _KeptLayout(line_break.Layout):  # type: ignore[misc]
             super().reactivate(style)
 
 
+MOST_PICTURE_BYTES = 16 * 1024 * 1024
+"""Of all the pictures that are kept; a template may print another one into each document."""
+
+
+class PictureMemory(dict[str, Any]):
+    """Pictures by address, and their bytes: to be WeasyPrint's ``cache`` for one template's documents, in turn."""
+
+    def begin_document(self) -> None:
+        """Keep some bitmaps. A drawing knows the document that it was drawn in; what was none is told anew."""
+        for address, kept in list(self.items()):
+            if not isinstance(kept, (images.RasterImage, bytes)):
+                del self[address]
+        size = sum(len(each) + (len(kept) if isinstance(kept, bytes) else 0) for each, kept in self.items())
+        if size > MOST_PICTURE_BYTES or not IS_KNOWN:
+            self.clear()
+
+
+_encode_anew = images.RasterImage.get_x_object
+
+
+def _encoded(picture: Any, interpolate: bool, dpi_ratio: float) -> pydyf.Stream:
+    """A bitmap as an object of one PDF, which gives it a number; what is in it is made once."""
+    made = picture.__dict__.setdefault("made", {})
+    if dpi_ratio != 1:
+        return _encode_anew(picture, interpolate, dpi_ratio)
+    if interpolate not in made:
+        made[interpolate] = _encode_anew(picture, interpolate, dpi_ratio)
+    return _copy(made[interpolate])
+
+
+def _copy(stream: pydyf.Stream) -> pydyf.Stream:
+    """Without its number, and so is its mask."""
+    extra = {
+        name: _copy(value) if isinstance(value, pydyf.Stream) else value
+        for name, value in stream.extra.items()
+    }
+    return pydyf.Stream(list(stream.stream), pydyf.Dictionary(extra), stream.compress)
+
+
 class _ReadDocument(weasyprint.HTML):  # type: ignore[misc]
     """WeasyPrint's document, read by another parser."""
 
@@ -302,6 +342,7 @@ _USERS = (
 def _remember() -> None:
     css.StyleFor = _RememberedStyles
     line_break.Layout = _KeptLayout
+    images.RasterImage.get_x_object = _encoded
     for module in _USERS:
         if getattr(module, "resolve_percentages", None) is _resolve_anew:
             module.resolve_percentages = _resolve_lengths

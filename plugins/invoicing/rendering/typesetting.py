@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     from weasyprint.text.fonts import FontConfiguration
     from weasyprint.urls import URLFetcher, URLFetcherResponse
 
-    from invoicing.rendering.printer_memory import StyleMemory, finisher, read_document
+    from invoicing.rendering.printer_memory import PictureMemory, StyleMemory, finisher, read_document
 
 from invoicing.rendering.complaints import PrinterNote
 from invoicing.rendering.document import InvoiceDocument
@@ -113,6 +113,7 @@ class Typesetter:
         self._fields = template.fields
         self._base_url = None if template.folder is None else template.folder.resolve().as_uri() + "/"
         self._fonts = FontConfiguration()
+        self._pictures = PictureMemory()
         self._part = Part(environment(), INVOICE_HTML, template.parts[INVOICE_HTML], largest_html_bytes)
         self._credit_note = Part(
             environment(), CREDIT_NOTE_HTML, template.variations[CREDIT_NOTE_HTML], largest_html_bytes
@@ -136,9 +137,11 @@ class Typesetter:
             printed = f"{body if end else printed}{self._void.render(variables)}{end}{rest if end else ''}"
         look = self._look if is_invoice else self._credit_look
         self._fonts.style_memory = look.memory
+        self._pictures.begin_document()
         html = read_document(printed, self._base_url, self.fetcher)
         pdf: bytes = html.write_pdf(
             finisher=finisher,
+            cache=self._pictures,
             stylesheets=[look.css],
             font_config=self._fonts,
             pdf_variant=PDF_VARIANT,
