@@ -435,6 +435,17 @@ class TestCredit:
         credit(agency, "FV-1", "1=100000")
         assert shown(agency)["drifted"] == []
 
+    def test_a_credit_that_no_lease_asked_for_is_no_drift(self, agency: Agency) -> None:
+        agency.add_tenant("A")
+        agency.run()
+        send(agency, "A")
+        credit(agency, "FV-1", "1=100000")
+        out_of_step.compare(agency.db, NOVEMBER)
+        assert shown(agency)["drifted"] == []
+        change_rent(agency, "A-L0", 950_000)
+        out_of_step.compare(agency.db, NOVEMBER)
+        assert shown(agency)["drifted"] == ["A-L0"]
+
     def test_two_at_once_take_turns(self, commercial: Agency, dsn: str) -> None:
         outcomes: list[str] = []
 

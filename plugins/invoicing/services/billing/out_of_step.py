@@ -93,16 +93,26 @@ class _LineRow:
     concept: str
     description: str
     amount: Decimal
+    credited: Decimal
     tax_rate: Decimal
     tax: Decimal
+    tax_credited: Decimal
     active_days: int | None
     period_days: int | None
 
-    def line(self) -> InvoiceLine:
+    @property
+    def issued(self) -> InvoiceLine:
+        return self._line(self.amount, self.tax)
+
+    @property
+    def left(self) -> InvoiceLine:
+        return self._line(self.amount - self.credited, self.tax - self.tax_credited)
+
+    def _line(self, amount: Decimal, tax: Decimal) -> InvoiceLine:
         days = None
         if self.active_days is not None and self.period_days is not None:
             days = ActiveDays(self.active_days, self.period_days)
-        return InvoiceLine(self.concept, self.description, self.amount, self.tax_rate, self.tax, days)
+        return InvoiceLine(self.concept, self.description, amount, self.tax_rate, tax, days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +121,17 @@ class _WithholdingRow:
     tax: TaxName
     rate: Decimal
     base: Decimal
+    base_credited: Decimal
     amount: Decimal
+    credited: Decimal
 
-    def withholding(self) -> Withholding:
+    @property
+    def issued(self) -> Withholding:
         return Withholding(self.tax, self.rate, self.base, self.amount)
+
+    @property
+    def left(self) -> Withholding:
+        return Withholding(self.tax, self.rate, self.base - self.base_credited, self.amount - self.credited)
 
 
 def import_and_look_back(
@@ -236,11 +253,10 @@ def compare(
         return
     ids = [each.id for each in standing]
     lines = _by_invoice(
-        (row.invoice_id, row.line())
-        for row in fetch_all(db, _LineRow, _SQL["lines_of_invoices"], {"ids": ids})
+        (row.invoice_id, row) for row in fetch_all(db, _LineRow, _SQL["lines_of_invoices"], {"ids": ids})
     )
     withholdings = _by_invoice(
-        (row.invoice_id, row.withholding())
+        (row.invoice_id, row)
         for row in fetch_all(db, _WithholdingRow, _SQL["withholdings_of_invoices"], {"ids": ids})
     )
     taxes = leases.tax_table(db, period.first_day)
@@ -255,8 +271,7 @@ def compare(
         if (
             draft is None
             or (lease.tenant.id, draft.currency) != (each.tenant_id, each.currency)
-            or not _is_same(draft.lines, lines[each.id])
-            or not _is_same(draft.withholdings, withholdings[each.id])
+            or not _is_as_billed(draft, lines[each.id], withholdings[each.id])
         ):
             drifted.append((each.id, draft))
     db.execute(_SQL["forget_drift"], {"looked_at": ids, "drifted": [id_ for id_, _ in drifted]})
@@ -279,6 +294,19 @@ def _by_invoice(parts: Iterable[tuple[int, _Part]]) -> Mapping[int, list[_Part]]
     for invoice_id, part in parts:
         grouped[invoice_id].append(part)
     return grouped
+
+
+def _is_as_billed(
+    draft: InvoiceDraft, lines: Sequence[_LineRow], withholdings: Sequence[_WithholdingRow]
+) -> bool:
+    """Whether the lease says what was issued, or what credit notes left of it: a credit is no change of the lease."""
+    return (
+        _is_same(draft.lines, [each.issued for each in lines])
+        and _is_same(draft.withholdings, [each.issued for each in withholdings])
+    ) or (
+        _is_same(draft.lines, [each.left for each in lines])
+        and _is_same(draft.withholdings, [each.left for each in withholdings])
+    )
 
 
 def _is_same(today: Sequence[object], issued: Sequence[object]) -> bool:

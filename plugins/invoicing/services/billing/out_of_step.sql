@@ -21,9 +21,9 @@ WHERE c.period = %(period)s AND i.origin = 'monthly' AND i.stands
   AND (%(lease_ids)s::bigint[] IS NULL OR i.lease_id = ANY(%(lease_ids)s));
 
 -- name: lines_of_invoices
--- As they are after their credit notes.
-SELECT l.invoice_id, l.concept, l.description, l.amount - coalesce(c.amount, 0) AS amount, l.tax_rate,
-       l.tax - coalesce(c.tax, 0) AS tax, l.active_days, l.period_days
+-- As they were issued, and what credit notes took of them since.
+SELECT l.invoice_id, l.concept, l.description, l.amount, coalesce(c.amount, 0) AS credited, l.tax_rate, l.tax,
+       coalesce(c.tax, 0) AS tax_credited, l.active_days, l.period_days
 FROM invoicing.invoice_line AS l
 LEFT JOIN (
     SELECT n.corrects, c.position, sum(c.amount) AS amount, sum(c.tax) AS tax
@@ -33,7 +33,8 @@ LEFT JOIN (
 WHERE l.invoice_id = ANY(%(ids)s) ORDER BY l.invoice_id, l.position;
 
 -- name: withholdings_of_invoices
-SELECT w.invoice_id, w.tax, w.rate, w.base - coalesce(c.base, 0) AS base, w.amount - coalesce(c.amount, 0) AS amount
+SELECT w.invoice_id, w.tax, w.rate, w.base, coalesce(c.base, 0) AS base_credited, w.amount,
+       coalesce(c.amount, 0) AS credited
 FROM invoicing.invoice_withholding AS w
 LEFT JOIN (
     SELECT n.corrects, c.tax, sum(c.base) AS base, sum(c.amount) AS amount
