@@ -291,13 +291,17 @@ def measure(pipeline: Pipeline, folder: Path, tenants: int, sample: int) -> dict
             spent[renderer] += loop(renderer, part, template, subject, pipeline.smtp_port)
 
     pipeline.settle_in(files)
+    console.print(f"{tenants} tenants: the bare loops …")
     loops(letters[::2], iter(("ours", "stock")))
-    console.print(f"{tenants} tenants: the scheduler's month …")
+    console.print("… the scheduler's month …")
     month = pipeline.run(PERIOD)
+    console.print(f"… {month.seconds:.0f} s; the bare loops, and a run with nothing to do …")
     loops(letters[1::2], iter(("stock", "ours")))
     again = pipeline.run(PERIOD)
+    console.print(f"… {again.seconds:.0f} s")
     naive = None
     if tenants == NAIVE_AT:
+        console.print("… an instance a recipient: some eight minutes …")
         pipeline.stack.run("settings", "set", "largest_batch=1")
         naive = pipeline.run(PERIOD.following)
     return {
