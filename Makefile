@@ -35,18 +35,18 @@ test: setup-test ## Run every test
 	exit $$status
 
 test-most:
-	@$(PY) -m pytest $(SIDE_BY_SIDE) -m "not e2e and not alone"
+	@$(PY) -m pytest $(SIDE_BY_SIDE) -m "not alone" --ignore=tests/e2e
 
 # Told when it is over, so that the two do not talk at once.
 test-stack:
-	@mkdir -p var; $(PY) -m pytest -m "e2e and not alone" >var/test-stack.log 2>&1; \
+	@mkdir -p var; $(PY) -m pytest tests/e2e >var/test-stack.log 2>&1; \
 	status=$$?; cat var/test-stack.log; exit $$status
 
 unit: setup-test ## Run the tests that need no Airflow, browser or renderer: less than a minute
 	$(PY) -m pytest $(SIDE_BY_SIDE) tests/unit tests/db tests/dags
 
 e2e: setup-test ## Run the tests on the real stack
-	$(PY) -m pytest tests/e2e tests/web/test_flows.py tests/web/test_flows_ledger.py --long
+	$(PY) -m pytest tests/e2e --long
 
 faults: setup-test ## Run the fault suite in its long form
 	$(PY) -m pytest tests/faults tests/hostile tests/web/test_busy.py --long -s

@@ -1,15 +1,20 @@
-"""A real PostgreSQL for the session, a fresh database for each test, and the whole stack for those on it."""
+"""A real PostgreSQL for the session, a fresh database for each test, a browser, and the whole stack for those on it."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
 from invoicing.db.connection import Database, connect
+from support.browser import open_chromium
 from support.database import Server, running_server, tampering
 from support.month import November
+from support.project import TESTS
 from support.running_stack import Stack, lives, own_processes, room_for_stack
+
+_STACK_TESTS = TESTS / "e2e"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +34,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+        lost = [
+            item.nodeid
+            for item in items
+            if item.get_closest_marker("e2e") and _STACK_TESTS not in item.path.parents
+        ]
+        if lost:
+            raise pytest.UsageError(
+                f"make test looks for what runs on the stack in tests/e2e only: {', '.join(lost)}"
+            )
     # It starts the stack anew, with a relay that the stack keeps from then on.
     items.sort(key=lambda item: "pipeline" in getattr(item, "fixturenames", ()))
 
@@ -66,6 +80,13 @@ def november(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A month that was run once, to be copied."""
     with November(server, tmp_path_factory.mktemp("november")) as month:
         yield month
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Debian's; each test opens contexts of its own in it."""
+    with open_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

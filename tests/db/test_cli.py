@@ -15,7 +15,7 @@ from invoicing.domain.period import Period
 from invoicing.services.agency import clock
 from invoicing.stack import StackInfo
 from support.agency import Agency
-from support.database import airflow_connection
+from support.database import airflow_connection, contents
 from support.files import write_files
 
 
@@ -188,6 +188,58 @@ def test_an_invoice_is_corrected_by_its_number(agency: Agency, call: Call, tmp_p
     assert [row["state"] for row in call("invoices", "correct", str(file), "--json").json] == [
         "partly_credited"
     ]
+
+
+def test_what_cannot_be_corrected_is_said_by_command_and_nothing_is_half_done(
+    agency: Agency, call: Call, tmp_path: Path
+) -> None:
+    """The issue's list of bad input: a clear error, exit 2, no number lost."""
+    for code in "ABCDE":
+        agency.add_tenant(code)
+    agency.run()
+    agency.put("A", "claimed", "transmitting", "sent")
+    agency.put("B", "claimed", "transmitting")
+    agency.put("D", "claimed", "transmitting", "sent")
+    call("invoices", "void", "FV-3", "--reason", "twice")
+    call("invoices", "credit", "FV-4", "--reason", "a week", "--line", "1=250000")
+    agency.db.execute("UPDATE invoicing.lease SET end_date = '2026-10-31' WHERE code = 'D-L0'")
+    before = contents(agency.db)
+
+    for what, message in {
+        ("void", "FV-1"): "FV-1 was sent, or may have been",
+        ("void", "FV-2"): "FV-2 is being transmitted",
+        ("void", "FV-3"): "FV-3 is void already",
+        ("void", "NC-1"): "NC-1 is a credit note",
+        ("void", "FV-9"): "FV-9",
+        ("credit", "FV-2"): "FV-2 is being transmitted",
+        ("credit", "FV-3"): "FV-3 is void already",
+        ("credit", "FV-5"): "has not left yet",
+        ("credit", "NC-1"): "NC-1 is a credit note",
+        ("credit", "FV-4", "--line", "1=750001"): "less than 750001",
+        ("credit", "FV-4", "--line", "1=1USD"): "USD",
+        ("credit", "FV-4", "--line", "1=0.5"): "0.5",
+        ("credit", "FV-4", "--line", "2=1"): "line 2",
+        ("credit", "FV-4", "--line", "1=1", "--line", "1=2"): "twice",
+        ("credit", "FV-4", "--line", "uno"): "POSITION=AMOUNT",
+        ("replace", "FV-1"): "import what changed first",
+        ("replace", "FV-2"): "import what changed first",
+        ("replace", "FV-4"): "not active on any day of 2026-11",
+        ("replace", "NC-1"): "NC-1 is a credit note",
+    }.items():
+        answer = call("invoices", *what, "--reason", "x")
+        assert (answer.code, answer.out) == (2, ""), what
+        assert message in answer.err, what
+    file = tmp_path / "c.csv"
+    file.write_text("number,action,lines,reason\nFV-5,void,,x\nFV-1,void,,x\n")
+    answer = call("invoices", "correct", str(file))
+    assert (answer.code, "line 3" in answer.err, "FV-1 was sent" in answer.err) == (2, True, True)
+
+    assert contents(agency.db) == before
+    agency.db.execute("UPDATE invoicing.lease SET end_date = NULL WHERE code = 'D-L0'")
+    call("invoices", "void", "FV-5", "--reason", "x")
+    assert (
+        call("invoices", "replace", "FV-5", "--reason", "x", "--json").json["replacement"]["number"] == "FV-6"
+    )
 
 
 def test_a_series_is_given_its_range(agency: Agency, call: Call) -> None:

@@ -1,6 +1,8 @@
 """Void, credit, replace (docs/contract.md, section 5): what becomes of the invoice, and of what is sent."""
 
+import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -702,34 +704,75 @@ def race(agency: Agency, dsn: str, journal: Journal) -> Iterator[tuple[Agency, A
         yield agency, transmit
 
 
-@pytest.mark.parametrize("races", [30, pytest.param(100, marks=pytest.mark.long)])
-def test_a_race_of_void_with_sending_ends_as_one_or_the_other(race: tuple[Agency, Any], races: int) -> None:
-    agency, transmit = race
-    for number in range(races):
-        agency.add_tenant(f"T{number:03}")
-    agency.run()
-    rows = report.list_deliveries(agency.db)
-    outcomes: Counter[tuple[str, str]] = Counter()
-    for row in rows:
-        sent: list[str] = []
-        sender = threading.Thread(target=lambda row=row, sent=sent: sent.append(transmit(row["id"])))  # type: ignore[misc]
-        sender.start()
-        try:
-            voided = void(agency, row["invoices"][0]).state
-        except InputError as error:
-            voided = error.code
-        sender.join()
-        outcomes[sent[0], voided] += 1
+# What the worker and the person were told, where the message left, and where the person came first.
+_LEFT = {
+    "void": {("sent", "void_was_sent"), ("sent", "correction_under_way")},
+    "replace": {("sent", "credited"), ("sent", "correction_under_way")},
+}
+_WITHDRAWN = {("no claim", "void"), ("no mark", "void")}
 
-    assert set(outcomes) <= {
-        ("sent", "void_was_sent"),
-        ("sent", "correction_under_way"),
-        ("no claim", "void"),
-        ("no mark", "void"),
-    }
-    states = {row["tenant"]: row["state"] for row in report.list_deliveries(agency.db)}
-    assert set(states.values()) <= {"sent", "cancelled"}
+
+@pytest.mark.parametrize(
+    ("act", "of_each"),
+    [
+        ("void", 5),
+        pytest.param("void", 100, marks=pytest.mark.long),
+        pytest.param("replace", 100, marks=pytest.mark.long),
+    ],
+)
+def test_a_race_of_a_correction_with_sending_ends_as_one_or_the_other(
+    race: tuple[Agency, Any], act: str, of_each: int
+) -> None:
+    """So many, at least, that sending won, and so many that the person did."""
+    agency, transmit = race
+    outcomes: Counter[tuple[str, str]] = Counter()
+    dice = random.Random(of_each)
+    while min(_sum(outcomes, _LEFT[act]), _sum(outcomes, _WITHDRAWN)) < of_each:
+        assert outcomes.total() < 20 * of_each, outcomes
+        for tenant in (f"T{outcomes.total() + number:04}" for number in range(10)):
+            agency.add_tenant(tenant)
+        agency.run()
+        for row in report.list_deliveries(agency.db, state="pending"):
+            if act == "replace":
+                change_rent(agency, f"{row['tenant']}-L0", dice.randrange(1, 900_000))
+            outcomes[_race(agency, transmit, act, row, dice)] += 1
+            if act == "replace":
+                withdraw_what_replaces(agency, row["tenant"])
+
+    print(*(f"{' / '.join(outcome)}: {count}" for outcome, count in sorted(outcomes.items())), sep="\n")
+    assert set(outcomes) <= _LEFT[act] | _WITHDRAWN
+    assert {row["state"] for row in report.list_deliveries(agency.db)} <= {"sent", "cancelled"}
     assert agency.balance() == []
+
+
+def _sum(outcomes: Counter[tuple[str, str]], these: set[tuple[str, str]]) -> int:
+    return sum(outcomes[each] for each in these)
+
+
+def _race(
+    agency: Agency, transmit: Any, act: str, row: dict[str, Any], dice: random.Random
+) -> tuple[str, str]:
+    """One delivery: what its worker was told, and what the person who corrects its invoice."""
+    sent: list[str] = []
+
+    def work() -> None:
+        time.sleep(dice.uniform(0, 0.004))
+        sent.append(transmit(row["id"]))
+
+    sender = threading.Thread(target=work)
+    sender.start()
+    time.sleep(dice.uniform(0, 0.007))
+    try:
+        done = {"void": void, "replace": replace}[act](agency, row["invoices"][0]).state
+    except InputError as error:
+        done = error.code
+    sender.join()
+    return sent[0], done
+
+
+def withdraw_what_replaces(agency: Agency, tenant: str) -> None:
+    ids = [row["id"] for row in report.list_deliveries(agency.db, state="pending") if row["tenant"] == tenant]
+    resolution.cancel(agency.db, ids, **WHY)
 
 
 def test_a_run_that_simulates_knows_of_it(agency: Agency) -> None:

@@ -1,14 +1,21 @@
 """A tenant held for a month, a month stopped, and some tenants sent now: what a person does before the mail leaves."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 
+from invoicing.db.connection import connect
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
+from invoicing.domain.task_address import TaskAddress
 from invoicing.services.billing import runs
 from invoicing.services.delivery import approvals, closing, holds, resolution, select
+from invoicing.services.delivery.journal import Journal
+from invoicing.services.delivery.ledger import ClaimLostError, Ledger, Worker
 from invoicing.services.delivery.send_now import send_now
 from support.agency import NOVEMBER, Agency
+from support.waiting import wait_until
 
 WHY = {"reason": "moves out, settles in person", "actor": "ana"}
 SENT = ("claimed", "transmitting", "sent")
@@ -50,6 +57,35 @@ def test_a_claim_is_ended_by_a_hold_and_a_transmission_is_not(two: Agency) -> No
     assert (late.deliveries, len(late.under_way)) == ([], 1)
     assert two.deliveries() == [("A", "held", 2), ("B", "transmitting", 1)]
     assert two.decisions() == {"A": "tenant_held", "B": "send"}
+
+
+@pytest.mark.parametrize("whose", ["tenant", "month"])
+def test_a_claim_under_way_when_a_hold_begins_comes_to_no_mark(
+    two: Agency, dsn: str, journal: Journal, whose: str
+) -> None:
+    """It asked before the hold was there, and was there after the hold had looked for claims."""
+    two.run()
+    address = TaskAddress("monthly_invoicing", "run-1", "send_invoices", 0)
+    with connect(dsn) as db, connect(dsn) as person, ThreadPoolExecutor() as pool:
+        ledger = Ledger(db, journal, Worker(address, f"{address}/0", "try 1"), lambda _: None, 60.0)
+        with db.transaction():
+            token = ledger.claim(1)
+            assert token is not None
+            if whose == "tenant":
+                held = pool.submit(holds.hold, person, "A", NOVEMBER, **WHY)
+            else:
+                held = pool.submit(holds.stop_month, person, NOVEMBER, **WHY)
+            wait_until(lambda: held.done() or waits_for_lock(two), "the hold meets the claim")
+        held.result(30)
+        with pytest.raises(ClaimLostError):
+            ledger.mark(1, token, "0" * 64)
+
+
+def waits_for_lock(agency: Agency) -> bool:
+    row = agency.db.execute(
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return row.fetchone() is not None
 
 
 def test_what_a_person_gave_up_or_was_sent_is_not_held(two: Agency) -> None:

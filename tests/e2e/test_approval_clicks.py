@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from invoicing.airflow_api import AirflowApi
-from support.browser import log_into_airflow, open_chromium, open_in_airflow
+from support.browser import log_into_airflow, open_in_airflow
 from support.real_airflow import fab_beside
 from support.running_stack import Stack, wait_for
 from support.waiting_month import DAG, TASK, answers, begin, end, make_agency, wait_until_asked
@@ -44,13 +44,6 @@ def agency(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     return stack
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    expect.set_options(timeout=60_000)
-    with open_chromium() as browser:
-        yield browser
-
-
 @pytest.fixture(scope="module", params=["simple", "fab"])
 def site(
     request: pytest.FixtureRequest,
@@ -58,6 +51,7 @@ def site(
     chromium: Browser,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:
+    expect.set_options(timeout=60_000)
     if request.param == "simple":
         page = log_into_airflow(chromium, agency.url, "admin", agency.admin_password, "en")
         yield Site("simple", agency.url, "admin", agency.admin_password, 2027, page)

@@ -13,6 +13,22 @@ from support.troubled_relay import TroubledRelay
 
 pytestmark = pytest.mark.faults
 
+# What people's acts come to, each at least once where there are many of them.
+EVERY_KIND = {
+    "voided by itself",
+    "replaced what is void",
+    "replaced what is credited",
+    "credited in part",
+    "retried by a clear",
+    "retried apart",
+    "retried what failed",
+    "sent again",
+    "sent again what failed",
+    "withdrawn",
+    "months approved",
+    "months rejected",
+}
+
 
 def run(
     ledger: Ledger,
@@ -30,7 +46,7 @@ def run(
     """Make the deliveries, hurt everything, check; then settle the doubts and send what they hid."""
     ledger.make(tenants=deliveries)
     log = tmp_path / "accepted.jsonl"
-    with TroubledRelay(log, trouble=0.02) as relay:
+    with TroubledRelay(log, trouble=0.02, refusals=0.05 if acts else 0.0) as relay:
         campaign = Campaign(
             ledger,
             server,
@@ -128,3 +144,4 @@ def test_the_long_campaign(
     )
     assert (figures.kills, figures.database_crashes) == (300, 5)
     assert figures.acts.total() == 300
+    assert not EVERY_KIND - set(figures.outcomes)

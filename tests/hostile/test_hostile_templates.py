@@ -26,6 +26,7 @@ from invoicing.services.agency.templates import current_template
 from invoicing.web.html.template_problems import field_of
 from invoicing.words.failures import FAILURES, tell
 from support.hostile import Entry, Watch, corpus
+from support.long_forms import every
 from support.rendering import SOUND
 from support.visiting import open_app
 
@@ -89,7 +90,7 @@ def test_there_are_fifty_and_more():
     assert len(TEMPLATES) >= 50
 
 
-@pytest.mark.parametrize("entries", REFUSED, ids=range(len(REFUSED)))
+@pytest.mark.parametrize("entries", every(3, REFUSED, map(str, range(len(REFUSED)))))
 def test_what_is_hostile_is_refused_with_a_code(entries: Round, watch: Watch):
     found = check(entries, watch, PATIENT)
 
@@ -101,11 +102,8 @@ def test_what_is_hostile_is_refused_with_a_code(entries: Round, watch: Watch):
 
 @pytest.mark.parametrize(
     "entries",
-    # Each takes all the time there is: the first ones stand for all.
-    [
-        pytest.param(each, id=str(at), marks=pytest.mark.long if at > 1 else ())
-        for at, each in enumerate(BOMBS)
-    ],
+    # Each takes all the time there is: the first one stands for all.
+    every(len(BOMBS), BOMBS, map(str, range(len(BOMBS)))),
 )
 def test_what_takes_everything_is_refused_with_a_code(entries: Round, watch: Watch):
     found = check(entries, watch, LIMITS)
@@ -113,7 +111,7 @@ def test_what_takes_everything_is_refused_with_a_code(entries: Round, watch: Wat
     assert [name for name, problems in found.items() if all(each.is_warning for each in problems)] == []
 
 
-@pytest.mark.parametrize("entries", HARMLESS, ids=range(len(HARMLESS)))
+@pytest.mark.parametrize("entries", every(2, HARMLESS, map(str, range(len(HARMLESS)))))
 def test_what_may_be_saved_makes_something_small_that_shows_nothing(entries: Round, watch: Watch):
     found = check(entries, watch, PATIENT)
 
@@ -134,6 +132,7 @@ def test_what_may_be_saved_makes_something_small_that_shows_nothing(entries: Rou
     assert mail.subject.isprintable()
 
 
+@pytest.mark.long
 def test_what_is_wrong_is_told_in_answers_of_bearable_size(dsn: str, db: Database, watch: Watch):
     """Three parts of 28 characters made a page of 171 MB."""
     current_template(db, "default")

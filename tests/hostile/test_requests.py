@@ -17,8 +17,6 @@ from support.pulse import Pulse
 from support.routes import filled_in, routes_of
 from support.wire import NO_ANSWER, Answer, Wire
 
-pytestmark = pytest.mark.alone
-
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -58,7 +56,9 @@ CHANGES = [route for route in ROUTES if not route.is_read]
 DRAWING = re.compile(r"/preview$|/message(-of-today)?\.(html|txt|eml)$|/pages$|/document\.pdf$")
 # There is a real Airflow here, and no DAG: what would start one says so.
 WITHOUT_DAG = re.compile("Airflow [^.<]{0,60}(monthly_invoicing|send_new_invoices)")
-MOST_SECONDS = 1.0
+# So long others may wait for the server; and so long with all that the machine has to do beside it.
+MOST_BLOCKED_SECONDS = 1.0
+MOST_SECONDS = 20.0
 LARGEST_REFUSAL_BYTES = 100_000
 
 
@@ -126,7 +126,7 @@ def _fault_of_problem(answer: Answer) -> str:
 @pytest.fixture(scope="module")
 def pulse(site: Site) -> Iterator[Pulse]:
     """Somebody else, all the while."""
-    with Pulse(site.url) as beating:
+    with Pulse(site.url, server=site.airflow.pid) as beating:
         yield beating
 
 
@@ -137,13 +137,14 @@ def tried(site: Site, pulse: Pulse) -> Iterator[Tried]:
     with Wire(site.port, site.headers("editor")) as wire:
         trying = Tried(wire)
         yield trying
-    slowest = max(pulse.seconds[begun:], default=0)
-    print(f"{trying.count} requests; others waited {slowest:.2f} s at most")
+    slowest, blocked = max(pulse.seconds[begun:], default=0), max(pulse.blocked[begun:], default=0)
+    print(f"{trying.count} requests; others waited {slowest:.2f} s at most, {blocked:.2f} s for the server")
     assert trying.faults == {}
-    # One in a hundred may meet the machine's own work.
-    waited = sorted(pulse.seconds[begun:])
-    assert waited[: -max(1, len(waited) // 100)][-1:] < [MOST_SECONDS]
-    assert slowest < 3 * MOST_SECONDS
+    # One in a hundred may meet what a young server imports.
+    waited = sorted(pulse.blocked[begun:])
+    assert waited[: -max(1, len(waited) // 100)][-1:] < [MOST_BLOCKED_SECONDS]
+    assert blocked < 3 * MOST_BLOCKED_SECONDS
+    assert slowest < MOST_SECONDS
     assert pulse.statuses == {200}
 
 

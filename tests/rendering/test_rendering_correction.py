@@ -12,8 +12,8 @@ from invoicing.rendering.document import InvoiceDocument, MailDocument, MailInvo
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.rendering.mail import MailContent, MailRenderer
 from invoicing.rendering.sample import sample_invoice, sample_mail
-from invoicing.rendering.templates import load_shipped
-from support.rendering import SOUND, pages_of, template_of
+from invoicing.rendering.templates import load_shipped, shipped_names
+from support.rendering import SOUND, faults_of, pages_of, template_of
 
 DUE = datetime.date(2026, 11, 6)
 NOTE = MailInvoice(
@@ -61,6 +61,7 @@ def test_a_credit_note_says_what_it_corrects_and_asks_for_no_payment(printer: In
         assert words in page, words
     for words in ("Factura NC-7", "Total a pagar", "Cuenta de ahorros", "PAGUE HASTA"):
         assert words.upper() not in page.upper(), words
+    assert faults_of(pdf) == []
     facts = subprocess.run(["pdfinfo", "-"], input=pdf, capture_output=True, check=True).stdout.decode()
     assert "Nota crédito NC-7" in facts
     assert "Tagged:          yes" in facts
@@ -79,10 +80,23 @@ def test_a_template_that_knows_of_no_credit_notes_makes_none_of_them_an_invoice(
     assert "pague" not in page
 
 
-def test_a_void_invoice_says_so_and_a_replacement_whose_place_it_takes(printer: InvoiceRenderer) -> None:
-    page = text_of(printer.render(replace(sample_invoice(), void=True)))
-    assert "ANULADA" in page.upper()
-    assert "VOID" in text_of(printer.render(replace(sample_invoice("en"), void=True))).upper()
+@pytest.mark.parametrize("template", [*shipped_names(), "their own"])
+def test_a_void_invoice_says_so_whatever_its_template_and_is_sound(template: str) -> None:
+    """In words that can be searched for, not in its picture alone; and nobody is asked to pay it."""
+    own = template_of("<p>Factura: {{ invoice.total }}</p>")
+    with InvoiceRenderer(own if template == "their own" else load_shipped(template)) as renderer:
+        for language, word, demands in (
+            ("es", "ANULADA", ("Total a pagar", "Pague", "Cuenta de ahorros")),
+            ("en", "VOID", ("Total due", "Please pay", "Cuenta de ahorros")),
+        ):
+            pdf = renderer.render(replace(sample_invoice(language), void=True))
+            page = text_of(pdf)
+            assert word in page
+            assert [each for each in demands if each in page] == []
+            assert faults_of(pdf) == []
+
+
+def test_a_replacement_says_whose_place_it_takes(printer: InvoiceRenderer) -> None:
     assert "Reemplaza la factura FV-9" in text_of(printer.render(replace(sample_invoice(), replaces="FV-9")))
 
 

@@ -23,6 +23,7 @@ from support.people import People
 
 # By people, of one task instance.
 _MOST_CLEARS = 20
+_LAST_RUN_SECONDS = 600
 _DEAD = "the worker %went silent while it transmitted"
 
 
@@ -42,6 +43,7 @@ class Figures:
     seconds: float = 0
     acts: Counter[str] = field(default_factory=Counter)
     acts_refused: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
     quiets: int = 0
     states: Counter[str] = field(default_factory=Counter)
     doubts_of_dead_workers: int = 0
@@ -63,6 +65,8 @@ class Figures:
             ("claims ended early", self.claims_ended),
             ("people's acts", f"{self.acts.total()}, and {self.acts_refused} refused"),
             *((f"  {act}", count) for act, count in sorted(self.acts.items())),
+            ("what they came to", self.outcomes.total()),
+            *((f"  {outcome}", count) for outcome, count in sorted(self.outcomes.items())),
             ("sweeps", self.sweeps),
             ("settled from the journal by sweeps", self.journal),
             ("duplicates", self.duplicates),
@@ -122,9 +126,11 @@ class Campaign:
         self._due: deque[tuple[int, list[int]]] = deque()
         # Red squares: when somebody clears each.
         self._red: list[tuple[float, int, list[int]]] = []
+        # By a retry, from another thread.
+        self._clear_asked: set[int] = set()
         self._take_up(ids)
         self._running: dict[WorkerProcess, tuple[int, list[int]]] = {}
-        self._people = People(ledger, accepted, acts=acts) if acts else None
+        self._people = People(ledger, accepted, self._clear_all, acts=acts) if acts else None
         self._frozen: dict[WorkerProcess, float] = {}
         self._is_over = threading.Event()
 
@@ -233,6 +239,7 @@ class Campaign:
         """Everything is switched on and run once more, and what is unsent is cleared until it is sent or in doubt."""
         people.stop()
         self.figures.acts, self.figures.acts_refused = people.done, people.refused.total()
+        self.figures.outcomes = people.outcomes
         self._ledger.end_claims()
         self._ledger.sweep()
         self._ledger.plan("the last run")
@@ -241,7 +248,11 @@ class Campaign:
             unsent = [row["id"] for row in self._ledger.rows() if row["state"] not in ("sent", "in_doubt")]
             if not unsent:
                 break
-            self._ledger.send(self._relay_port, unsent, owner=f"the last run {number}", patience_seconds=10.0)
+            worker = self._ledger.start(
+                self._relay_port, unsent, owner=f"the last run {number}", patience_seconds=10.0
+            )
+            # Where people ended their acts early, it has much of the month to send, alone.
+            worker.wait(_LAST_RUN_SECONDS)
         self.figures.deliveries = len(self._ledger.rows())
 
     def _start(self) -> None:
@@ -273,9 +284,16 @@ class Campaign:
             ):
                 self._red.append((time.monotonic() + self._dice.uniform(0.5, 3.0), number, ids))
 
+    def _clear_all(self) -> list[int]:
+        """A retry of the month clears every red square; which, by the numbers of their batches."""
+        red = list(self._red)
+        self._clear_asked.update(number for _, number, _ in red)
+        return [number for _, number, _ in red]
+
     def _clear_red(self, now: float) -> None:
         """Somebody clears a red square, once they have seen it: what stopped it may be over by then."""
-        for each in [each for each in self._red if each[0] <= now]:
+        asked, self._clear_asked = self._clear_asked, set()
+        for each in [each for each in self._red if each[0] <= now or each[1] in asked]:
             self._red.remove(each)
             _, number, ids = each
             self._executions[number] += 1

@@ -2,30 +2,65 @@
 
 They do what the product lets them do: switch sending off and on, correct addresses and the sender, run the month again,
 import a lease in mid-run, settle doubts by the relay's log, send again, withdraw, hold and release a tenant, stop the
-month and let it go on, send now, have months approved and rejected, have invoices replaced. What they were refused
-counts too.
+month and let it go on, send now, have months approved and rejected, have invoices replaced and credited in part, have
+all that failed retried, or some of it sent again. What each act came to counts, and what they were refused too.
 """
 
 import contextlib
 import datetime
 import random
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from typing import Literal
 
 import psycopg
 
 from invoicing.db.connection import Database, connect
-from invoicing.domain.errors import InvoicingError
+from invoicing.domain.correction import LineAmount
+from invoicing.domain.errors import InvoicingError, NotFoundError
 from invoicing.services.billing import runs, single_invoices
-from invoicing.services.delivery import approvals, closing, corrections, holds, resolution, send_now
+from invoicing.services.delivery import (
+    approvals,
+    closing,
+    corrections,
+    holds,
+    resolution,
+    retries,
+    send_now,
+)
 from invoicing.services.delivery import select as selection
 from support.invariants import Quiet
 from support.ledger import PERIOD, Ledger
 
 # A doubt is looked into when its worker, thawed or slow, has had its say.
 _COLD_SECONDS = 15
+# So long somebody waits for a failure, before there is nothing to retry.
+_PATIENCE_SECONDS = 2
+
+
+class Grid:
+    """Airflow, as a retry needs it: it clears the red squares of the campaign, or knows the run no more.
+
+    Args:
+        clear: Clears all; the numbers of their batches.
+    """
+
+    def __init__(self, clear: Callable[[], Sequence[int]], *, knows_runs: bool) -> None:
+        self._clear = clear
+        self._knows_runs = knows_runs
+
+    def clear_tasks(
+        self, dag_id: str, dag_run_id: str, task_ids: Sequence[str], *, only_failed: bool
+    ) -> list[tuple[str, int]]:
+        if not self._knows_runs:
+            raise NotFoundError("run_unknown", dag_id=dag_id, dag_run_id=dag_run_id)
+        return [("send_invoices", number) for number in self._clear()] if "send_invoices" in task_ids else []
+
+    def is_at_work(self, dag_id: str, dag_run_id: str) -> bool:
+        return False
 
 
 class People:
@@ -33,13 +68,22 @@ class People:
 
     Args:
         accepted: The relay's log, read anew.
+        clear: Clears what is red of the campaign.
         acts: How many are to be done, at the most; what is refused, or meets a crash, does not count.
     """
 
     def __init__(
-        self, ledger: Ledger, accepted: Callable[[], Counter[str]], *, acts: int, seed: int = 3
+        self,
+        ledger: Ledger,
+        accepted: Callable[[], Counter[str]],
+        clear: Callable[[], Sequence[int]],
+        *,
+        acts: int,
+        seed: int = 3,
     ) -> None:
         self.done: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self._clear = clear
         self.refused: Counter[str] = Counter()
         self.quiets: list[Quiet] = []
         self._ledger = ledger
@@ -85,6 +129,9 @@ class People:
             self._send_now,
             self._approve_the_month,
             self._replace_an_invoice,
+            self._credit_in_part,
+            self._retry_all_that_failed,
+            self._send_again_what_failed,
             self._change_what_was_approved,
         )
         deck: list[Callable[[Database], None]] = []
@@ -100,6 +147,10 @@ class People:
                 self.refused[name] += 1
             else:
                 self.done[name] += 1
+
+    def _came_to(self, *outcome: str) -> None:
+        """What the act under way did, once it is sure."""
+        self.outcomes[" ".join(outcome)] += 1
 
     @contextlib.contextmanager
     def _quiet(
@@ -151,12 +202,49 @@ class People:
         if row is not None:
             ruling = "sent" if row["message_id"] in self._accepted() else "retry"
             resolution.resolve(db, row["id"], ruling, reason="the relay's log", actor="people")
+            self._came_to("doubts settled:", ruling)
 
     def _send_again(self, db: Database) -> None:
         resolution.resend(db, [self._delivery(db)], reason="the tenant lost it", actor="people")
+        self._came_to("sent again")
+
+    def _send_again_what_failed(self, db: Database) -> None:
+        failed = self._wait_for_failure(db)
+        if failed:
+            resolution.resend(db, failed[:2], reason="it was refused", actor="people")
+            self._came_to("sent again what failed")
+
+    def _retry_all_that_failed(self, db: Database) -> None:
+        """Through the grid, or apart where it has forgotten the run; twice at once does no harm."""
+        # While a run goes on, what failed of it is under way.
+        self._end_runs(db)
+        self._wait_for_failure(db)
+        grid = Grid(self._clear, knows_runs=self._dice.random() < 0.5)
+        foreseen = retries.plan_retry(db, PERIOD)
+        for _ in range(self._dice.choice((1, 1, 2))):
+            done = retries.retry(db, PERIOD, grid, actor="people")
+            if done.cleared:
+                self._came_to("retried by a clear")
+            if done.requested:
+                self._came_to("retried apart")
+            if any(each.state == "failed" for each in done.plan.to_retry):
+                self._came_to("retried what failed")
+        if foreseen.to_retry:
+            self._came_to("retries foreseen")
+
+    def _wait_for_failure(self, db: Database) -> list[int]:
+        """Somebody looks at the page until it shows one that failed, for a while."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            rows = db.execute(
+                "SELECT id FROM invoicing.delivery WHERE state = 'failed' ORDER BY random()"
+            ).fetchall()
+            if rows or time.monotonic() > until or self._is_over.wait(0.1):
+                return [row["id"] for row in rows]
 
     def _withdraw(self, db: Database) -> None:
         resolution.cancel(db, [self._delivery(db)], reason="paid in cash", actor="people")
+        self._came_to("withdrawn")
 
     def _hold_a_tenant(self, db: Database) -> None:
         tenant = self._tenant(db)
@@ -169,6 +257,7 @@ class People:
         if self._dice.random() < 0.5:
             self._end_runs(db)
             send_now.send_now(db, PERIOD, [tenant], actor="people")
+            self._came_to("sent by name after a hold")
 
     def _stop_the_month(self, db: Database) -> None:
         holds.stop_month(db, PERIOD, reason="a wrong text", actor="people")
@@ -197,6 +286,7 @@ class People:
                     "rejected" if self._dice.random() < 0.3 else "approved"
                 )
                 approvals.answer(db, PERIOD, wanted, reason="looked", actor="people", via="command")
+                self._came_to("months", wanted)
         finally:
             if self._dice.random() < 0.7:
                 self._ledger.set(db=db, approval="never")
@@ -217,8 +307,25 @@ class People:
         if self._dice.random() < 0.3:
             with contextlib.suppress(InvoicingError):
                 corrections.void(db, row["number"], reason="a wrong rent", actor="people")
-        corrections.replace_invoice(db, row["number"], reason="a wrong rent", actor="people")
+                self._came_to("voided by itself")
+        done = corrections.replace_invoice(db, row["number"], reason="a wrong rent", actor="people")
+        self._came_to("replaced what is", done.state)
         self._send_apart(db)
+
+    def _credit_in_part(self, db: Database) -> None:
+        """Some of an invoice that its tenant has."""
+        row = db.execute(
+            "SELECT i.number, l.amount - coalesce((SELECT sum(nl.amount) FROM invoicing.invoice n"
+            "  JOIN invoicing.invoice_line nl ON nl.invoice_id = n.id WHERE n.corrects = i.id), 0) AS left"
+            " FROM invoicing.invoice i JOIN invoicing.invoice_line l ON l.invoice_id = i.id WHERE i.stands"
+            " AND EXISTS (SELECT FROM invoicing.delivery_invoice di JOIN invoicing.delivery d ON d.id = di.delivery_id"
+            "  WHERE di.invoice_id = i.id AND d.state = 'sent') ORDER BY random() LIMIT 1"
+        ).fetchone()
+        if row is not None and row["left"] > 1:
+            part = LineAmount(1, Decimal(self._dice.randrange(1, int(row["left"]))))
+            corrections.credit(db, row["number"], [part], reason="a week too many", actor="people")
+            self._came_to("credited in part")
+            self._send_apart(db)
 
     def _send_apart(self, db: Database) -> None:
         """What `send_new_invoices` does up to its documents."""

@@ -54,6 +54,7 @@ class AirflowServer:
 
     url: str
     manager: str
+    pid: int
 
     def log_in(self, name: str) -> str:
         """A session's token, by Airflow's own login."""
@@ -127,7 +128,7 @@ def run_airflow(
                 break
             except httpx.TransportError:
                 time.sleep(0.3)
-        yield AirflowServer(url, manager)
+        yield AirflowServer(url, manager, server.pid)
     finally:
         server.terminate()
         server.wait(timeout=30)

@@ -1,7 +1,10 @@
 """Templates of a test's own, and what is printed on the pages of a document."""
 
 import subprocess
+from io import BytesIO
 from pathlib import Path
+
+import pikepdf
 
 from invoicing.rendering.templates import (
     INVOICE_CSS,
@@ -25,3 +28,9 @@ def pages_of(pdf: bytes) -> list[str]:
     """The text of each page, one space between words."""
     printed = subprocess.run(["pdftotext", "-layout", "-", "-"], input=pdf, capture_output=True, check=True)
     return [" ".join(page.split()) for page in printed.stdout.decode().split("\f")[:-1]]
+
+
+def faults_of(pdf: bytes) -> list[str]:
+    """What ``qpdf --check`` says against a document; pikepdf is that library."""
+    with pikepdf.open(BytesIO(pdf)) as opened:
+        return opened.check_pdf_syntax()

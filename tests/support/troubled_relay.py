@@ -17,14 +17,22 @@ from support.project import PYTHON_PATH
 from support.relay import FaultyRelay, Session, Step, at_random, drop_connection, on, reply
 
 REFUSE_FOR_NOW = reply("451 4.3.0 try again later")
+REFUSE = reply("550 5.7.1 not today")
 
 
 class TroubledRelay:
-    """Such a relay at work; a context manager."""
+    """Such a relay at work; a context manager.
 
-    def __init__(self, log: Path, *, trouble: float, pause_seconds: float = 0.06, seed: int = 1) -> None:
+    Args:
+        refusals: Share of the recipients that it refuses for good, whoever they are: another day it takes them.
+    """
+
+    def __init__(
+        self, log: Path, *, trouble: float, refusals: float = 0.0, pause_seconds: float = 0.06, seed: int = 1
+    ) -> None:
         log.touch()
         command = [sys.executable, "-m", "support.troubled_relay", "--log", str(log)]
+        command += ["--refusals", str(refusals)]
         self._process = subprocess.Popen(
             [*command, "--trouble", str(trouble), "--pause", str(pause_seconds), "--seed", str(seed)],
             stdin=subprocess.PIPE,
@@ -56,6 +64,9 @@ def main() -> None:
     parser.add_argument(
         "--pause", type=float, default=0.0, help="seconds it takes at the most, twice a message"
     )
+    parser.add_argument(
+        "--refusals", type=float, default=0.0, help="share of the recipients refused for good"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     dice = random.Random(options.seed)
@@ -82,7 +93,7 @@ def main() -> None:
                 at_random(dice, {drop_connection: share / 2, reply("421 4.3.2 not now"): share / 2}),
             ),
             on(Step.MAIL, at_random(dice, some)),
-            on(Step.RCPT, at_random(dice, {REFUSE_FOR_NOW: share})),
+            on(Step.RCPT, at_random(dice, {REFUSE_FOR_NOW: share, REFUSE: options.refusals})),
             on(Step.DATA, at_random(dice, some)),
             on(Step.DOT, answer_the_dot),
         )

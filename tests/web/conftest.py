@@ -1,15 +1,13 @@
-"""The pages' app over a real database, with a visitor of the test's choice; a month, and a browser, for the pages."""
+"""The pages' app over a real database, with a visitor of the test's choice, and a month for the pages."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser as Chromium
 from starlette.testclient import TestClient
 
 from invoicing.db.connection import Database, connect
 from invoicing.services.agency.imports import import_folder
-from support.browser import open_chromium
 from support.database import Server
 from support.month import Month, November
 from support.project import AGENCY
@@ -60,10 +58,3 @@ def db_session(server: Server) -> Iterator[Database]:
     """A connection to a database that is nobody's in particular, for tests that only ask its functions."""
     with server.fresh_copy() as dsn, connect(dsn) as connection:
         yield connection
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    """A browser; each test opens contexts of its own in it."""
-    with open_chromium() as browser:
-        yield browser

@@ -43,6 +43,8 @@ NEEDED: dict[str, set[Duty]] = {
     "POST /cycles/{period}/approve": {DELIVERIES},
     "POST /cycles/{period}/reject": {DELIVERIES},
     "POST /cycles/{period}/resume": {DELIVERIES},
+    "GET /cycles/{period}/correct": {AMOUNTS},
+    "POST /cycles/{period}/correct": {DELIVERIES},
     "GET /cycles/{period}/retry": {AMOUNTS},
     "POST /cycles/{period}/retry": {DELIVERIES},
     "POST /cycles/{period}/stop": {DELIVERIES},

@@ -55,6 +55,7 @@ class Site:
             "message": f"/deliveries/{failed}/message",
             "message-of-today": f"/deliveries/{failed}/message-of-today",
             "retry": "/cycles/2026-11/retry",
+            "correct": "/cycles/2026-11/correct",
             "story": f"/deliveries/{failed}/story",
             "invoice": f"/invoices/{number['number']}",
             "templates": "/templates",

@@ -92,7 +92,7 @@ class InvoiceDocument:
         tax: Sum of the lines' IVA.
         withholding: Sum of the withholdings.
         total: ``subtotal + tax − withholding``.
-        void: Whether the invoice was voided; it then says so across the page.
+        void: Whether the invoice was voided; it then says so, whatever its template.
         corrects: Number of the invoice that this is a credit note of, issued on ``corrects_on``; None for an invoice.
         replaces: Number of the invoice, which the tenant has, in whose place this one was issued.
     """

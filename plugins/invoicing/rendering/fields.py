@@ -9,6 +9,7 @@ import colorsys
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from invoicing.rendering import formats
@@ -214,6 +215,7 @@ _IN_THE_DARK = "#26323b"
 _EASILY_READ = 7.0
 
 
+@lru_cache(maxsize=64)
 def _brightened(colour: str) -> str:
     """The first lighter shade that is read easily in the dark."""
     hue, lightness, saturation = colorsys.rgb_to_hls(*_channels(colour))

@@ -1,12 +1,13 @@
 """Numbers, dates and amounts in words, as Colombians and English readers write them.
 
 Every function takes the document's language last (``es`` or ``en``); templates leave it out, it comes with
-the document.
+the document. Days, months and rates are the same on most documents of a month, and remembered.
 """
 
 import datetime
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 from babel.dates import format_date, format_skeleton
 from babel.numbers import format_currency, format_decimal, get_currency_name, get_currency_precision
@@ -36,17 +37,20 @@ def money(amount: Decimal, currency: str, language: str) -> str:
     return format_currency(amount, currency, pattern, locale=LOCALES[language], currency_digits=False)
 
 
+@lru_cache(maxsize=256)
 def date(day: datetime.date, language: str) -> str:
     """``1 de noviembre de 2026``, ``November 1, 2026``."""
     return str(format_date(day, "long", locale=LOCALES[language]))
 
 
+@lru_cache(maxsize=256)
 def short_date(day: datetime.date, language: str) -> str:
     """``1 nov 2026``, ``Nov 1, 2026``: for narrow columns."""
     pattern = "d MMM y" if language == "es" else "MMM d, y"
     return str(format_date(day, pattern, locale=LOCALES[language])).replace(".", "")
 
 
+@lru_cache(maxsize=256)
 def month_name(period: Period | None, language: str) -> str:
     """``noviembre de 2026``, ``November 2026``; empty for an invoice without a period."""
     if period is None:
@@ -54,6 +58,7 @@ def month_name(period: Period | None, language: str) -> str:
     return str(format_skeleton("yMMMM", period.first_day, locale=LOCALES[language]))
 
 
+@lru_cache(maxsize=256)
 def percent(rate: Decimal, language: str) -> str:
     """``19 %`` and ``0,966 %`` of a fraction, ``19%`` in English."""
     gap = NO_BREAK_SPACE if language == "es" else ""

@@ -38,6 +38,7 @@ from invoicing.rendering.parts import (
     PARTS,
     SUBJECT,
     VARIATIONS,
+    VOID_HTML,
 )
 from invoicing.rendering.permitted import TemplateSandbox
 from invoicing.words.failures import Fault
@@ -54,6 +55,7 @@ __all__ = [
     "PARTS",
     "SHIPPED_FOLDER",
     "SUBJECT",
+    "VOID_HTML",
     "Part",
     "Template",
     "environment",

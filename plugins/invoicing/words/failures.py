@@ -779,6 +779,14 @@ FAILURES: Mapping[str, Text] = {
         "la corrección está guardada",
         "the correction is stored",
     ),
+    "corrections_overtaken": (
+        "lo que saldría ya no es lo que usted vio: mírelo otra vez; no se cambió nada",
+        "what would come out is not what you saw any more: look again; nothing was changed",
+    ),
+    "corrections_none": (
+        "ninguna factura se puede corregir así; no se cambió nada",
+        "no invoice can be corrected so; nothing was changed",
+    ),
     "correction_not_chosen": (
         "elija qué hacer: anular, acreditar o reemplazar",
         "choose what to do: void, credit or replace",

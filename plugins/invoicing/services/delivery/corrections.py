@@ -117,6 +117,39 @@ def correct(
     return done
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What would become of orders, each by itself.
+
+    Args:
+        done: Those that can be carried out; together they are what `correct` would do.
+        refused: Numbers of the others, and why.
+    """
+
+    done: Sequence[Corrected]
+    refused: Sequence[tuple[str, InputError]]
+
+
+def foresee(db: Database, orders: Sequence[Order], *, actor: str) -> Foreseen:
+    """Say what `correct` would do with each of ``orders`` that it can carry out. Writes nothing.
+
+    Raises:
+        InputError: There is no reason, or no such invoice.
+    """
+    orders = [replace(order, reason=given_reason(order.reason)) for order in orders]
+    done: list[Corrected] = []
+    refused: list[tuple[str, InputError]] = []
+    with db.transaction(force_rollback=True):
+        _lock(db, orders, None, [])
+        for order in orders:
+            try:
+                with db.transaction():
+                    done.append(_correct(db, order, actor))
+            except InputError as error:
+                refused.append((order.number, error))
+    return Foreseen(done, refused)
+
+
 def void(db: Database, number: str, *, reason: str, actor: str) -> Corrected:
     """Void an invoice of which nothing has left.
 

@@ -111,10 +111,11 @@ FROM invoicing.delivery AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
 WHERE d.id = %(id)s;
 
 -- name: mark
--- From here on nothing but a reply, or a person, takes the delivery out of `transmitting`.
+-- From here on nothing but a reply, or a person, takes the delivery out of `transmitting`. A hold ends the claims that it
+-- sees; one that was being made meanwhile, and had not seen the hold, meets it here.
 WITH marked AS (
     UPDATE invoicing.delivery SET state = 'transmitting', claim_until = now() + %(duration)s
-    WHERE id = %(id)s AND claim_token = %(token)s AND state = 'claimed'
+    WHERE id = %(id)s AND claim_token = %(token)s AND state = 'claimed' AND NOT invoicing.is_held(tenant_id, period)
       AND NOT EXISTS (
           SELECT FROM invoicing.delivery_attempt AS a WHERE a.delivery_id = %(id)s AND a.verdict = 'accepted')
     RETURNING id, claim_token
