@@ -9,11 +9,12 @@ import pytest
 from invoicing.db.connection import Database, connect
 from invoicing.services.agency.settings import change_settings
 from support.database import Server, tampering
+from support.pace import slowness
 from support.visiting import App, open_app
 
 pytestmark = pytest.mark.alone
 
-MOST_SECONDS = 0.3
+MOST_SECONDS = 0.3  # on a machine that is as fast as usual
 PAGES = (
     "/tenants",
     "/tenants?page=400",
@@ -85,7 +86,7 @@ def test_every_page_answers_within_300_ms(large: App, capsys: pytest.CaptureFixt
         print()
         for page, median in medians.items():
             print(f"  {1000 * median:6.0f} ms  {page}")
-    assert max(medians.values()) < MOST_SECONDS
+    assert max(medians.values()) < MOST_SECONDS * slowness()
 
 
 def test_the_first_search_for_invalid_addresses_of_a_process_is_bearable(large: App):
@@ -95,7 +96,7 @@ def test_the_first_search_for_invalid_addresses_of_a_process_is_bearable(large: 
     begun = time.perf_counter()
     large.as_editor().see("/tenants?problem=invalid_email")
 
-    assert time.perf_counter() - begun < 10 * MOST_SECONDS
+    assert time.perf_counter() - begun < 10 * MOST_SECONDS * slowness()
 
 
 def test_a_month_is_foreseen_within_two_seconds_or_shows_its_progress(
@@ -123,5 +124,5 @@ def test_a_month_is_foreseen_within_two_seconds_or_shows_its_progress(
         print(f"\n  answered {answered:.1f} s ({first.status_code}), worked out {ready:.1f} s")
         for page, median in medians.items():
             print(f"  {1000 * median:6.0f} ms  /foresight/2026-12{page}")
-    assert answered < 2
-    assert max(medians.values()) < MOST_SECONDS
+    assert answered < 2 * slowness()
+    assert max(medians.values()) < MOST_SECONDS * slowness()
