@@ -4,6 +4,8 @@
 PY := .venv/bin/python
 # Tests are told where the package is by pyproject.toml; tools that import it are told here.
 export PYTHONPATH := $(CURDIR)/plugins
+# A test's own assertions are compiled once, not by each process that collects them.
+export PYTHONDONTWRITEBYTECODE :=
 
 # So many tests at a time, each with a database server, browser and ports of its own.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n : 8)))
