@@ -44,7 +44,7 @@ test-stack:
 	@mkdir -p var; $(PY) -m pytest tests/e2e >var/test-stack.log 2>&1; \
 	status=$$?; cat var/test-stack.log; exit $$status
 
-unit: setup-test ## Run the tests that need no Airflow, browser or renderer: less than a minute
+unit: setup-test ## Run the tests that need no stack, browser or renderer: about a minute
 	$(PY) -m pytest $(SIDE_BY_SIDE) -m "not alone" tests/unit tests/db tests/dags
 
 e2e: setup-test ## Run the tests on the real stack

@@ -14,7 +14,8 @@ def every(nth: int, cases: Iterable[Any], ids: Iterable[str] | None = None) -> l
         cases: A value each, a tuple where there are several parameters, or a `pytest.param`.
         ids: What each is called; else pytest names it.
     """
-    names: Sequence[str | None] = list(ids) if ids is not None else [None] * len(cases := list(cases))
+    cases = list(cases)
+    names: Sequence[str | None] = [None] * len(cases) if ids is None else list(ids)
     found = []
     for at, (case, name) in enumerate(zip(cases, names, strict=True)):
         values, marks = (case.values, case.marks) if isinstance(case, ParameterSet) else (case, ())

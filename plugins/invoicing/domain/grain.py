@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 
 from invoicing.domain.delivery import Batch
 
@@ -50,11 +51,11 @@ def share_out(
     if not shares:
         return []
     total = sum(share.seconds for share in shares)
-    rounds = max(1, _rounded_up(total / (lanes * _LONGEST_SECONDS)))
+    rounds = max(1, ceil(total / (lanes * _LONGEST_SECONDS)))
     number = max(1, min(lanes * rounds, int(total / least_seconds)))
     # Both bounds cut: together they make MOST_BATCHES at the most.
     number = min(number, MOST_BATCHES // 2)
-    largest = max(largest, _rounded_up(len(shares) / (MOST_BATCHES // 2)))
+    largest = max(largest, ceil(len(shares) / (MOST_BATCHES // 2)))
     starts = [0]
     done, last = 0.0, 0
     for position, share in enumerate(shares):
@@ -75,7 +76,3 @@ def batch_of(shares: Sequence[Share], is_leftover: bool) -> Batch:
     first, last = shares[0].label, shares[-1].label
     label = first if len(shares) == 1 else f"{first} … {last} ({len(shares)})"
     return Batch(label, tuple(share.delivery_id for share in shares), is_leftover)
-
-
-def _rounded_up(value: float) -> int:
-    return -int(-value // 1)
