@@ -69,8 +69,8 @@ def test_a_claim_under_way_when_a_hold_begins_comes_to_no_mark(
     with connect(dsn) as db, connect(dsn) as person, ThreadPoolExecutor() as pool:
         ledger = Ledger(db, journal, Worker(address, f"{address}/0", "try 1"), lambda _: None, 60.0)
         with db.transaction():
-            token = ledger.claim(1)
-            assert token is not None
+            claim = ledger.claim(ledger.find(1))
+            assert claim is not None
             if whose == "tenant":
                 held = pool.submit(holds.hold, person, "A", NOVEMBER, **WHY)
             else:
@@ -78,7 +78,7 @@ def test_a_claim_under_way_when_a_hold_begins_comes_to_no_mark(
             wait_until(lambda: held.done() or waits_for_lock(two), "the hold meets the claim")
         held.result(30)
         with pytest.raises(ClaimLostError):
-            ledger.mark(1, token, "0" * 64)
+            ledger.mark(1, claim.token, "0" * 64)
 
 
 def waits_for_lock(agency: Agency) -> bool:

@@ -1,23 +1,36 @@
 """Render the invoices of a batch of deliveries, once each."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import beside
+from invoicing.db.statements import beside, fetch_all
 from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import PermanentFailureError, TemporaryFailureError
+from invoicing.rendering.document import InvoiceDocument
 from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.agency.settings import SettingsVersions
 from invoicing.services.billing import runs as cycles
 from invoicing.services.delivery import documents
-from invoicing.services.delivery.archive import Archive, keep
+from invoicing.services.delivery.archive import Archive, Keeper
 
 log = logging.getLogger(__name__)
 
 _SQL = beside(__file__)
 _MOST_NAMED = 10
+# Issued invoices do not change. Nothing of a document is read when it is laid out, and few are held at once.
+_READ_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Lacking:
+    invoice_id: int
+    number: str
+    period: str
 
 
 def render_batch(
@@ -49,23 +62,21 @@ def render_batch(
     """
     run = cycles.load_run(db, run_id)
     template = (cycles.as_of_today(db, run) if is_repeated else run).template
-    missing = db.execute(
-        _SQL["invoices_without_document"], {"delivery_ids": list(batch.delivery_ids)}
-    ).fetchall()
+    missing = fetch_all(
+        db, _Lacking, _SQL["invoices_without_document"], {"delivery_ids": list(batch.delivery_ids)}
+    )
     failures: dict[str, RenderFailedError] = {}
     rendered = 0
-    versions = SettingsVersions()
-    with InvoiceRenderer(template.template) as renderer:
-        for row in missing:
-            invoice_id = row["invoice_id"]
-            (invoice,) = documents.load_invoices(db, [invoice_id], versions)
+    keeper = Keeper(db, archive, template.id)
+    with InvoiceRenderer(template.template) as renderer, _one_behind() as behind:
+        for lacking, invoice in _read(db, missing):
             try:
                 pdf = renderer.render(invoice)
             except RenderFailedError as error:
                 log.error("%s", error)
-                failures[row["number"]] = error
+                failures[lacking.number] = error
                 continue
-            keep(db, archive, invoice_id, template.id, pdf)
+            behind(keeper.keep, lacking.invoice_id, lacking.number, lacking.period, pdf)
             rendered += 1
     if failures and not batch.is_leftover:
         on_failed(list(failures))
@@ -82,3 +93,35 @@ def render_batch(
             "invoices_not_rendered", failed=len(failures), all=len(missing), listing=listing
         )
     return rendered
+
+
+def _read(db: Database, missing: Sequence[_Lacking]) -> Iterator[tuple[_Lacking, InvoiceDocument]]:
+    versions = SettingsVersions()
+    for start in range(0, len(missing), _READ_AT_ONCE):
+        some = missing[start : start + _READ_AT_ONCE]
+        by_number = {
+            each.number: each
+            for each in documents.load_invoices(db, [lacking.invoice_id for lacking in some], versions)
+        }
+        yield from ((lacking, by_number[lacking.number]) for lacking in some)
+
+
+@contextmanager
+def _one_behind() -> Iterator[Callable[..., None]]:
+    """Give the block a function that calls another one in a thread, once the call before it has ended.
+
+    While a document is on its way to the disk the next one is laid out, by another process. What a call raises is raised
+    by the next one, or at the end of the block.
+    """
+    last: Future[object] | None = None
+
+    def call(function: Callable[..., object], *arguments: object) -> None:
+        nonlocal last
+        if last is not None:
+            last.result()
+        last = thread.submit(function, *arguments)
+
+    with ThreadPoolExecutor(1) as thread:
+        yield call
+        if last is not None:
+            last.result()
