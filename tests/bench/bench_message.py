@@ -183,7 +183,9 @@ def main() -> None:
     )
     parser.add_argument("--messages", type=int, default=200)
     parser.add_argument("--logo", action="store_true", help="a picture of 280 kB in the settings")
-    parser.add_argument("--profile", action="store_true", help="this process's own functions; all is slower then")
+    parser.add_argument(
+        "--profile", action="store_true", help="this process's own functions; all is slower then"
+    )
     asked = parser.parse_args()
     report = measure(asked.messages, logo=asked.logo, profile=asked.profile, out=Console(stderr=True))
     for title, row in report.items():

@@ -20,7 +20,7 @@ class RoundTrips:
         self.count = 0
 
     def __enter__(self) -> Self:
-        self._trace = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
+        self._trace = tempfile.TemporaryFile()
         # Its own descriptor: libpq closes what it is given.
         self._db.pgconn.trace(os.dup(self._trace.fileno()))
         self._db.pgconn.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)

@@ -1,5 +1,6 @@
 """The message of a delivery, from what the ledger froze of it."""
 
+import builtins
 import datetime
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -75,11 +76,11 @@ class _Carried:
     former_uri: str | None
     sha256: str | None
 
-    @property
+    @builtins.property  # `property` is a field here
     def record(self) -> DocumentRecord:
         return DocumentRecord(self.number, self.key, self.former_uri, self.sha256)
 
-    @property
+    @builtins.property  # `property` is a field here
     def tenant(self) -> Party:
         return Party(
             code=self.tenant_code,
@@ -90,7 +91,7 @@ class _Carried:
             language=self.language,
         )
 
-    @property
+    @builtins.property  # `property` is a field here
     def attached(self) -> MailInvoice:
         return MailInvoice(
             number=self.number,

@@ -84,10 +84,11 @@ def load_invoices(
     ]
 
 
-def mail_document(
-    invoices: Sequence[InvoiceDocument], *, language: str, settings: Settings
-) -> MailDocument:
-    """A message to the tenant of ``invoices``, all of one tenant, at least one; what notes left of others is not known."""
+def mail_document(invoices: Sequence[InvoiceDocument], *, language: str, settings: Settings) -> MailDocument:
+    """A message to the tenant of ``invoices``, all of one tenant, at least one.
+
+    What notes left of the invoices that they correct is not said.
+    """
     first = invoices[0]
     return MailDocument(
         language=language,

@@ -110,8 +110,8 @@ def _read(db: Database, missing: Sequence[_Lacking]) -> Iterator[tuple[_Lacking,
 def _one_behind() -> Iterator[Callable[..., None]]:
     """Give the block a function that calls another one in a thread, once the call before it has ended.
 
-    While a document is on its way to the disk the next one is laid out, by another process. What a call raises is raised
-    by the next one, or at the end of the block.
+    While a document is on its way to the disk the next one is laid out, by another process. What a call raises is
+    raised by the next one, or at the end of the block.
     """
     last: Future[object] | None = None
 
