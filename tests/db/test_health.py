@@ -47,8 +47,8 @@ def test_a_new_installation_is_well(db: Database) -> None:
     checks = look(db)
 
     assert list(checks) == [
-        "database", "month", "cycles", "unbilled", "series", "failed", "in_doubt", "unsent", "held", "approvals",
-        "approval_deadline", "operator", "journal", "notices", "roles",
+        "database", "month", "cycles", "unbilled", "series", "failed", "in_doubt", "unsent", "held", "documents",
+        "approvals", "approval_deadline", "operator", "journal", "notices", "roles",
     ]  # fmt: skip
     assert all(check.ok and check.next_step is None for check in checks.values())
 

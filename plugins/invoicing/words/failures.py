@@ -287,6 +287,20 @@ FAILURES: Mapping[str, Text] = {
         "nadie intenta enviarlos: ejecute el mes de nuevo, o limpie la tarea send_invoices",
         "nobody tries to send them: run the month again, or clear the task send_invoices",
     ),
+    "documents_made": (
+        "no falta hacer el PDF de ninguna factura que no se envía",
+        "no PDF of an invoice that nobody is mailed could not be made",
+    ),
+    "documents_unmade": (
+        "no se pudo hacer el PDF de {count} factura(s) que no se envían, desde {since}: {numbers}",
+        "the PDFs of {count} invoices that nobody is mailed could not be made, since {since}: {numbers}",
+    ),
+    "documents_unmade_next": (
+        "vea por qué en la lista de lo que necesita atención; corrija la plantilla o el archivo de documentos y limpie "
+        "la tarea render_unmailed, o ejecute el mes de nuevo",
+        "see why in the list of what needs attention; mend the template or the archive and clear the task "
+        "render_unmailed, or run the month again",
+    ),
     "operator_hears": ("el operador se entera de lo que falla", "the operator hears of what goes wrong"),
     "operator_unheard": (
         "el envío automático está encendido y nadie se entera si algo falla",
@@ -1222,7 +1236,7 @@ FAILURES: Mapping[str, Text] = {
         "there is no invoice {number!r}",
     ),
     "invoice_without_document": (
-        "la factura {number} todavía no tiene documento: se genera antes de enviarla",
+        "la factura {number} todavía no tiene documento: lo hace la ejecución que la envía, o que decide no enviarla",
         "invoice {number} has no document yet",
     ),
     "run_unknown": (

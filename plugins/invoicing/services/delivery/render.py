@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import beside
+from invoicing.db.statements import beside, fetch_all
 from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import PermanentFailureError, TemporaryFailureError
 from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.agency.settings import SettingsVersions
+from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.billing import runs as cycles
 from invoicing.services.delivery import documents
 from invoicing.services.delivery.archive import Archive, keep
@@ -18,6 +20,27 @@ log = logging.getLogger(__name__)
 
 _SQL = beside(__file__)
 _MOST_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Undocumented:
+    """An invoice that has no document yet."""
+
+    invoice_id: int
+    number: str
+
+
+@dataclass
+class Rendered:
+    """What came of the documents that were to be made.
+
+    Args:
+        kept: Ids of the invoices that have theirs now.
+        failures: Why the others have none, by invoice id.
+    """
+
+    kept: list[int] = field(default_factory=list)
+    failures: dict[int, RenderFailedError] = field(default_factory=dict)
 
 
 def render_batch(
@@ -49,36 +72,63 @@ def render_batch(
     """
     run = cycles.load_run(db, run_id)
     template = (cycles.as_of_today(db, run) if is_repeated else run).template
-    missing = db.execute(
-        _SQL["invoices_without_document"], {"delivery_ids": list(batch.delivery_ids)}
-    ).fetchall()
-    failures: dict[str, RenderFailedError] = {}
-    rendered = 0
+    missing = fetch_all(
+        db, Undocumented, _SQL["invoices_without_document"], {"delivery_ids": list(batch.delivery_ids)}
+    )
+    rendered = Rendered()
+    render_each(db, archive, template, missing, rendered)
+    if rendered.failures and not batch.is_leftover:
+        tell_failures(rendered, missing, on_failed)
+    return len(rendered.kept)
+
+
+def render_each(
+    db: Database,
+    archive: Archive,
+    template: TemplateVersion,
+    missing: Sequence[Undocumented],
+    rendered: Rendered,
+) -> None:
+    """Make and keep the documents of ``missing``, each on its own.
+
+    Args:
+        rendered: Is told of each, so that it is known of those before the archive went away too.
+
+    Raises:
+        StorageFaultError: The archive does not take them.
+    """
     versions = SettingsVersions()
     with InvoiceRenderer(template.template) as renderer:
-        for row in missing:
-            invoice_id = row["invoice_id"]
-            (invoice,) = documents.load_invoices(db, [invoice_id], versions)
+        for each in missing:
+            (invoice,) = documents.load_invoices(db, [each.invoice_id], versions)
             try:
                 pdf = renderer.render(invoice)
             except RenderFailedError as error:
                 log.error("%s", error)
-                failures[row["number"]] = error
+                rendered.failures[each.invoice_id] = error
                 continue
-            keep(db, archive, invoice_id, template.id, pdf)
-            rendered += 1
-    if failures and not batch.is_leftover:
-        on_failed(list(failures))
-        listing = list(failures.values())[:_MOST_NAMED]
-        may_pass = any(isinstance(failure, RenderInterruptedError) for failure in failures.values())
-        if may_pass:
-            raise TemporaryFailureError(
-                "invoices_not_rendered",
-                failed=len(failures),
-                all=len(missing),
-                listing=listing,
-            )
-        raise PermanentFailureError(
-            "invoices_not_rendered", failed=len(failures), all=len(missing), listing=listing
-        )
-    return rendered
+            keep(db, archive, each.invoice_id, template.id, pdf)
+            rendered.kept.append(each.invoice_id)
+
+
+def tell_failures(
+    rendered: Rendered, missing: Sequence[Undocumented], on_failed: Callable[[Sequence[str]], None]
+) -> None:
+    """Raise what became of ``missing``, of which at least one could not be rendered.
+
+    Args:
+        on_failed: Is told their numbers first.
+
+    Raises:
+        TemporaryFailureError: Another try may do: the rendering process was interrupted.
+        PermanentFailureError: No other try can help.
+    """
+    failures = rendered.failures
+    on_failed([each.number for each in missing if each.invoice_id in failures])
+    may_pass = any(isinstance(failure, RenderInterruptedError) for failure in failures.values())
+    raise (TemporaryFailureError if may_pass else PermanentFailureError)(
+        "invoices_not_rendered",
+        failed=len(failures),
+        all=len(missing),
+        listing=list(failures.values())[:_MOST_NAMED],
+    )

@@ -193,6 +193,18 @@ def _held(db: Database, _here: Here) -> Check:
     return Check("held", detail, Fault("holds_some_next"))
 
 
+def _documents(db: Database, here: Here) -> Check:
+    """Could a document be made of each invoice that nobody is mailed? No run fails with it: nobody else tells."""
+    found = attention.unmade(db, here.now)
+    if not found.count:
+        return Check("documents", Fault("documents_made"))
+    listed = ", ".join(each.number for each in found.named) + (
+        ", …" if found.count > len(found.named) else ""
+    )
+    detail = Fault("documents_unmade", count=found.count, since=_moment(found.named[0].since), numbers=listed)
+    return Check("documents", detail, Fault("documents_unmade_next"), alarms=True)
+
+
 def _approvals(db: Database, here: Here) -> Check:
     """Does a month wait for a person to approve it? The operator is reminded once it waits for some hours."""
     waiting = attention.approvals(db)
@@ -320,6 +332,7 @@ _QUESTIONS: Sequence[Callable[[Database, Here], Check]] = (
     _in_doubt,
     _unsent,
     _held,
+    _documents,
     _approvals,
     _approval_deadline,
     _operator,
