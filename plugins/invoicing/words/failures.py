@@ -236,6 +236,10 @@ FAILURES: Mapping[str, Text] = {
         "la ejecución de {period} correspondía a las {due}, hace menos de una hora",
         "the run of {period} was due at {due}, less than an hour ago",
     ),
+    "month_just_known": (
+        "los contratos de {period} se importaron hace menos de una hora: el mes aún no se ha facturado",
+        "the leases of {period} were imported less than an hour ago: the month was not billed yet",
+    ),
     "month_missing": (
         "{period} no se ha facturado: su ejecución correspondía a las {due} y no abrió el ciclo",
         "{period} was not billed: its run was due at {due} and has opened no cycle",
