@@ -57,6 +57,8 @@ GRANT SELECT, INSERT (invoice_id, key, sha256, size_bytes, template_version_id)
 GRANT SELECT, INSERT, DELETE ON invoicing.unissued_invoice, invoicing.invoice_count TO {runtime};
 GRANT SELECT, INSERT (invoice_id, total, currency), UPDATE (total, currency), DELETE
     ON invoicing.drifted_invoice TO {runtime};
+GRANT SELECT, INSERT (invoice_id, run_id, problem), UPDATE (problem), DELETE ON invoicing.unmade_document TO {runtime};
+GRANT SELECT ON invoicing.unmailed_without_document TO {runtime};
 
 -- Who gets mail, and why.
 GRANT SELECT,
