@@ -1,0 +1,65 @@
+"""A month of 100,000 leases: generated, counted, decided within a minute and a gigabyte and a half."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from invoicing.db.connection import connect
+from invoicing.domain.period import Period
+from invoicing.services.agency import settings
+from invoicing.services.billing import runs
+from support.database import Server, as_owner
+from support.pace import slowness
+from support.stage import Measure, measured
+
+pytestmark = [pytest.mark.long, pytest.mark.alone, pytest.mark.timeout(3600)]
+
+PERIOD = Period(2026, 11)
+LEASES = 100_000
+MOST_SECONDS = 60
+MOST_MB = 1_500
+
+
+@contextmanager
+def large_agency(leases: int) -> Iterator[str]:
+    """An agency of so many leases, on the disk as a month's is; its conninfo."""
+    script = (Path(__file__).parents[1] / "support" / "large_month.sql").read_text(encoding="utf-8")
+    with (
+        tempfile.TemporaryDirectory(prefix="inv-large-", ignore_cleanup_errors=True) as folder,
+        Server(Path(folder), durable=True) as server,
+        server.fresh_copy() as dsn,
+    ):
+        with connect(as_owner(dsn)) as owner:
+            for statement in script.split(";\n"):
+                if statement.strip():
+                    owner.execute(statement.encode(), {"leases": leases})
+            owner.execute("VACUUM ANALYZE")
+        with connect(dsn) as db:
+            settings.change_settings(
+                db, {"auto_send": True, "from_email": "facturas@agencia.example"}, actor="test"
+            )
+        yield dsn
+
+
+def test_a_hundred_thousand_leases_are_generated_counted_and_decided(capsys: pytest.CaptureFixture[str]) -> None:
+    found: dict[str, Measure] = {}
+    with large_agency(LEASES) as dsn:
+        with connect(dsn) as db:
+            run_id = runs.open_run(db, dag_id="monthly_invoicing", dag_run_id="large", period=PERIOD)
+        for stage in ("generate", "count", "decide"):
+            found[stage] = measured(stage, dsn, run_id)
+        for stage in ("generate", "count", "decide"):
+            found[f"{stage} again"] = measured(stage, dsn, run_id)
+    with capsys.disabled():
+        for stage, measure in found.items():
+            print(f"\n{stage}: {json.dumps(asdict(measure))}", end="")
+    first = [found[stage] for stage in ("generate", "count", "decide")]
+
+    assert found["generate"].result["issued"] > 0.99 * LEASES
+    assert sum(each.seconds for each in first) < MOST_SECONDS * slowness()
+    assert max(each.peak_mb for each in found.values()) < MOST_MB
