@@ -46,7 +46,9 @@ def large_agency(leases: int) -> Iterator[str]:
         yield dsn
 
 
-def test_a_hundred_thousand_leases_are_generated_counted_and_decided(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hundred_thousand_leases_are_generated_counted_and_decided(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     found: dict[str, Measure] = {}
     with large_agency(LEASES) as dsn:
         with connect(dsn) as db:
@@ -61,5 +63,16 @@ def test_a_hundred_thousand_leases_are_generated_counted_and_decided(capsys: pyt
     first = [found[stage] for stage in ("generate", "count", "decide")]
 
     assert found["generate"].result["issued"] > 0.99 * LEASES
-    assert sum(each.seconds for each in first) < MOST_SECONDS * slowness()
+    # Other tests' work is not its own: of a processor, not of the clock.
+    assert sum(each.work_seconds for each in first) < MOST_SECONDS * slowness()
     assert max(each.peak_mb for each in found.values()) < MOST_MB
+
+
+def test_a_million_tenants_are_decided_on(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    with server.fresh_copy() as dsn:
+        found = measured("rules", dsn, 1_000_000)
+    with capsys.disabled():
+        print(f"\nrules, a million tenants: {json.dumps(asdict(found))}", end="")
+
+    assert sum(found.result["outcomes"].values()) == 1_000_000
+    assert found.result["seconds"] < 30 * slowness()

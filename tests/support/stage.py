@@ -91,7 +91,46 @@ def _stages() -> dict[str, Callable[[Any, int, Path | None], Any]]:
         batches = select.select_recipients(db, run_id)
         return {"batches": len(batches), "deliveries": sum(len(batch.delivery_ids) for batch in batches)}
 
-    return {"generate": generate, "count": count, "decide": decide}
+    def rules(_: Any, tenants: int, __: Path | None) -> Any:
+        """The rules asked of so many tenants, who need no database."""
+        import pandas as pd  # noqa: F401 (not measured)
+
+        from invoicing.domain.eligibility import SendPolicy
+        from invoicing.services.billing import decide
+
+        counted = [_counted_tenant(n) for n in range(tenants)]
+        begun = time.monotonic()
+        frame = decide.apply_rules(counted, SendPolicy(auto_send=True, recipients="all"))
+        seconds = time.monotonic() - begun
+        return {"seconds": round(seconds, 2), "outcomes": frame["outcome"].value_counts().to_dict()}
+
+    return {"generate": generate, "count": count, "decide": decide, "rules": rules}
+
+
+def _counted_tenant(n: int) -> Any:
+    from invoicing.services.billing.decide import CountedTenant
+
+    emails = [] if n % 40 == 0 else [f"roto{n}@@correo.example" if n % 1000 == 1 else f"t{n}@correo.example"]
+    return CountedTenant(
+        tenant_id=n,
+        code=f"T{n:07}",
+        name=f"Íngrid Ñáñez {n}",
+        emails=emails,
+        cc_emails=[f"copia{n}@correo.example"] if n % 20 == 1 else [],
+        language="es",
+        withholding_agent=n % 6 == 0,
+        auto_send=n % 11 != 0,
+        only_multiple=n % 13 == 0,
+        is_held=n % 500 == 3,
+        doubtful_address=n % 1000 == 1,
+        invoices=1 + (n % 9 == 0),
+        decision_id=n,
+        decided_reason=None,
+        decided_count=1,
+        has_message=n % 7 == 0,
+        has_open=False,
+        uncovered=[n],
+    )
 
 
 def main() -> None:

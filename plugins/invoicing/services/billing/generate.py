@@ -129,17 +129,13 @@ class _Tally:
                 self.first.append(lease.terms.code)
 
 
-def _check_room(
-    db: Database, period: Period, taxes: TaxTable, prefix: str, issued_on: datetime.date
-) -> None:
+def _check_room(db: Database, period: Period, taxes: TaxTable, prefix: str, issued_on: datetime.date) -> None:
     """See that the series suffices for the whole month before its first number is taken."""
     try:
         series.check_room(db, prefix, leases.count_to_invoice(db, period), issued_on)
     except InputError:
         # Some of them may come to nothing: it takes working them all out to know.
-        payable = sum(
-            draft.total > 0 for drafts in draft_period(db, period, taxes) for _, draft in drafts
-        )
+        payable = sum(draft.total > 0 for drafts in draft_period(db, period, taxes) for _, draft in drafts)
         if payable:
             series.check_room(db, prefix, payable, issued_on)
 

@@ -249,8 +249,9 @@ def compare(
         "lease_ids": _listed(lease_ids),
     }
     taxes = leases.tax_table(db, period.first_day)
-    for standing in fetch_chunks(db, _Standing, _SQL["standing_invoices"], which):
-        _compare(db, period, taxes, standing)
+    with db.transaction():
+        for standing in fetch_chunks(db, _Standing, _SQL["standing_invoices"], which):
+            _compare(db, period, taxes, standing)
 
 
 def _compare(db: Database, period: Period, taxes: TaxTable, standing: Sequence[_Standing]) -> None:
