@@ -303,8 +303,8 @@ CREATE UNIQUE INDEX invoice_one_standing_a_lease_and_period ON invoicing.invoice
 CREATE UNIQUE INDEX invoice_issued_by_a_run_once ON invoicing.invoice (lease_id, period)
     WHERE origin = 'monthly' AND replaces IS NULL;
 COMMENT ON INDEX invoicing.invoice_issued_by_a_run_once IS 'What was voided or credited is issued again as a replacement alone.';
-CREATE INDEX invoice_monthly_of_period ON invoicing.invoice (period, lease_id) WHERE origin = 'monthly';
-COMMENT ON INDEX invoicing.invoice_monthly_of_period IS 'Which leases a month lacks is asked by every look at it.';
+CREATE INDEX invoice_period ON invoicing.invoice (period, lease_id);
+COMMENT ON INDEX invoicing.invoice_period IS 'Which leases a month lacks is asked by every look at it.';
 CREATE INDEX invoice_cycle_tenant ON invoicing.invoice (cycle_id, tenant_id);
 CREATE INDEX invoice_tenant ON invoicing.invoice (tenant_id);
 CREATE INDEX invoice_cycle_sums ON invoicing.invoice (cycle_id, currency) INCLUDE (total)
@@ -829,6 +829,7 @@ CREATE TABLE invoicing.delivery_attempt (
     PRIMARY KEY (delivery_id, claim_token)
 );
 COMMENT ON TABLE invoicing.delivery_attempt IS 'One claim of a delivery by a worker: how far it came, and what the relay said.';
+CREATE INDEX delivery_attempt_started ON invoicing.delivery_attempt (started_at);
 -- An attempt begins with its claim, is marked while its delivery is transmitted, and has one verdict.
 CREATE FUNCTION invoicing.guard_delivery_attempt() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
