@@ -44,33 +44,37 @@ TODAY = datetime.date(2026, 11, 29)
 NOW = datetime.datetime(2026, 11, 29, 12, tzinfo=datetime.UTC)
 HOUR = datetime.timedelta(hours=1)
 
+_WRITTEN = (
+    "actor reason reply verdict phase details subject action currency city language emails cc_emails "
+    "withholding_agent document_number document_type use rent start_date end_date property total "
+    "message_id sha256 key size_bytes host payload_sha256 scope fingerprint summary via answer texts "
+    "alarm_on cause problem parts_sha256 to act made_id started_by started_via code_version valid_to "
+    "valid_from first_serial resolution prorated to_period from_period description tax concept amount "
+    "settings fields parts"
+)
+
 # What each parameter stands for; of one statement alone, under its name. What is only written is None.
 WHICH: dict[str, Any] = {
-    "cycle_id": 1, "period": "2026-11", "id": 7, "ids": SOME, "limit": 50, "offset": 100, "most": 50, "longest": HOUR,
-    "tenant_id": 7, "tenant_ids": SOME, "run_id": 1, "lease_ids": SOME, "lease_id": 7, "invoice_id": 7, "delivery_ids": SOME,
-    "code": "T00007", "codes": [f"T{n:05}" for n in SOME], "tenant": "T00007", "lease": "L7-1", "tenant_code": "T00007",
-    "lease_code": "L7-1", "number": "FV-7", "numbers": [f"FV-{n}" for n in SOME], "reference": "R300",
-    "references": [f"R{300 * n}" for n in SOME], "subjects": [f"tenant T{n:05}" for n in SOME], "prefix": "FV-",
-    "first_day": datetime.date(2026, 11, 1), "last_day": datetime.date(2026, 11, 30), "day": TODAY, "today": TODAY,
-    "before": NOW, "since": NOW, "now": NOW, "after": HOUR, "duration": HOUR, "patterns": ["%zuluaga%", "%99%"],
-    "auto_send": None, "only_multiple": None, "without_address": False, "switch": "auto_send", "value": True,
-    "sort": "name", "descending": False, "outcome": None, "state": None, "only": None, "name": "default", "version": 1,
-    "settings_version_id": 1, "template_version_id": 1, "dag_id": "monthly_invoicing", "dag_run_id": "manual__2026-11",
-    "owner": "monthly_invoicing/manual__2026-11/send_invoices/7", "tasks": "monthly_invoicing/manual__2026-11/",
-    "execution": "x", "is_repeated": False, "token": 1, "from_states": ["transmitting", "in_doubt"], "anew": SOME,
-    "looked_at": SOME, "drifted": [1, 2], "known_only": False, "this": "2026-11", "earlier": 3, "but": ["2026-11"],
-    "request_id": 1, "fingerprints": ["0" * 64] * len(SOME), "user_id": "7", "root": "file:///archive", "entry": 7, "first": 7,
-    "tables": ["invoice", "delivery"], "grouping": "per_tenant", "newest": 7, "kinds": [1] * len(SOME), "counts": [1] * len(SOME),
-    "reasons": [None], "traces": ["[]"], "rows": Jsonb([]), "count": 50, "stage": "generated",
-    "actor": None, "reason": None, "reply": None, "verdict": None, "phase": None, "details": None, "subject": None, "action": None,
-    "currency": None, "city": None, "language": None, "emails": None, "cc_emails": None, "withholding_agent": None,
-    "document_number": None, "document_type": None, "use": None, "rent": None, "start_date": None, "end_date": None,
-    "property": None, "total": None, "message_id": None, "sha256": None, "key": None, "size_bytes": None, "host": None,
-    "payload_sha256": None, "last_serial": 7, "scope": None, "fingerprint": None, "summary": None, "via": None, "answer": None,
-    "texts": None, "alarm_on": None, "cause": None, "problem": None, "parts_sha256": None, "to": None, "keeps_words": False,
-    "act": None, "made_id": None, "started_by": None, "started_via": None, "code_version": None, "valid_to": None,
-    "valid_from": None, "first_serial": None, "resolution": None, "prorated": None, "to_period": None, "from_period": None,
-    "description": None, "tax": None, "concept": None, "amount": None, "settings": None, "fields": None, "parts": None,
+    **dict.fromkeys(_WRITTEN.split()),
+    "cycle_id": 1, "period": "2026-11", "id": 7, "ids": SOME, "limit": 50, "offset": 100, "most": 50,
+    "longest": HOUR, "tenant_id": 7, "tenant_ids": SOME, "run_id": 1, "lease_ids": SOME, "lease_id": 7,
+    "invoice_id": 7, "delivery_ids": SOME, "code": "T00007", "codes": [f"T{n:05}" for n in SOME],
+    "tenant": "T00007", "lease": "L7-1", "tenant_code": "T00007", "lease_code": "L7-1", "number": "FV-7",
+    "numbers": [f"FV-{n}" for n in SOME], "reference": "R300", "references": [f"R{300 * n}" for n in SOME],
+    "subjects": [f"tenant T{n:05}" for n in SOME], "prefix": "FV-", "first_day": datetime.date(2026, 11, 1),
+    "last_day": datetime.date(2026, 11, 30), "day": TODAY, "today": TODAY, "before": NOW, "since": NOW,
+    "now": NOW, "after": HOUR, "duration": HOUR, "patterns": ["%zuluaga%", "%99%"], "auto_send": None,
+    "only_multiple": None, "without_address": False, "switch": "auto_send", "value": True, "sort": "name",
+    "descending": False, "outcome": None, "state": None, "only": None, "name": "default", "version": 1,
+    "settings_version_id": 1, "template_version_id": 1, "dag_id": "monthly_invoicing",
+    "dag_run_id": "manual__2026-11", "owner": "monthly_invoicing/manual__2026-11/send_invoices/7",
+    "tasks": "monthly_invoicing/manual__2026-11/", "execution": "x", "is_repeated": False, "token": 1,
+    "from_states": ["transmitting", "in_doubt"], "anew": SOME, "looked_at": SOME, "drifted": [1, 2],
+    "known_only": False, "this": "2026-11", "earlier": 3, "but": ["2026-11"], "request_id": 1,
+    "fingerprints": ["0" * 64] * len(SOME), "user_id": "7", "root": "file:///archive", "entry": 7, "first": 7,
+    "tables": ["invoice", "delivery"], "grouping": "per_tenant", "newest": 7, "kinds": [1] * len(SOME),
+    "counts": [1] * len(SOME), "reasons": [None], "traces": ["[]"], "rows": Jsonb([]), "count": 50,
+    "stage": "generated", "last_serial": 7, "keeps_words": False,
 }  # fmt: skip
 OF: dict[str, dict[str, Any]] = {
     "db/migrate: limit_waiting": {"longest": "1s"},
@@ -133,7 +137,8 @@ def scans(node: dict[str, Any], partial: set[str], *, is_limited: bool = False) 
 def years(server: Server, tenants: int) -> Iterator[Database]:
     """An agency of so many tenants with `MONTHS` behind it."""
     scripts = [
-        (TESTS / where).read_text(encoding="utf-8") for where in ("bench/large_agency.sql", "support/years.sql")
+        (TESTS / where).read_text(encoding="utf-8")
+        for where in ("bench/large_agency.sql", "support/years.sql")
     ]
     with server.fresh_copy() as dsn, connect(dsn) as db:
         current_settings(db)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all, fetch_chunks, fetch_one
