@@ -102,6 +102,25 @@ def test_a_mark_that_waits_while_a_hold_is_written_down_meets_it(
             marked.result(30)
 
 
+def test_a_claim_that_waits_while_a_hold_is_written_down_meets_it(
+    two: Agency, dsn: str, journal: Journal
+) -> None:
+    """Of what may have left before: a hold ends its claim, and does not set it aside."""
+    two.run()
+    two.put("A", "claimed", "transmitting", "in_doubt")
+    resolution.resolve(two.db, 1, "retry", reason="the relay's log", actor="ana")
+    address = TaskAddress("monthly_invoicing", "run-1", "send_invoices", 0)
+    with connect(dsn) as db, connect(dsn) as person, ThreadPoolExecutor() as pool:
+        ledger = Ledger(db, journal, Worker(address, f"{address}/0", "try 1"), lambda _: None, 60.0)
+        delivery = ledger.find(1)
+        assert ledger.claim(delivery) is not None
+        with person.transaction():
+            holds.stop_month(person, NOVEMBER, **WHY)
+            again = pool.submit(ledger.claim, delivery)
+            wait_until(lambda: again.done() or waits_for_lock(two), "the claim meets the hold")
+        assert again.result(30) is None
+
+
 def waits_for_lock(agency: Agency) -> bool:
     row = agency.db.execute(
         "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
