@@ -18,8 +18,9 @@ NOTICED_SECONDS = 0.1
 """What is sooner counted is counted each time: a small agency's pages remember nothing."""
 
 _LONGEST_SECONDS = 20.0
-# While months are being sent the figures change all the time: they are counted for a fifth of it at the most.
+# While a large month is being sent its figures change all the time: they are counted for a fifth of it at the most.
 _TIMES_ITS_COST = 4
+_LARGE_SECONDS = 1.0
 _MOST_KEPT = 64
 
 
@@ -42,16 +43,22 @@ class Remembered:
         self._known: OrderedDict[Hashable, _Known] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, db: Database, key: Hashable, work: Callable[[], T]) -> T:
+    def read(self, db: Database, key: Hashable, work: Callable[[], T], *, may_lag: bool = False) -> T:
         """What ``work`` gives, or gave.
 
         Args:
             key: Of the question; different questions have different ones.
+            may_lag: It changes by itself just now: what takes more than a second to count may be some seconds old.
         """
         begun = time.monotonic()
         with self._lock:
             known = self._known.get(key)
-        if known is not None and begun - known.at < _TIMES_ITS_COST * known.seconds:
+        if (
+            may_lag
+            and known is not None
+            and known.seconds > _LARGE_SECONDS
+            and begun - known.at < _TIMES_ITS_COST * known.seconds
+        ):
             return known.answer  # type: ignore[no-any-return]
         stamp = db.execute(_SQL["stamp"]).fetchone()
         if known is not None and known.stamp == stamp and begun - known.at < _LONGEST_SECONDS:

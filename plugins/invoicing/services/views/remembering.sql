@@ -10,4 +10,6 @@ SELECT (SELECT max(id) FROM invoicing.invoice) AS invoice,
        (SELECT max(id) FROM invoicing.approval_answer) AS answer,
        (SELECT max(greatest(started_at, generated_at, counted_at, decided_at, ended_at)) FROM invoicing.cycle_run) AS run,
        (SELECT max(greatest(held_at, released_at)) FROM invoicing.sending_hold) AS hold,
+       (SELECT max(id) FROM invoicing.lease) AS lease,
+       (SELECT row(count(*), max(found_at), sum(total))::text FROM invoicing.drifted_invoice) AS drifted,
        (SELECT row(count(*), max(asked_at), count(problem))::text FROM invoicing.unmade_document) AS unmade;

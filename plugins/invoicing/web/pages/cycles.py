@@ -333,7 +333,9 @@ def _overview(request: Request, db: DatabaseDep, month: Period) -> dict[str, Any
     progress = remembered.read(db, ("progress", month), lambda: show_progress(db, month))
     return {
         "period": str(month),
-        "overview": remembered.read(db, ("overview", month), lambda: cycle_overview(db, month)),
+        "overview": remembered.read(
+            db, ("overview", month), lambda: cycle_overview(db, month), may_lag=progress.running
+        ),
         "hold": hold_of(db, month),
         "approval": (approval := approval_of(db, month)),
         "earlier_answers": earlier_answers(db, month, approval),
