@@ -15,6 +15,7 @@ WHERE NOT pg_has_role(thing.owner, 'USAGE') LIMIT 1;
 -- name: prepare
 CREATE SCHEMA IF NOT EXISTS invoicing;
 CREATE EXTENSION IF NOT EXISTS btree_gist;
+CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
 CREATE TABLE IF NOT EXISTS invoicing.schema_migration (
     version text PRIMARY KEY,
     sha256 text NOT NULL,

@@ -3,6 +3,7 @@
 
 CREATE SCHEMA IF NOT EXISTS invoicing;
 CREATE EXTENSION IF NOT EXISTS btree_gist;
+CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
 
 -- Words for the search: lower case, without accents.
 CREATE FUNCTION invoicing.plain(value text) RETURNS text IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql AS $$
@@ -59,6 +60,12 @@ CREATE TABLE invoicing.tenant (
 );
 COMMENT ON TABLE invoicing.tenant IS 'Who is billed, with the two switches of the automatic sending.';
 CREATE INDEX tenant_doubtful_address ON invoicing.tenant (id) WHERE doubtful_address;
+-- A page of the list is the walk of one of these, however many tenants there are; what a page counts, they have.
+CREATE INDEX tenant_by_name ON invoicing.tenant (plain_name, code);
+CREATE INDEX tenant_by_update ON invoicing.tenant (updated_at, code);
+CREATE INDEX tenant_switches ON invoicing.tenant (auto_send, only_multiple);
+CREATE INDEX tenant_without_address ON invoicing.tenant (code) WHERE emails = '{}';
+CREATE INDEX tenant_words ON invoicing.tenant USING gin (words gin_trgm_ops);
 
 CREATE TABLE invoicing.lease (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -305,6 +312,7 @@ CREATE UNIQUE INDEX invoice_issued_by_a_run_once ON invoicing.invoice (lease_id,
 COMMENT ON INDEX invoicing.invoice_issued_by_a_run_once IS 'What was voided or credited is issued again as a replacement alone.';
 CREATE INDEX invoice_period ON invoicing.invoice (period, lease_id);
 COMMENT ON INDEX invoicing.invoice_period IS 'Which leases a month lacks is asked by every look at it.';
+CREATE INDEX invoice_of_cycle_by_number ON invoicing.invoice (cycle_id, series, serial);
 CREATE INDEX invoice_cycle_tenant ON invoicing.invoice (cycle_id, tenant_id);
 CREATE INDEX invoice_tenant ON invoicing.invoice (tenant_id);
 CREATE INDEX invoice_cycle_sums ON invoicing.invoice (cycle_id, currency) INCLUDE (total)
@@ -619,6 +627,8 @@ CREATE UNIQUE INDEX decision_one_current_a_tenant ON invoicing.decision (cycle_i
 CREATE UNIQUE INDEX decision_one_current_a_single_invoice ON invoicing.decision (invoice_id)
     WHERE superseded_at IS NULL AND invoice_id IS NOT NULL;
 CREATE INDEX decision_tenant ON invoicing.decision (tenant_id);
+CREATE INDEX decision_by_count ON invoicing.decision (cycle_id, invoice_count, tenant_id) WHERE superseded_at IS NULL;
+CREATE INDEX decision_by_reason ON invoicing.decision (cycle_id, (coalesce(reason, '')), tenant_id) WHERE superseded_at IS NULL;
 CREATE INDEX decision_cycle_outcome ON invoicing.decision (cycle_id, reason) WHERE superseded_at IS NULL;
 -- A decision is superseded, once, and changes in nothing else.
 CREATE FUNCTION invoicing.keep_decision() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -735,7 +745,8 @@ CREATE INDEX delivery_cycle_tenant ON invoicing.delivery (cycle_id, tenant_id);
 CREATE INDEX delivery_tenant ON invoicing.delivery (tenant_id);
 CREATE INDEX delivery_unsettled ON invoicing.delivery (state, claim_until)
     WHERE state NOT IN ('sent', 'cancelled');
-CREATE INDEX delivery_cycle_state ON invoicing.delivery (cycle_id, state);
+CREATE INDEX delivery_by_state ON invoicing.delivery (cycle_id, state, id);
+CREATE INDEX delivery_by_update ON invoicing.delivery (cycle_id, updated_at, id);
 CREATE INDEX delivery_again ON invoicing.delivery (id) WHERE purpose = 'resend' OR on_request;
 CREATE INDEX delivery_run ON invoicing.delivery (run_id);
 CREATE FUNCTION invoicing.guard_delivery() RETURNS trigger LANGUAGE plpgsql
