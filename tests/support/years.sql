@@ -7,8 +7,8 @@ INSERT INTO invoicing.invoice_basis (invoice_id, basis) SELECT id, '{"lease": {}
 INSERT INTO invoicing.sealed_invoice (invoice_id) SELECT id FROM invoicing.invoice;
 INSERT INTO invoicing.invoice_document (invoice_id, key, sha256, size_bytes, template_version_id)
 SELECT id, period || '/' || number, repeat('0', 64), 20000, 1 FROM invoicing.invoice;
-INSERT INTO invoicing.charge (lease_id, concept, description, amount, tax, prorated)
-SELECT id, 'administration', 'Administración', 250000, 'none', false FROM invoicing.lease;
+INSERT INTO invoicing.charge (lease_id, concept, description, amount, tax, prorated, from_period)
+SELECT id, 'administration', 'Administración', 250000, 'none', false, '2027-01' FROM invoicing.lease;
 
 -- One invoice in 200 was credited, one in 300 is single.
 INSERT INTO invoicing.invoice (series, serial, origin, kind, corrects, cycle_id, run_id, tenant_id, lease_id, settings_version_id,
