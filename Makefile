@@ -70,6 +70,7 @@ lock: ## Resolve requirements*.txt anew into constraints.txt, each file with its
 	@bin/setup lock
 	$(COMPILE) requirements-dev.txt -o constraints.txt
 	$(COMPILE) requirements-image.txt -c constraints.txt -o constraints-image.txt
+	$(COMPILE) requirements-sbom.txt -o constraints-sbom.txt
 	grep -o '^uv==[^ ]*' requirements-uv.txt | $(COMPILE) - -o requirements-uv.txt
 
 sbom: setup-test ## List what the image has installed, with licences: var/sbom.json (CycloneDX) and var/licences.json

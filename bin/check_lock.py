@@ -18,7 +18,15 @@ from packaging.utils import canonicalize_name
 Locked: TypeAlias = dict[str, list[Requirement]]
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("constraints.txt", "constraints-image.txt", "requirements-uv.txt")
+LOCKS = ("constraints.txt", "constraints-image.txt", "constraints-sbom.txt", "requirements-uv.txt")
+
+
+WANTED = {
+    "requirements.txt": "constraints.txt",
+    "requirements-image.txt": "constraints.txt",
+    "requirements-dev.txt": "constraints.txt",
+    "requirements-sbom.txt": "constraints-sbom.txt",
+}
 
 
 def logical_lines(name: str) -> Iterator[str]:
@@ -37,6 +45,14 @@ def read(name: str) -> Iterator[Requirement]:
             yield Requirement(line.partition(" --hash=")[0])
 
 
+def by_name(lock: str) -> Locked:
+    """What is locked for each package; for some it goes by platform."""
+    locked: Locked = defaultdict(list)
+    for pin in read(lock):
+        locked[canonicalize_name(pin.name)].append(pin)
+    return locked
+
+
 def unverified(name: str) -> Iterator[str]:
     """What of a lock could be another file than the one that was locked, or names where it comes from."""
     for line in logical_lines(name):
@@ -48,17 +64,18 @@ def unverified(name: str) -> Iterator[str]:
             yield f"{name}: {line} has no hash"
 
 
-def drift(locked: Locked) -> Iterator[str]:
+def drift() -> Iterator[str]:
     """What is wanted and not locked so."""
-    for file in ("requirements.txt", "requirements-image.txt", "requirements-dev.txt"):
+    for file, lock in WANTED.items():
+        locked = by_name(lock)
         for wanted in read(file):
             pins = locked.get(canonicalize_name(wanted.name), [])
             if not pins:
-                yield f"{file}: {wanted.name} is not in constraints.txt"
+                yield f"{file}: {wanted.name} is not in {lock}"
             for pin in pins:
                 number = next(iter(pin.specifier)).version
                 if not wanted.specifier.contains(number, prereleases=True):
-                    yield f"{file}: {wanted} is wanted, constraints.txt has {pin}"
+                    yield f"{file}: {wanted} is wanted, {lock} has {pin}"
 
 
 def strays(locked: Locked) -> Iterator[str]:
@@ -84,11 +101,9 @@ def difference(locked: Locked) -> Iterator[str]:
 
 def main() -> int:
     """Print the problems; 1 if there are any."""
-    locked: Locked = defaultdict(list)
-    for pin in read("constraints.txt"):
-        locked[canonicalize_name(pin.name)].append(pin)
+    locked = by_name("constraints.txt")
     found = [
-        *drift(locked),
+        *drift(),
         *strays(locked),
         *difference(locked),
         *chain.from_iterable(map(unverified, LOCKS)),

@@ -33,13 +33,20 @@ def check_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("lock", ["constraints.txt", "constraints-image.txt", "requirements-uv.txt"])
+@pytest.mark.parametrize(
+    "lock", ["constraints.txt", "constraints-image.txt", "constraints-sbom.txt", "requirements-uv.txt"]
+)
 def test_every_file_of_the_lock_has_its_hash_and_no_address(lock):
     check = script("check_lock")
 
     assert list(check.unverified(lock)) == []
     assert list(check.read(lock))
     assert not re.search(r"://|index-url|@ ", (ROOT / lock).read_text(encoding="utf-8"))
+
+
+def test_nothing_beside_airflow_makes_each_of_its_processes_begin_later():
+    """jsonschema, which Airflow imports, builds a grammar for two seconds as soon as it finds this package."""
+    assert "rfc3987-syntax" not in {pin.name for pin in script("check_lock").read("constraints.txt")}
 
 
 @pytest.mark.parametrize(

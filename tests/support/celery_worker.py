@@ -29,6 +29,7 @@ class CeleryWorker:
     def __init__(self, stack: Stack, state: Path, *, without: frozenset[str] = frozenset()) -> None:
         self.state = state
         self.log = state / "worker.log"
+        self._started: subprocess.Popen[bytes] | None = None
         self._processes: list[psutil.Process] = []
         given = {
             **airflow_settings(),
@@ -58,7 +59,7 @@ class CeleryWorker:
         # Its log server would listen on all addresses: the log's folder is at hand here.
         command = ["celery", "worker", "--concurrency", "2", "--celery-hostname", self.state.name]
         with self.log.open("ab") as log:
-            started = subprocess.Popen(
+            self._started = started = subprocess.Popen(
                 [sys.executable, "-m", "airflow", *command, "--skip-serve-logs"],
                 env=self._environ,
                 cwd=self.state,
@@ -116,5 +117,7 @@ class CeleryWorker:
         for process in again:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
+        if self._started is not None:
+            self._started.wait(timeout=10)
         psutil.wait_procs([*ended, *again], timeout=10)
-        self._processes = []
+        self._started, self._processes = None, []
