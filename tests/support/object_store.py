@@ -26,6 +26,7 @@ KEY = "invoicing-tests"
 BUCKET = "invoicing"
 REGION = "us-east-1"
 
+_START_SECONDS = 240
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'
 
 
@@ -64,6 +65,11 @@ class ObjectStore:
         answer = self._ask("GET", f"/{BUCKET}?list-type=2")
         return [part.partition("</Key>")[0] for part in answer.text.split("<Key>")[1:]]
 
+    def empty(self) -> None:
+        """Lose all documents."""
+        for key in self.keys():
+            self._ask("DELETE", f"/{BUCKET}/{key}")
+
     def refusals(self, status: int) -> int:
         """How many requests were answered 403, or 503."""
         count = self.folder / f"answered-{status}"
@@ -85,15 +91,23 @@ class ObjectStore:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._has_bucket, "the object store is there", every_seconds=0.2)
+        try:
+            wait_until(self._has_bucket, "the object store is there", _START_SECONDS, every_seconds=0.2)
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         if self._server is not None:
             self._server.terminate()
             self._server.wait(timeout=20)
+            self._server = None
 
     def _has_bucket(self) -> bool:
         try:
@@ -103,7 +117,7 @@ class ObjectStore:
 
     def _ask(self, method: str, path: str) -> httpx.Response:
         signed = {"Authorization": f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/{REGION}/s3/aws4_request"}
-        return httpx.request(method, self.url + path, headers=signed, timeout=10)
+        return httpx.request(method, self.url + path, headers=signed, timeout=30)
 
 
 def _guarded(store: Callable[..., Iterable[bytes]], folder: Path) -> Callable[..., Iterable[bytes]]:
