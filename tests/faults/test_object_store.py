@@ -55,7 +55,7 @@ def test_a_store_that_is_unwell_is_a_fault_of_storage_and_not_a_lost_document(
     archive.store(KEY, b"%PDF")
     store.fall_ill()
     for asked in (lambda: archive.fetch(KEY), lambda: archive.store(KEY, b"%PDF"), archive.is_away):
-        with pytest.raises(OSError, match="SlowDown|Unavailable") as caught:
+        with pytest.raises(OSError, match=r"SlowDown|Unavailable") as caught:
             asked()
         assert not isinstance(caught.value, FileNotFoundError)
     store.recover()
