@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from invoicing import cli
+from invoicing.cli import __main__ as cli
 from invoicing.db.connection import Database, connect
 from invoicing.domain.correction import LineAmount
 from invoicing.domain.errors import InputError, WorkFailedError

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from invoicing import cli
+from invoicing import stack
+from invoicing.cli import __main__ as cli
 from invoicing.domain.period import Period
 from invoicing.services.agency import clock
 from invoicing.stack import StackInfo
@@ -58,7 +59,7 @@ def test_whoever_starts_the_stack_is_told_where_the_pages_are(
     info = StackInfo(
         Path("/s"), "http://127.0.0.1:8080", "admin", "x", Path("/s/mailbox"), "file:///s/archive"
     )
-    monkeypatch.setattr(cli.stack, "start", lambda *_, **__: info)
+    monkeypatch.setattr(stack, "start", lambda *_, **__: info)
 
     assert "Pages     http://127.0.0.1:8080/invoicing/\n" in call("up").out
 

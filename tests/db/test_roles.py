@@ -200,17 +200,16 @@ def month(server: Server) -> Iterator[str]:
         yield dsn
 
 
-def rows_of(dsn: str) -> dict[str, Any]:
+def rows_of(observer: psycopg.Connection) -> dict[str, Any]:
     """Each table's rows, as a checksum."""
-    with psycopg.connect(as_superuser(dsn)) as db:
-        tables = db.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'invoicing'::regnamespace AND relkind = 'r'"
-        ).fetchall()
-        rows = "SELECT md5(string_agg(t::text, chr(10) ORDER BY t::text)) FROM invoicing.{} AS t"
-        return {
-            "next invoice": db.execute("SELECT last_value FROM invoicing.invoice_id_seq").fetchall(),
-            **{name: db.execute(rows.format(name).encode()).fetchone() for (name,) in tables},
-        }
+    tables = observer.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'invoicing'::regnamespace AND relkind = 'r'"
+    ).fetchall()
+    rows = "SELECT md5(string_agg(t::text, chr(10) ORDER BY t::text)) FROM invoicing.{} AS t"
+    return {
+        "next invoice": observer.execute("SELECT last_value FROM invoicing.invoice_id_seq").fetchall(),
+        **{name: observer.execute(rows.format(name).encode()).fetchone() for (name,) in tables},
+    }
 
 
 GUARDS = """
@@ -228,33 +227,51 @@ SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting ORDER BY 1, 2
 """
 
 
-def guards_of(dsn: str) -> list[Any]:
+def guards_of(observer: psycopg.Connection) -> list[Any]:
     """Triggers, functions, owners, grants, roles: all that keeps the rows."""
-    with psycopg.connect(as_superuser(dsn)) as db:
-        return [db.execute(query.encode()).fetchall() for query in GUARDS.split(";")]
+    return [observer.execute(query.encode()).fetchall() for query in GUARDS.split(";")]
+
+
+def seen(dsn: str) -> list[Any]:
+    """The guards of a database of one's own."""
+    with psycopg.connect(as_superuser(dsn)) as observer:
+        return guards_of(observer)
+
+
+@pytest.fixture(scope="module")
+def observer(month: str) -> Iterator[psycopg.Connection]:
+    """Who sees all of the month, whatever its guards and grants are."""
+    with psycopg.connect(as_superuser(month), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def untouched(observer: psycopg.Connection) -> tuple[dict[str, Any], list[Any]]:
+    """Rows and guards of the month, before anybody tried anything."""
+    return rows_of(observer), guards_of(observer)
 
 
 @pytest.mark.parametrize("act", [*AGAINST_GUARDS, *AGAINST_GRANTS])
-def test_what_the_application_may_not_do_is_refused_and_changes_nothing(month: str, act: str) -> None:
-    before = rows_of(month), guards_of(month)
-
+def test_what_the_application_may_not_do_is_refused_and_changes_nothing(
+    month: str, observer: psycopg.Connection, untouched: tuple[dict[str, Any], list[Any]], act: str
+) -> None:
     with (
         connect(month) as hostile,
         pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.IntegrityError)),
     ):
         hostile.execute({**AGAINST_GUARDS, **AGAINST_GRANTS}[act].encode())
 
-    assert (rows_of(month), guards_of(month)) == before
+    assert (rows_of(observer), guards_of(observer)) == untouched
 
 
 @pytest.mark.parametrize("act", AGAINST_GUARDS)
-def test_a_guard_refuses_the_owner_too(month: str, act: str) -> None:
-    before = rows_of(month)
-
+def test_a_guard_refuses_the_owner_too(
+    month: str, observer: psycopg.Connection, untouched: tuple[dict[str, Any], list[Any]], act: str
+) -> None:
     with connect(as_owner(month)) as owner, pytest.raises(psycopg.errors.IntegrityError):
         owner.execute(AGAINST_GUARDS[act].encode())
 
-    assert rows_of(month) == before
+    assert rows_of(observer) == untouched[0]
 
 
 def test_no_table_of_what_happened_can_be_emptied(month: str) -> None:
@@ -376,7 +393,7 @@ def test_the_application_may_delete_only_what_is_found_or_imported_anew(db: Data
 def test_what_was_granted_besides_is_taken_back_by_the_next_migration(
     dsn: str, db: Database, owner: Database
 ) -> None:
-    before = guards_of(dsn)
+    before = seen(dsn)
     owner.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA invoicing TO {RUNTIME}, PUBLIC".encode())
     owner.execute(f"GRANT ALL ON SCHEMA invoicing TO {RUNTIME}".encode())
     owner.execute(f"GRANT UPDATE (total) ON invoicing.invoice TO {RUNTIME}".encode())
@@ -384,7 +401,7 @@ def test_what_was_granted_besides_is_taken_back_by_the_next_migration(
 
     assert migrate(as_owner(dsn), runtime=RUNTIME) == []
 
-    assert guards_of(dsn) == before
+    assert seen(dsn) == before
     row = db.execute(
         "SELECT has_column_privilege('invoicing.invoice', 'total', 'UPDATE') AS total,"
         " has_schema_privilege('invoicing', 'CREATE') AS \"create\""

@@ -72,6 +72,7 @@ class Server:
             if self._account is not None:
                 os.chown(self.data, self._account.uid, self._account.gid)
             self._run("initdb", "-D", self.data, "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8",
+                      "--no-data-checksums",
                       "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")  # fmt: skip
         self.port = free_port()
         self.start()
@@ -93,10 +94,14 @@ class Server:
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "fsync": "on" if self._durable else "off",
+            # Each copy of a database is a checkpoint, after which every page would be written twice.
+            "full_page_writes": "on" if self._durable else "off",
             "max_connections": 60,
             "shared_buffers": "128MB",
             "max_wal_size": "256MB",
             "jit": "off",
+            "wal_level": "minimal",
+            "max_wal_senders": 0,
         }
         command = [str(stack_postgres.programs() / "postgres"), "-D", str(self.data)]
         for name, value in options.items():
