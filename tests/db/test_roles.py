@@ -425,7 +425,7 @@ def test_every_function_with_its_owners_rights_and_every_guard_looks_in_a_fixed_
     ).fetchall()
     assert [row["proname"] for row in definers] == [
         "analyze_month", "check_invoice_sums", "guard_approval_item", "hold_tenants", "keep_history",
-        "leave_deliveries", "note_history_horizon", "record_delivery_event", "seal_history",
+        "leave_deliveries", "note_history_horizon", "record_delivery_event", "record_new_deliveries", "seal_history",
     ]  # fmt: skip
 
 

@@ -140,6 +140,7 @@ def test_saving_what_is_there_already_makes_no_version(editor: Browser, db: Data
         ("per_minute_limit", "-1", "0 o más"),
         ("messages_per_connection", "0", "1 o más"),
         ("largest_batch", "10000000", "10000 o menos"),
+        ("largest_batch", "0", "1 o más"),
         ("invoice_prefix", "FV 2026", "no se admiten"),
         ("invoice_prefix", "FV-2027", "termina en cifra"),
         ("from_email", "cartera@@nogal", "No es una dirección"),

@@ -43,7 +43,7 @@ _NEXT_STEP = "\n-- step\n"
 _TRIES = 10
 _LONGEST_WAIT = "3s"
 _PAUSE_SECONDS = 3.0
-_TURN_SECONDS = 0.1
+_TURN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +154,12 @@ def migrate(dsn: str, folder: Path = MIGRATIONS, *, runtime: str | None = None) 
 
 
 def _take_turns(connection: psycopg.Connection) -> None:
-    """Wait for others who migrate, with no statement that waits: an index made concurrently would wait for it."""
-    while True:
-        row = connection.execute(_SQL["take_turn"]).fetchone()
-        assert row is not None
-        if row[0]:
-            return
+    """Wait for whoever else migrates: by asking again, not within a statement.
+
+    An index that is made while others write waits for all statements under way; for one that waited here too, which
+    waits for it.
+    """
+    while connection.execute(_SQL["take_turn"]).fetchone() != (True,):
         time.sleep(_TURN_SECONDS)
 
 

@@ -1770,6 +1770,10 @@ FAILURES: Mapping[str, Text] = {
         "INVOICING_PORT={text!r} no es un puerto: dé un número de 1 a 65535",
         "INVOICING_PORT={text!r} is not a port: give a number from 1 to 65535",
     ),
+    "broker_malformed": (
+        "INVOICING_BROKER no es la dirección de un Redis: redis://:CONTRASEÑA@SERVIDOR:PUERTO/0",
+        "INVOICING_BROKER is not the address of a Redis: redis://:PASSWORD@HOST:PORT/0",
+    ),
     "inbox_limit_malformed": (
         "{variable}={text!r} no es un límite del buzón: dé un número entero de 1 en adelante",
         "{variable}={text!r} is not a limit of the inbox: give a whole number, 1 or more",

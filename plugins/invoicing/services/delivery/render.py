@@ -1,25 +1,30 @@
 """Render the invoices of a batch of deliveries, once each."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all
 from invoicing.domain.delivery import Batch
 from invoicing.domain.errors import PermanentFailureError, TemporaryFailureError
+from invoicing.rendering.document import InvoiceDocument
 from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.agency.settings import SettingsVersions
 from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.billing import runs as cycles
 from invoicing.services.delivery import documents
-from invoicing.services.delivery.archive import Archive, keep
+from invoicing.services.delivery.archive import Archive, Keeper
 
 log = logging.getLogger(__name__)
 
 _SQL = beside(__file__)
 _MOST_NAMED = 10
+# Issued invoices do not change. Nothing of a document is read when it is laid out, and few are held at once.
+_READ_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class Undocumented:
 
     invoice_id: int
     number: str
+    period: str
 
 
 @dataclass
@@ -97,18 +103,21 @@ def render_each(
     Raises:
         StorageFaultError: The archive does not take them.
     """
-    versions = SettingsVersions()
-    with InvoiceRenderer(template.template) as renderer:
-        for each in missing:
-            (invoice,) = documents.load_invoices(db, [each.invoice_id], versions)
+    keeper = Keeper(db, archive, template.id)
+
+    def keep(each: Undocumented, pdf: bytes) -> None:
+        keeper.keep(each.invoice_id, each.number, each.period, pdf)
+        rendered.kept.append(each.invoice_id)
+
+    with InvoiceRenderer(template.template) as renderer, _one_behind() as behind:
+        for each, invoice in _read(db, missing):
             try:
                 pdf = renderer.render(invoice)
             except RenderFailedError as error:
                 log.error("%s", error)
                 rendered.failures[each.invoice_id] = error
                 continue
-            keep(db, archive, each.invoice_id, template.id, pdf)
-            rendered.kept.append(each.invoice_id)
+            behind(keep, each, pdf)
 
 
 def tell_failures(
@@ -132,3 +141,35 @@ def tell_failures(
         all=len(missing),
         listing=list(failures.values())[:_MOST_NAMED],
     )
+
+
+def _read(db: Database, missing: Sequence[Undocumented]) -> Iterator[tuple[Undocumented, InvoiceDocument]]:
+    versions = SettingsVersions()
+    for start in range(0, len(missing), _READ_AT_ONCE):
+        some = missing[start : start + _READ_AT_ONCE]
+        by_number = {
+            each.number: each
+            for each in documents.load_invoices(db, [lacking.invoice_id for lacking in some], versions)
+        }
+        yield from ((lacking, by_number[lacking.number]) for lacking in some)
+
+
+@contextmanager
+def _one_behind() -> Iterator[Callable[..., None]]:
+    """Give the block a function that calls another one in a thread, once the call before it has ended.
+
+    While a document is on its way to the disk the next one is laid out, by another process. What a call raises is
+    raised by the next one, or at the end of the block.
+    """
+    last: Future[object] | None = None
+
+    def call(function: Callable[..., object], *arguments: object) -> None:
+        nonlocal last
+        if last is not None:
+            last.result()
+        last = thread.submit(function, *arguments)
+
+    with ThreadPoolExecutor(1) as thread:
+        yield call
+        if last is not None:
+            last.result()

@@ -16,13 +16,13 @@ _LABEL_LENGTH = 60
 
 # Measured on two cores, seconds of the clock with both at work: a document with all that keeps it, a message, what each
 # document adds to its message. A factor of two does no harm: the batches are as long as each other all the same.
-_RENDERING_SECONDS = 0.2
-_SENDING_SECONDS = 0.1
+_RENDERING_SECONDS = 0.08
+_SENDING_SECONDS = 0.06
 _ATTACHING_SECONDS = 0.01
 
 # Below this an instance's own beginning costs more than what it shares: two processes with WeasyPrint, or without.
-_LEAST_RENDERING_SECONDS = 4.0
-_LEAST_SENDING_SECONDS = 5.0
+_LEAST_RENDERING_SECONDS = 1.6
+_LEAST_SENDING_SECONDS = 3.0
 
 _CORES = os.cpu_count() or 2
 # The pools' sizes (include/deployment/pools.json).
@@ -47,7 +47,7 @@ def for_rendering(
 ) -> list[Batch]:
     """Share deliveries out to the instances that render what they lack, by tenant; all of them, for others follow.
 
-    A rendering process costs 1.7 s to start: neighbours share one in a small month too.
+    A rendering process costs a second to start: neighbours share one in a small month too.
     """
     return share_out(
         [each.share(each.lacking * _RENDERING_SECONDS) for each in _recipients(db, delivery_ids)],

@@ -17,7 +17,9 @@ ON CONFLICT (invoice_id) DO NOTHING
 RETURNING invoice_id;
 
 -- name: still_to_make
-SELECT id AS invoice_id, number FROM invoicing.unmailed_without_document WHERE id = ANY(%(ids)s) ORDER BY id;
+SELECT i.id AS invoice_id, i.number, i.period
+FROM invoicing.unmailed_without_document AS u JOIN invoicing.invoice AS i ON i.id = u.id
+WHERE u.id = ANY(%(ids)s) ORDER BY i.id;
 
 -- name: keep_problems
 -- A later run's list may have dropped it meanwhile: it is told of all the same.
