@@ -7,6 +7,7 @@ object store moto's. What each test asks of the ledger and the relay afterwards 
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -135,7 +136,7 @@ def test_a_broker_that_is_away_in_mid_run_delays_it(scaled: ScaledOut) -> None:
     assert not pipeline.api.dag_run(DAG, run_id).is_over
     scaled.broker.start()
 
-    assert pipeline.wait(run_id, seconds=400) == "success"
+    assert pipeline.wait(run_id, seconds=600) == "success"
     scaled.check(period, len(_FEW))
 
 
@@ -150,7 +151,7 @@ def test_an_object_store_that_is_unwell_for_a_minute_delays_the_month(scaled: Sc
     assert scaled.sent(period) == 0
     scaled.store.recover()
 
-    assert pipeline.wait(run_id, seconds=400) == "success"
+    assert pipeline.wait(run_id, seconds=600) == "success"
     assert re.search("SlowDown|Service Unavailable", worker.task_logs())
     scaled.check(period, len(_FEW))
 
@@ -166,7 +167,7 @@ def test_a_worker_without_the_archives_key_says_so_and_another_does_the_work(sca
     keyless.stop()
     scaled.start_worker("keyed")
 
-    assert pipeline.wait(run_id, seconds=400) == "success"
+    assert pipeline.wait(run_id, seconds=600) == "success"
     scaled.check(period, len(_FEW))
 
 
@@ -185,28 +186,32 @@ def test_one_of_two_workers_dies_in_mid_batch_and_the_other_ends_its_work(scaled
     (survivor,) = [worker for worker in workers if worker is not dead]
     begun = survivor.tasks_logged()
 
-    assert pipeline.wait(run_id, seconds=600) == "failed"
+    assert pipeline.wait(run_id, seconds=900) == "failed"
 
-    # What the dead one was transmitting nobody knows; everything else of its batches has left, by the survivor.
-    states = pipeline.states(period)
-    assert sorted(states.values()) == ["in_doubt", *["sent"] * (len(_MANY) - 1)]
+    # What the dead one's two tasks were transmitting nobody knows; all else of their batches has left, by the survivor.
+    states = Counter(pipeline.states(period).values())
+    assert set(states) == {"sent", "in_doubt"}
+    assert states["in_doubt"] <= 2
     assert all(worker.tasks_logged() > 0 for worker in workers)
     assert survivor.tasks_logged() > begun
-    tries = [
-        task.attempts
+    tried_again = [
+        task
         for task in pipeline.api.task_instances(DAG, run_id)
         if task.task_id == "send_invoices" and task.attempts > 1
     ]
-    assert tries, "nothing was tried again"
+    assert tried_again
     scaled.check(period, len(_MANY))
 
-    (doubtful,) = pipeline.stack.json("deliveries", "list", "--state", "in_doubt")
-    pipeline.stack.run(
-        "deliveries", "resolve", str(doubtful["id"]), "--as", "retry", "--reason", "not in the log"
-    )
+    # A person asks the relay's log.
+    for doubtful in pipeline.stack.json("deliveries", "list", "--state", "in_doubt"):
+        known = "sent" if doubtful["message_id"] in pipeline.accepted else "retry"
+        pipeline.stack.run(
+            "deliveries", "resolve", str(doubtful["id"]), "--as", known, "--reason", "by the relay's log"
+        )
     pipeline.api.clear(DAG, run_id, only_failed=True)
     assert pipeline.wait(run_id) == "success"
     assert set(pipeline.states(period).values()) == {"sent"}
+    assert set(pipeline.accepted.values()) == {1}
     scaled.check(period, len(_MANY))
 
 
