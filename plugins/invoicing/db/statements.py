@@ -13,7 +13,7 @@ from invoicing.db.connection import Database
 
 Row = TypeVar("Row")
 
-CHUNK = 2_000
+CHUNK = 500
 """Rows that are worked on at a time where there may be a month of them: more gain nothing."""
 
 _CURSORS = itertools.count(1)

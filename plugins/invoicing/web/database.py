@@ -73,7 +73,10 @@ class Pool:
                         "row_factory": dict_row,
                         "connect_timeout": 5,
                         "application_name": "invoicing web",
-                        "options": f"-c timezone=UTC -c statement_timeout={_STATEMENT_SECONDS}s",
+                        # A plan of its own each time: what is not asked of a list is then no part of its statement,
+                        # and a page, or a batch of a file, begins at its key.
+                        "options": f"-c timezone=UTC -c statement_timeout={_STATEMENT_SECONDS}s"
+                        " -c plan_cache_mode=force_custom_plan",
                     },
                 )
             return self._pool

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import beside
+from invoicing.db.statements import CHUNK, beside
 from invoicing.domain.delivery import Batch
 from invoicing.domain.eligibility import HELD, Decision
 from invoicing.domain.settings import Settings
@@ -42,19 +42,24 @@ def select_recipients(db: Database, run_id: int) -> list[Batch]:
     """
     run = runs.load_run(db, run_id)
     assert run.cycle_id is not None
-    settings = run.settings.settings
     with db.transaction():
         runs.lock(db, run)
-        count.keep_counts(db, run)
-        _run_statement(db, _SQL["cancel_misgrouped"], run, run.name, grouping=settings.grouping)
-        frame = decide.apply_rules(decide.counted_tenants(db, run), settings.policy)
-        anew = frame[frame["anew"]]
-        decide.drop_uncounted(db, run)
-        bring_in_line(db, run, list(zip(anew["tenant"], anew["decision"], strict=True)), actor=run.name)
-        outcomes = frame["outcome"].value_counts()
-        runs.finish_stage(db, run, "decided", {"decisions": {str(k): int(v) for k, v in outcomes.items()}})
-        due = db.execute(_SQL["cycle_deliveries_to_send"], {"cycle_id": run.cycle_id}).fetchall()
-    return shares.for_rendering(db, run, [row["id"] for row in due])
+        outcomes = _decide_month(db, run)
+        runs.finish_stage(db, run, "decided", {"decisions": outcomes})
+        due = [row["id"] for row in db.execute(_SQL["cycle_deliveries_to_send"], {"cycle_id": run.cycle_id})]
+    return shares.for_rendering(db, run, due)
+
+
+def _decide_month(db: Database, run: Run) -> dict[str, int]:
+    """Decide on all tenants with invoices, of whom memory holds nothing afterwards; how many have each outcome."""
+    settings = run.settings.settings
+    count.keep_counts(db, run)
+    _run_statement(db, _SQL["cancel_misgrouped"], run, run.name, grouping=settings.grouping)
+    frame = decide.apply_rules(decide.counted_tenants(db, run), settings.policy)
+    anew = frame[frame["anew"]]
+    decide.drop_uncounted(db, run)
+    bring_in_line(db, run, list(zip(anew["tenant"], anew["decision"], strict=True)), actor=run.name)
+    return {str(outcome): int(tenants) for outcome, tenants in frame["outcome"].value_counts().items()}
 
 
 def select_new_invoices(db: Database, run_id: int) -> list[Batch]:
@@ -197,6 +202,14 @@ def _prepare(db: Database, run: Run, to_send: Sequence[CountedTenant], actor: st
 
 def _add_deliveries(db: Database, run: Run, new: list[NewDelivery], actor: str) -> list[int]:
     """The ids of the deliveries that were made."""
+    return [
+        id_
+        for start in range(0, len(new), CHUNK)
+        for id_ in _add_some_deliveries(db, run, new[start : start + CHUNK], actor)
+    ]
+
+
+def _add_some_deliveries(db: Database, run: Run, new: Sequence[NewDelivery], actor: str) -> list[int]:
     by_message_id = {message_id(run.settings.settings): delivery for delivery in new}
     rows = [
         {
