@@ -5,7 +5,7 @@ INSERT INTO invoicing.settings_version (settings, actor)
 VALUES ('{"auto_send": true, "agency_name": "Agencia", "from_email": "facturas@agencia.example"}', 'bench');
 
 INSERT INTO invoicing.tenant (code, document_type, document_number, name, emails, auto_send, only_multiple)
-SELECT 'T' || lpad(n::text, 5, '0'), 'CC', (10000000 + n)::text,
+SELECT 'T' || lpad(n::text, greatest(5, length(n::text)), '0'), 'CC', (10000000 + n)::text,
        (ARRAY['Ana', 'Íngrid', 'José', 'Ñusta', 'Camila'])[1 + n %% 5] || ' '
            || (ARRAY['Peña', 'Acuña', 'Zuluaga', 'Gómez', 'Rincón', 'Vélez', 'Ñáñez'])[1 + n %% 7] || ' ' || n,
        CASE WHEN n %% 40 = 0 THEN '{}' ELSE ARRAY['t' || n || '@correo.example'] END, n %% 11 <> 0, n %% 13 = 0

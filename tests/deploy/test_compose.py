@@ -8,6 +8,7 @@ import shlex
 import stat
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from invoicing.stack.secret_files import variables_from_files
 from support.project import ROOT
 
 COMPOSE = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
+# On top of it: test_compose_celery.
+CELERY = (ROOT / "docker-compose.celery.yaml").read_text(encoding="utf-8")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 POOLS = json.loads((ROOT / "include" / "deployment" / "pools.json").read_text(encoding="utf-8"))
@@ -87,9 +90,9 @@ def documented() -> dict[str, str]:
 
 
 def used() -> dict[str, str]:
-    """The variables of docker-compose.yaml, each with what stands behind its name: a default or a refusal."""
-    found = re.findall(r"(?<!\$)\$\{(\w+)([^}]*)\}", COMPOSE)
-    assert found
+    """The variables of the Compose files, each with what stands behind its name: a default or a refusal."""
+    found = set(re.findall(r"(?<!\$)\$\{(\w+)([^}]*)\}", COMPOSE + CELERY))
+    assert len(dict(found)) == len(found), "two different defaults"
     return dict(found)
 
 
@@ -355,24 +358,24 @@ def test_the_auth_manager_can_be_imported(compose):
 
 
 def test_what_airflow_is_told_everywhere_is_told_once(compose):
-    told = {f"include/deployment/{path.name}" for path in (ROOT / "include" / "deployment").glob("*.env")}
     for name in COMPONENTS:
         service = compose["services"][name]
-        assert set(service["env_file"]) == told
+        assert service["env_file"] == ["include/deployment/airflow.env"]
         assert not set(airflow_settings()) & set(service["environment"])
     assert all(value and '"' not in value for value in airflow_settings().values()), (
         "Compose would read it otherwise"
     )
 
 
-def constants() -> set[str]:
+@cache
+def constants() -> frozenset[str]:
     """Our variables' names, as they stand in the code."""
     read: set[str] = set()
     for path in (ROOT / "plugins" / "invoicing").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 read |= set(re.findall(r"^(?:INVOICING|AIRFLOW_CONN_INVOICING)_[A-Z_]+$", node.value))
-    return read
+    return frozenset(read)
 
 
 def defaults() -> dict[str, str]:
@@ -393,7 +396,12 @@ def test_containers_get_what_the_code_reads(compose):
     given = {
         name for service in compose["services"].values() for name in service.get("environment", {})
     } | set(re.findall(r"(INVOICING_\w+)=", DOCKERFILE))
-    of_the_embedded_stack = {"INVOICING_PORT", "INVOICING_INBOX_MESSAGES", "INVOICING_INBOX_MEGABYTES"}
+    of_the_embedded_stack = {
+        "INVOICING_PORT",
+        "INVOICING_BROKER",
+        "INVOICING_INBOX_MESSAGES",
+        "INVOICING_INBOX_MEGABYTES",
+    }
     # It lies in INVOICING_STATE unless someone wants it elsewhere.
     optional = {"INVOICING_JOURNAL"}
     of_the_command_line = {"INVOICING_LANGUAGE"}
@@ -480,7 +488,7 @@ def secrets(tmp_path: Path) -> Path:
 
 
 def test_a_command_makes_every_file_that_services_are_given(compose, secrets):
-    assert set(values(secrets)) == {*compose["secrets"], "relay.json"}
+    assert set(values(secrets)) == {*compose["secrets"], "redis_password", "relay.json", "archive.json"}
     for name, secret in compose["secrets"].items():
         assert secret == {"file": "${INVOICING_SECRETS:-./secrets}/" + name}
         assert re.search(rf"^#   {re.escape(name)} +\w", ENV_EXAMPLE, re.MULTILINE), (
@@ -498,7 +506,7 @@ def test_secrets_are_long_and_no_two_are_alike(secrets, tmp_path):
     again.mkdir()
     make_secrets(again, "dev")
     made = [values(folder) for folder in (secrets, again / "secrets")]
-    keys = set(made[0]) - {"relay.json", "connections.json"}
+    keys = set(made[0]) - {"relay.json", "archive.json", "connections.json"}
     everything = [secrets[name] for secrets in made for name in keys]
     assert len(set(everything)) == len(everything)
     assert all(len(value) >= 32 for value in everything)

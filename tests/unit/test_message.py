@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.header import decode_header, make_header
-from email.message import EmailMessage, MIMEPart
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
@@ -74,46 +74,6 @@ def test_the_parts_are_those_intended() -> None:
         ("application/pdf", "FV-000001.pdf", "attachment", PDF),
         ("application/pdf", "Factura señor Núñez.pdf", "attachment", PDF + b"2"),
     ]
-
-
-@pytest.mark.parametrize("size", [0, 1, 56, 57, 58, 10_000])
-def test_the_body_is_byte_for_byte_what_the_library_writes(size: int) -> None:
-    """A message of an earlier version is built again to the same bytes: an export has it."""
-    mail = altered(attachments=(Attachment("FV-1.pdf", PDF[:size]), *MAIL.attachments))
-    alternative, mixed = MIMEPart(message._MIME), MIMEPart(message._MIME)
-    alternative.set_content(mail.text, cte="quoted-printable")
-    alternative.add_alternative(mail.html, subtype="html", cte="quoted-printable")
-    mixed["Content-Type"] = "multipart/mixed"
-    mixed.attach(alternative)
-    for attachment in mail.attachments:
-        part = MIMEPart(message._MIME)
-        name = attachment.filename
-        part.set_content(attachment.content, "application", "pdf", disposition="attachment", filename=name)
-        mixed.attach(part)
-    mixed.set_boundary(message._boundary(mail, "mixed"))
-    alternative.set_boundary(message._boundary(mail, "alternative"))
-
-    assert build(mail).endswith(mixed.as_bytes(policy=message._MIME))
-
-
-@pytest.mark.parametrize(
-    "inserted",
-    [
-        "\r\n--=_other\r\n",
-        "AAAA\r\n\r\nAAAA\r\n",
-        "ÑÑ",
-        "A" * 77 + "\r\n",
-        "\r\n--{delimiter}\r\nX: y\r\n\r\n",
-    ],
-)
-def test_what_is_no_base64_in_an_attachment_is_found(inserted: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    body, delimiter = message._body(MAIL), message._boundary(MAIL, "mixed")
-    end = f"\r\n--{delimiter}--"
-    broken = body.replace(end, inserted.format(delimiter=delimiter) + end)
-    monkeypatch.setattr(message, "_body", lambda _mail: broken)
-
-    with pytest.raises(UnsafeMessageError):
-        build(MAIL)
 
 
 def test_a_file_name_that_is_not_ascii_is_written_as_rfc_2231_says() -> None:

@@ -18,12 +18,19 @@ def connections(folder: Path, document: object) -> dict[str, str]:
 
 def test_connections_are_objects_or_addresses(tmp_path):
     named = connections(
-        tmp_path, {"invoicing_db": "postgres://a:b@c/d", "invoicing_smtp": {"host": "r"}, "other": {}}
+        tmp_path,
+        {
+            "invoicing_db": "postgres://a:b@c/d",
+            "invoicing_smtp": {"host": "r"},
+            "invoicing_archive": {"conn_type": "aws"},
+            "other": {},
+        },
     )
 
     assert variables_from_files(named) == {
         "AIRFLOW_CONN_INVOICING_DB": "postgres://a:b@c/d",
         "AIRFLOW_CONN_INVOICING_SMTP": '{"host": "r"}',
+        "AIRFLOW_CONN_INVOICING_ARCHIVE": '{"conn_type": "aws"}',
     }
 
 

@@ -12,6 +12,8 @@ INVOICES_ASSET = "invoices"
 
 DATABASE_CONNECTION = "invoicing_db"
 RELAY_CONNECTION = "invoicing_smtp"
+ARCHIVE_CONNECTION = "invoicing_archive"
+"""Of an object store: ``INVOICING_ARCHIVE=s3://invoicing_archive@BUCKET/FOLDER``."""
 
 SENDING_POOL = "smtp"
 RENDERING_POOL = "render"

@@ -21,8 +21,11 @@ class ObjectStorageArchive:
     def is_away(self) -> bool:
         """Whether there is nothing at all under the root."""
         with _faults():
+            root = ObjectStoragePath(self.root)
+            # Else it would say what it found when it was asked first.
+            root.fs.invalidate_cache()
             try:
-                return next(ObjectStoragePath(self.root).iterdir(), None) is None
+                return next(root.iterdir(), None) is None
             except (FileNotFoundError, NotADirectoryError):
                 # A bucket has no folders: a prefix that nothing begins with is none.
                 return True

@@ -283,7 +283,7 @@ def _environ(
         "AIRFLOW_HOME": str(layout.airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
-        "AIRFLOW__CORE__EXECUTOR": "invoicing.on_airflow.warm_executor.WarmLocalExecutor",
+        **_executor(layout),
         # Examples that cannot be imported here would keep the stack from starting.
         "AIRFLOW__CORE__LOAD_EXAMPLES": everywhere["AIRFLOW__CORE__LOAD_EXAMPLES"],
         "AIRFLOW__CORE__FERNET_KEY": credentials.fernet_key,
@@ -311,6 +311,13 @@ def _environ(
     }
     inherited = {name: value for name, value in os.environ.items() if name != OWNER_CONNECTION}
     return {**preferred, **inherited, **required}
+
+
+def _executor(layout: Layout) -> dict[str, str]:
+    """Tasks run in the scheduler's own workers, or in whichever takes them from the caller's broker."""
+    if layout.broker is None:
+        return {"AIRFLOW__CORE__EXECUTOR": "invoicing.on_airflow.warm_executor.WarmLocalExecutor"}
+    return {**airflow_settings("celery.env"), "AIRFLOW__CELERY__BROKER_URL": layout.broker}
 
 
 def _python_path() -> str:

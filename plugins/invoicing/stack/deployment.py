@@ -29,9 +29,13 @@ def airflow_pools() -> dict[str, AirflowPool]:
     return pools | {"render": AirflowPool(max(render.slots, os.cpu_count() or 1), render.description)}
 
 
-def airflow_settings() -> dict[str, str]:
-    """Airflow's settings as variables: ``AIRFLOW__SECTION__OPTION``."""
-    lines = (FOLDER / "airflow.env").read_text(encoding="utf-8").splitlines()
+def airflow_settings(file: str = "airflow.env") -> dict[str, str]:
+    """Airflow's settings as variables: ``AIRFLOW__SECTION__OPTION``.
+
+    Args:
+        file: ``celery.env`` for those on top, where tasks go to workers of Celery's.
+    """
+    lines = (FOLDER / file).read_text(encoding="utf-8").splitlines()
     assignments = (line.partition("=") for line in lines if line and not line.startswith("#"))
     return {name: value for name, _, value in assignments}
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,27 +24,32 @@ class Layout:
     Args:
         state: ``INVOICING_STATE``, absolute.
         port: ``INVOICING_PORT`` where it was given.
+        broker: ``INVOICING_BROKER`` where it was given: a Redis from which workers take tasks.
     """
 
     state: Path
     port: int | None
+    broker: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Layout":
-        """Read ``INVOICING_STATE`` and ``INVOICING_PORT``.
+        """Read ``INVOICING_STATE``, ``INVOICING_PORT`` and ``INVOICING_BROKER``.
 
         Raises:
-            InputError: The port is no port.
+            InputError: The port is no port, or the broker is not a Redis.
         """
         environ = os.environ if environ is None else environ
         state = Path(environ.get("INVOICING_STATE") or REPOSITORY / "var").expanduser().absolute()
         port_text = environ.get("INVOICING_PORT") or None
+        broker = environ.get("INVOICING_BROKER") or None
+        if broker is not None and not re.match(r"rediss?://[^/\s]+", broker):
+            raise InputError("broker_malformed")
         if port_text is None:
-            return cls(state, None)
+            return cls(state, None, broker)
         port = int(port_text) if port_text.isascii() and port_text.isdigit() else 0
         if not 1 <= port <= 65535:
             raise InputError("port_malformed", text=port_text)
-        return cls(state, port)
+        return cls(state, port, broker)
 
     @property
     def stack_file(self) -> Path:

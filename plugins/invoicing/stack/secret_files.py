@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from invoicing.domain.errors import InputError
-from invoicing.domain.names import DATABASE_CONNECTION, RELAY_CONNECTION
+from invoicing.domain.names import ARCHIVE_CONNECTION, DATABASE_CONNECTION, RELAY_CONNECTION
 from invoicing.words.failures import Fault
 
 CONNECTIONS_FILE = "INVOICING_CONNECTIONS_FILE"
@@ -39,7 +39,7 @@ def _connections(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         raise InputError(
             "secret_file_unusable", variable=CONNECTIONS_FILE, path=path, reason=Fault("not_connections")
         )
-    for name in (DATABASE_CONNECTION, RELAY_CONNECTION):
+    for name in (DATABASE_CONNECTION, RELAY_CONNECTION, ARCHIVE_CONNECTION):
         if name in known:
             value = known[name]
             yield f"AIRFLOW_CONN_{name.upper()}", value if isinstance(value, str) else json.dumps(value)

@@ -86,7 +86,7 @@ WITH due AS (
         template_version_id = CASE WHEN due.renew AND NOT d.keeps_words THEN %(template_version_id)s::bigint
                                    ELSE d.template_version_id END
     FROM due JOIN invoicing.tenant AS t ON t.id = due.tenant_id CROSS JOIN invoicing.settings_in_force AS s
-    WHERE d.id = due.id AND s.auto_send AND t.auto_send AND NOT invoicing.is_held(d.tenant_id, d.period)
+    WHERE d.id = due.id AND s.auto_send AND t.auto_send AND NOT invoicing.is_held_now(d.tenant_id, d.period)
       AND (NOT due.renew OR cardinality(t.emails) > 0 AND %(settings_version_id)s::bigint IS NOT NULL)
       AND NOT CASE WHEN due.renew
                    THEN invoicing.lacks_approval(d.id, t.emails, t.cc_emails, t.language, %(settings_version_id)s,
@@ -115,13 +115,17 @@ WHERE d.id = %(id)s;
 
 -- name: mark
 -- From here on nothing but a reply, or a person, takes the delivery out of `transmitting`. A hold ends the claims that it
--- sees; one that was being made meanwhile, and had not seen the hold, meets it here.
-WITH marked AS (
-    UPDATE invoicing.delivery SET state = 'transmitting', claim_until = now() + %(duration)s
-    WHERE id = %(id)s AND claim_token = %(token)s AND state = 'claimed' AND NOT invoicing.is_held(tenant_id, period)
+-- sees; one that was being made meanwhile, and had not seen the hold, meets it here: the hold may keep the row locked
+-- until it is committed, so it is asked for once the row is had.
+WITH claimed AS MATERIALIZED (
+    SELECT id, tenant_id, period FROM invoicing.delivery
+    WHERE id = %(id)s AND claim_token = %(token)s AND state = 'claimed' FOR NO KEY UPDATE
+), marked AS (
+    UPDATE invoicing.delivery AS d SET state = 'transmitting', claim_until = now() + %(duration)s
+    FROM claimed WHERE d.id = claimed.id AND NOT invoicing.is_held_now(claimed.tenant_id, claimed.period)
       AND NOT EXISTS (
           SELECT FROM invoicing.delivery_attempt AS a WHERE a.delivery_id = %(id)s AND a.verdict = 'accepted')
-    RETURNING id, claim_token
+    RETURNING d.id, d.claim_token
 ), attempt AS (
     UPDATE invoicing.delivery_attempt AS a
     SET marked_at = clock_timestamp(), phase = 'payload', payload_sha256 = %(payload_sha256)s

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all
@@ -14,6 +14,7 @@ from invoicing.rendering.document import InvoiceDocument
 from invoicing.rendering.errors import RenderFailedError, RenderInterruptedError
 from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.services.agency.settings import SettingsVersions
+from invoicing.services.agency.templates import TemplateVersion
 from invoicing.services.billing import runs as cycles
 from invoicing.services.delivery import documents
 from invoicing.services.delivery.archive import Archive, Keeper
@@ -27,10 +28,25 @@ _READ_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
-class _Lacking:
+class Undocumented:
+    """An invoice that has no document yet."""
+
     invoice_id: int
     number: str
     period: str
+
+
+@dataclass
+class Rendered:
+    """What came of the documents that were to be made.
+
+    Args:
+        kept: Ids of the invoices that have theirs now.
+        failures: Why the others have none, by invoice id.
+    """
+
+    kept: list[int] = field(default_factory=list)
+    failures: dict[int, RenderFailedError] = field(default_factory=dict)
 
 
 def render_batch(
@@ -63,39 +79,71 @@ def render_batch(
     run = cycles.load_run(db, run_id)
     template = (cycles.as_of_today(db, run) if is_repeated else run).template
     missing = fetch_all(
-        db, _Lacking, _SQL["invoices_without_document"], {"delivery_ids": list(batch.delivery_ids)}
+        db, Undocumented, _SQL["invoices_without_document"], {"delivery_ids": list(batch.delivery_ids)}
     )
-    failures: dict[str, RenderFailedError] = {}
-    rendered = 0
+    rendered = Rendered()
+    render_each(db, archive, template, missing, rendered)
+    if rendered.failures and not batch.is_leftover:
+        tell_failures(rendered, missing, on_failed)
+    return len(rendered.kept)
+
+
+def render_each(
+    db: Database,
+    archive: Archive,
+    template: TemplateVersion,
+    missing: Sequence[Undocumented],
+    rendered: Rendered,
+) -> None:
+    """Make and keep the documents of ``missing``, each on its own.
+
+    Args:
+        rendered: Is told of each, so that it is known of those before the archive went away too.
+
+    Raises:
+        StorageFaultError: The archive does not take them.
+    """
     keeper = Keeper(db, archive, template.id)
+
+    def keep(each: Undocumented, pdf: bytes) -> None:
+        keeper.keep(each.invoice_id, each.number, each.period, pdf)
+        rendered.kept.append(each.invoice_id)
+
     with InvoiceRenderer(template.template) as renderer, _one_behind() as behind:
-        for lacking, invoice in _read(db, missing):
+        for each, invoice in _read(db, missing):
             try:
                 pdf = renderer.render(invoice)
             except RenderFailedError as error:
                 log.error("%s", error)
-                failures[lacking.number] = error
+                rendered.failures[each.invoice_id] = error
                 continue
-            behind(keeper.keep, lacking.invoice_id, lacking.number, lacking.period, pdf)
-            rendered += 1
-    if failures and not batch.is_leftover:
-        on_failed(list(failures))
-        listing = list(failures.values())[:_MOST_NAMED]
-        may_pass = any(isinstance(failure, RenderInterruptedError) for failure in failures.values())
-        if may_pass:
-            raise TemporaryFailureError(
-                "invoices_not_rendered",
-                failed=len(failures),
-                all=len(missing),
-                listing=listing,
-            )
-        raise PermanentFailureError(
-            "invoices_not_rendered", failed=len(failures), all=len(missing), listing=listing
-        )
-    return rendered
+            behind(keep, each, pdf)
 
 
-def _read(db: Database, missing: Sequence[_Lacking]) -> Iterator[tuple[_Lacking, InvoiceDocument]]:
+def tell_failures(
+    rendered: Rendered, missing: Sequence[Undocumented], on_failed: Callable[[Sequence[str]], None]
+) -> None:
+    """Raise what became of ``missing``, of which at least one could not be rendered.
+
+    Args:
+        on_failed: Is told their numbers first.
+
+    Raises:
+        TemporaryFailureError: Another try may do: the rendering process was interrupted.
+        PermanentFailureError: No other try can help.
+    """
+    failures = rendered.failures
+    on_failed([each.number for each in missing if each.invoice_id in failures])
+    may_pass = any(isinstance(failure, RenderInterruptedError) for failure in failures.values())
+    raise (TemporaryFailureError if may_pass else PermanentFailureError)(
+        "invoices_not_rendered",
+        failed=len(failures),
+        all=len(missing),
+        listing=list(failures.values())[:_MOST_NAMED],
+    )
+
+
+def _read(db: Database, missing: Sequence[Undocumented]) -> Iterator[tuple[Undocumented, InvoiceDocument]]:
     versions = SettingsVersions()
     for start in range(0, len(missing), _READ_AT_ONCE):
         some = missing[start : start + _READ_AT_ONCE]

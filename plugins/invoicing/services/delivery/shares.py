@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from invoicing.db.connection import Database
 from invoicing.db.statements import beside, fetch_all
-from invoicing.domain.delivery import Batch
-from invoicing.domain.grain import SMALL_MONTH, Share, one_each, share_out
+from invoicing.domain.delivery import Batch, DocumentBatch
+from invoicing.domain.grain import SMALL_MONTH, Share, even_groups, label_of, one_each, share_out
 from invoicing.services.billing import runs
 from invoicing.services.billing.runs import Run
 
@@ -39,7 +39,7 @@ class _Recipient:
     lacking: int
 
     def share(self, seconds: float) -> Share:
-        return Share(self.id, f"{self.code} {self.name}"[:_LABEL_LENGTH], seconds)
+        return Share(self.id, _label(self.code, self.name), seconds)
 
 
 def for_rendering(
@@ -56,6 +56,37 @@ def for_rendering(
         largest=run.settings.settings.largest_batch,
         is_leftover=is_leftover,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Unmailed:
+    """A tenant with documents to be made that nobody is mailed."""
+
+    code: str
+    name: str
+    invoice_ids: list[int]
+
+    @property
+    def label(self) -> str:
+        return _label(self.code, self.name)
+
+    @property
+    def seconds(self) -> float:
+        return len(self.invoice_ids) * _RENDERING_SECONDS
+
+
+def for_documents(db: Database, run: Run, invoice_ids: Sequence[int]) -> list[DocumentBatch]:
+    """Share invoices out to the instances that make their documents and mail them to nobody, by tenant."""
+    groups = even_groups(
+        fetch_all(db, _Unmailed, _SQL["tenants_of_invoices"], {"ids": list(invoice_ids)}),
+        lanes=_RENDERING_LANES,
+        least_seconds=_LEAST_RENDERING_SECONDS,
+        largest=run.settings.settings.largest_batch,
+    )
+    return [
+        DocumentBatch(label_of(group), tuple(id_ for tenant in group for id_ in tenant.invoice_ids))
+        for group in groups
+    ]
 
 
 def for_sending(db: Database, run_id: int, rendered: Sequence[Batch]) -> list[Batch]:
@@ -87,3 +118,7 @@ def for_sending(db: Database, run_id: int, rendered: Sequence[Batch]) -> list[Ba
 
 def _recipients(db: Database, delivery_ids: Sequence[int]) -> list[_Recipient]:
     return fetch_all(db, _Recipient, _SQL["recipients"], {"ids": list(delivery_ids)})
+
+
+def _label(code: str, name: str) -> str:
+    return f"{code} {name}"[:_LABEL_LENGTH]
