@@ -22,8 +22,9 @@ class ObjectStorageArchive:
         """Whether there is nothing at all under the root."""
         with _faults():
             root = ObjectStoragePath(self.root)
-            # Else it would say what it found when it was asked first.
-            root.fs.invalidate_cache()
+            # Else it would say what it found when it was asked first. Of what works for the path: the path's own `fs`
+            # is another one where the URL names no connection, and none where no provider knows its scheme.
+            root.__wrapped__.fs.invalidate_cache()
             try:
                 return next(root.iterdir(), None) is None
             except (FileNotFoundError, NotADirectoryError):
