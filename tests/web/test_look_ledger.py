@@ -22,6 +22,7 @@ from support.browser import (
     unfold,
     visit,
 )
+from support.long_forms import every
 from support.month import Month, November
 
 
@@ -347,8 +348,9 @@ def test_what_somebody_types_beside_a_failure_is_not_refreshed_away(
         expect(page.get_by_label("Direcciones de correo, una por línea")).to_have_value("rita@cor")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(
+    ("scheme", "width"), every(3, [("light", 390), ("light", 1280), ("dark", 390), ("dark", 1280)])
+)
 def test_a_run_under_way_and_a_refused_address_are_for_everybody(
     chromium: Browser, november: November, tmp_path: Path, scheme: str, width: int
 ):
