@@ -48,7 +48,13 @@ from support.running_stack import Stack
 
 PERIOD = Period(2026, 11)
 NAIVE_AT = 200
-SETTINGS = {"auto_send": "yes", "from_email": "facturas@agencia.example", "agency_name": "Agencia"}
+# Documents that nobody is mailed come after the mail, and no other way of sending makes them.
+SETTINGS = {
+    "auto_send": "yes",
+    "from_email": "facturas@agencia.example",
+    "agency_name": "Agencia",
+    "unmailed_documents": "no",
+}
 HERE = Path(__file__).parent
 DAG = "monthly_invoicing"
 CORES = os.cpu_count() or 2
