@@ -20,7 +20,7 @@ from invoicing.on_airflow.tasks import (
     current_wish,
     task_errors,
 )
-from invoicing.on_airflow.wiring import deliver_batches
+from invoicing.on_airflow.wiring import deliver_batches, document_unmailed
 
 
 @dag(
@@ -71,6 +71,8 @@ Generates every lease's invoice of a month, decides by the agency's rules who ge
   square: just what is unsent is sent.
 * **`approve_sending`** waits, where the setting `approval` says so, until somebody approves what is about to leave:
   under *Required Actions*, on the month's page, or by `bin/invoicing cycle approve`. The first answer counts.
+* **`render_unmailed`**, after the mail, makes the PDFs of those who get none, where the setting `unmailed_documents`
+  says so. A red square there names the invoices without a PDF; the run and its mail are well all the same.
 * **In doubt** is a delivery whose outcome nobody learnt. It is never repeated by itself: see
   `bin/invoicing deliveries list --state in_doubt`.
 """,
@@ -151,7 +153,9 @@ def monthly_invoicing() -> None:
         doc_md="Wait for a person, where the settings ask for one, to approve what is about to leave. "
         "Rejected, nothing is sent and the run ends well. A time-out never approves.",
     )
-    [disabled, deliver_batches(batches, cycle_run, approval=approval)] >> close_cycle(cycle_run)
+    sent = deliver_batches(batches, cycle_run, approval=approval)
+    listed = document_unmailed(cycle_run, decided=[disabled, approval], sent=sent)
+    [disabled, sent, listed] >> close_cycle(cycle_run)
 
 
 monthly_invoicing()

@@ -15,7 +15,7 @@ from invoicing.on_airflow.tasks import (
     current_starter,
     task_errors,
 )
-from invoicing.on_airflow.wiring import INVOICES, deliver_batches
+from invoicing.on_airflow.wiring import INVOICES, deliver_batches, document_unmailed
 
 
 @dag(
@@ -38,6 +38,7 @@ one message (`bin/invoicing invoices credit`, `invoices replace`).
   next one, a doubled one does no harm.
 * The global switch and the tenant's own decide; the two "only multiple" rules speak of the monthly job.
 * A red `send_invoices` square is an invoice without mail: fix the cause, then clear it.
+* `render_unmailed` makes the PDFs of those that the rules mail to nobody; a red square there costs no mail.
 """,
 )
 def send_new_invoices() -> None:
@@ -71,7 +72,9 @@ def send_new_invoices() -> None:
             return closing.close_run(db, cycle_run)
 
     cycle_run = open_run()
-    deliver_batches(select_new_invoices(cycle_run), cycle_run) >> close_run(cycle_run)
+    selected = select_new_invoices(cycle_run)
+    sent = deliver_batches(selected, cycle_run)
+    [sent, document_unmailed(cycle_run, decided=[selected], sent=sent)] >> close_run(cycle_run)
 
 
 send_new_invoices()

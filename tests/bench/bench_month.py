@@ -233,7 +233,7 @@ def letters_of(files: Path, most: int) -> tuple[list[Letter], Any, str]:
         letters = []
         for ids in list(of_tenants.values())[::every][:most]:
             invoices = documents.load_invoices(db, ids)
-            mail = documents.mail_document(invoices, language="es", settings=in_force, left={})
+            mail = documents.mail_document(invoices, language="es", settings=in_force)
             letters.append(Letter(f"t{ids[0]}@correo.example", mail, tuple(invoices)))
         return letters, current_template(db, in_force.template).template, in_force.subject
 

@@ -15,9 +15,9 @@ import time
 import warnings
 from pathlib import Path
 
-from invoicing.db.connection import Database, connect
-from invoicing.services.agency.settings import current_settings, current_template
+from invoicing.db.connection import connect
 from support.database import Server, as_owner
+from support.large_agency import fill
 from support.visiting import Browser, open_app
 
 LIMIT_MS = 300
@@ -53,20 +53,6 @@ PAGES = (
     "/api/v1/cycles/2026-11",
     "/api/v1/cycles/2026-11/progress",
 )
-
-
-def fill(db: Database, tenants: int, months: int) -> None:
-    """Put the agency into an empty database."""
-    current_settings(db)
-    current_template(db, "default")
-    script = Path(__file__).with_name("large_agency.sql").read_text(encoding="utf-8")
-    parameters = {"tenants": tenants, "months": months}
-    with db.transaction():
-        db.execute("SET LOCAL synchronous_commit = off")
-        for statement in script.split(";\n"):
-            if statement.strip():
-                db.execute(statement.encode(), parameters)
-    db.execute("VACUUM ANALYZE")
 
 
 def measure(browser: Browser, path: str) -> float:

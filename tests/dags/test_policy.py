@@ -5,7 +5,7 @@ import os
 import smtplib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -146,9 +146,10 @@ def test_the_monthly_dag_is_wired_as_designed(bag: Any) -> None:
     assert downstream["count_invoices"] == ["select_recipients", "sending_disabled"]
     assert downstream["generate_invoices"] == ["count_invoices"]
     assert downstream["render_invoices"] == ["approve_sending"]
-    assert downstream["approve_sending"] == ["check_mail_server"]
-    assert downstream["send_invoices"] == ["close_cycle"]
-    assert downstream["sending_disabled"] == ["close_cycle"]
+    assert downstream["approve_sending"] == ["check_mail_server", "list_unmailed"]
+    assert downstream["send_invoices"] == ["close_cycle", "render_unmailed"]
+    assert downstream["sending_disabled"] == ["close_cycle", "list_unmailed"]
+    assert downstream["list_unmailed"] == ["close_cycle", "render_unmailed"]
     assert downstream["close_cycle"] == []
     assert dag.get_task("close_cycle").trigger_rule == "all_done"
     assert dag.timetable.__class__.__name__ == "CronPartitionTimetable"
@@ -158,6 +159,35 @@ def test_the_monthly_dag_is_wired_as_designed(bag: Any) -> None:
     assert (
         bag.dags["send_new_invoices"].get_task("check_mail_server").trigger_rule == "all_done_min_one_success"
     )
+
+
+class Instance(NamedTuple):
+    task_id: str
+    state: str
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "closing"), [("monthly_invoicing", "close_cycle"), ("send_new_invoices", "close_run")]
+)
+def test_what_nobody_is_mailed_is_made_after_the_mail_and_decides_nothing_of_the_run(
+    bag: Any, dag_id: str, closing: str
+) -> None:
+    """As the scheduler reads the graph: by the closing task alone."""
+    from airflow.models.dagrun import DagRun
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    dag = DagSerialization.from_dict(DagSerialization.to_dict(bag.dags[dag_id]))
+    made = dag.get_task("render_unmailed")
+    assert made.upstream_task_ids >= {"send_invoices", "list_unmailed"}
+    assert made.downstream_task_ids == set()
+    assert (made.trigger_rule, made.pool) == ("all_done_setup_success", "render")
+
+    states = [Instance(task.task_id, "success") for task in dag.tasks]
+    deciding = DagRun._tis_for_dagrun_state(DagRun(), dag=dag, tis=states)
+    assert {each.task_id for each in deciding} == {closing}
+    # The mail waits for none of it.
+    ahead = {task.task_id for task in dag.get_task("send_invoices").get_flat_relatives(upstream=True)}
+    assert not ahead & {"list_unmailed", "render_unmailed"}
 
 
 def test_no_time_out_of_airflows_answers_for_a_person(bag: Any) -> None:

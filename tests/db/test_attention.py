@@ -25,6 +25,7 @@ def kinds(found: Attention) -> dict[str, int]:
         "in_doubt": found.in_doubt.count,
         "unsent": found.unsent.count,
         "held": found.held.count,
+        "documents": found.unmade.count,
         "unbilled": len(found.unbilled),
         "approvals": len(found.approvals),
     }
@@ -87,7 +88,15 @@ def test_each_thing_is_in_the_list_and_in_health(agency: Agency, monkeypatch: py
 
     found = agree(agency, now() + LATER)
 
-    assert kinds(found) == {"failed": 1, "in_doubt": 1, "unsent": 1, "held": 1, "unbilled": 1, "approvals": 0}
+    assert kinds(found) == {
+        "failed": 1,
+        "in_doubt": 1,
+        "unsent": 1,
+        "held": 1,
+        "documents": 0,
+        "unbilled": 1,
+        "approvals": 0,
+    }
     assert [(each.tenant, each.refusal) for each in found.failed.named] == [("A", "address_unknown")]
     assert [each.tenant for each in found.unsent.named] == ["E"]
     assert [(month.period, list(month.leases)) for month in found.unbilled] == [("2026-11", ["late"])]
@@ -101,7 +110,7 @@ def test_a_month_that_waits_for_approval_is_in_both(agency: Agency) -> None:
     approvals.look(agency.db, run_id)
 
     assert kinds(agree(agency, now() + LATER)) == {
-        "failed": 0, "in_doubt": 0, "unsent": 0, "held": 0, "unbilled": 0, "approvals": 1,
+        "failed": 0, "in_doubt": 0, "unsent": 0, "held": 0, "documents": 0, "unbilled": 0, "approvals": 1,
     }  # fmt: skip
 
     approvals.answer(agency.db, NOVEMBER, "rejected", reason="no", actor="ana", via="page")

@@ -79,6 +79,11 @@ def test_errors_are_told_in_spanish_to_whoever_asks_for_it(
     [
         (["settings", "set", "auto_sent=yes"], "unknown setting(s) auto_sent; known are auto_send"),
         (["settings", "set", "recipients=some"], "recipients=some"),
+        (
+            ["settings", "set", "largest_batch=0"],
+            "largest_batch=0: Input should be greater than or equal to 1",
+        ),
+        (["settings", "set", "largest_batch=10000000"], "largest_batch=10000000"),
         (["settings", "set", "auto_send"], "'auto_send' is not of the form KEY=VALUE"),
         (["settings", "set", "due_days=1", "due_days=2"], "'due_days' is given twice"),
         (["settings", "set", "subject={{ nobody }}"], "subject"),

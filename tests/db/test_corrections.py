@@ -701,9 +701,10 @@ def race(agency: Agency, dsn: str, journal: Journal) -> Iterator[tuple[Agency, A
         ledger = Ledger(db, journal, worker, lambda _: None, 60.0)
 
         def transmit(delivery_id: int) -> str:
-            token = ledger.claim(delivery_id)
-            if token is None:
+            claim = ledger.claim(ledger.find(delivery_id))
+            if claim is None:
                 return "no claim"
+            token = claim.token
             try:
                 ledger.mark(delivery_id, token, "0" * 64)
             except (ClaimLostError, psycopg.Error) as error:

@@ -141,6 +141,7 @@ OTHER_SETTINGS: dict[str, Any] = {
     "per_minute_limit": 9,
     "messages_per_connection": 9,
     "largest_batch": 9,
+    "unmailed_documents": False,
     "approval": "changed",
     "approval_change_percent": 9,
     "approval_reminder_hours": 9,

@@ -47,8 +47,8 @@ def test_a_new_installation_is_well(db: Database) -> None:
     checks = look(db)
 
     assert list(checks) == [
-        "database", "month", "cycles", "unbilled", "series", "failed", "in_doubt", "unsent", "held", "approvals",
-        "approval_deadline", "operator", "journal", "notices", "roles",
+        "database", "month", "cycles", "unbilled", "series", "failed", "in_doubt", "unsent", "held", "documents",
+        "approvals", "approval_deadline", "operator", "journal", "notices", "roles",
     ]  # fmt: skip
     assert all(check.ok and check.next_step is None for check in checks.values())
 
@@ -98,6 +98,22 @@ def test_a_month_whose_run_did_not_happen_is_noticed_after_an_hour(heard: Agency
     assert missing.alarms
     # Until the next one is due.
     assert not_well(heard.db, TICK.replace(day=31)) == {"month"}
+
+
+def test_a_month_whose_leases_have_just_come_may_be_on_its_way_for_an_hour(heard: Agency) -> None:
+    """A new agency's first import comes days after the tick: whoever runs its month next is told of no miss."""
+    heard.add_tenant("A", leases=2)
+    imported = TICK.replace(day=20)
+    heard.db.execute("UPDATE invoicing.lease SET updated_at = %s", [imported])
+
+    assert not_well(heard.db, imported + 59 * MINUTE) == set()
+    assert not_well(heard.db, imported + 61 * MINUTE) == {"month"}
+
+    # One that came later excuses nobody.
+    heard.db.execute(
+        "UPDATE invoicing.lease SET updated_at = %s WHERE code = 'A-L1'", [imported + 60 * MINUTE]
+    )
+    assert not_well(heard.db, imported + 61 * MINUTE) == {"month"}
 
 
 def test_a_month_in_which_nothing_is_rented_out_is_not_missed(heard: Agency) -> None:

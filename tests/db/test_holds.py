@@ -69,8 +69,8 @@ def test_a_claim_under_way_when_a_hold_begins_comes_to_no_mark(
     with connect(dsn) as db, connect(dsn) as person, ThreadPoolExecutor() as pool:
         ledger = Ledger(db, journal, Worker(address, f"{address}/0", "try 1"), lambda _: None, 60.0)
         with db.transaction():
-            token = ledger.claim(1)
-            assert token is not None
+            claim = ledger.claim(ledger.find(1))
+            assert claim is not None
             if whose == "tenant":
                 held = pool.submit(holds.hold, person, "A", NOVEMBER, **WHY)
             else:
@@ -78,7 +78,47 @@ def test_a_claim_under_way_when_a_hold_begins_comes_to_no_mark(
             wait_until(lambda: held.done() or waits_for_lock(two), "the hold meets the claim")
         held.result(30)
         with pytest.raises(ClaimLostError):
-            ledger.mark(1, token, "0" * 64)
+            ledger.mark(1, claim.token, "0" * 64)
+
+
+def test_a_mark_that_waits_while_a_hold_is_written_down_meets_it(
+    two: Agency, dsn: str, journal: Journal
+) -> None:
+    """A stop of a large month takes seconds, and keeps the rows locked that were claimed while it looked."""
+    two.run()
+    address = TaskAddress("monthly_invoicing", "run-1", "send_invoices", 0)
+    with connect(dsn) as db, connect(dsn) as person, ThreadPoolExecutor() as pool:
+        ledger = Ledger(db, journal, Worker(address, f"{address}/0", "try 1"), lambda _: None, 60.0)
+        with person.transaction():
+            with db.transaction():
+                claim = ledger.claim(ledger.find(1))
+                assert claim is not None
+                held = pool.submit(holds.stop_month, person, NOVEMBER, **WHY)
+                wait_until(lambda: held.done() or waits_for_lock(two), "the hold meets the claim")
+            held.result(30)
+            marked = pool.submit(ledger.mark, 1, claim.token, "0" * 64)
+            wait_until(lambda: marked.done() or waits_for_lock(two), "the mark meets the hold")
+        with pytest.raises(ClaimLostError):
+            marked.result(30)
+
+
+def test_a_claim_that_waits_while_a_hold_is_written_down_meets_it(
+    two: Agency, dsn: str, journal: Journal
+) -> None:
+    """Of what may have left before: a hold ends its claim, and does not set it aside."""
+    two.run()
+    two.put("A", "claimed", "transmitting", "in_doubt")
+    resolution.resolve(two.db, 1, "retry", reason="the relay's log", actor="ana")
+    address = TaskAddress("monthly_invoicing", "run-1", "send_invoices", 0)
+    with connect(dsn) as db, connect(dsn) as person, ThreadPoolExecutor() as pool:
+        ledger = Ledger(db, journal, Worker(address, f"{address}/0", "try 1"), lambda _: None, 60.0)
+        delivery = ledger.find(1)
+        assert ledger.claim(delivery) is not None
+        with person.transaction():
+            holds.stop_month(person, NOVEMBER, **WHY)
+            again = pool.submit(ledger.claim, delivery)
+            wait_until(lambda: again.done() or waits_for_lock(two), "the claim meets the hold")
+        assert again.result(30) is None
 
 
 def waits_for_lock(agency: Agency) -> bool:

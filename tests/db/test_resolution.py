@@ -275,7 +275,8 @@ def test_a_resends_words_stay_though_a_person_clears_its_task(
 
     task = TaskAddress("send_new_invoices", "run", "send_invoices", 0)
     worker = Worker(task, f"{task}/9", f"{task} try 8", is_repeated=True)
-    Ledger(agency.db, Journal(tmp_path), worker, lambda _: None, 60).claim(again)
+    ledger = Ledger(agency.db, Journal(tmp_path), worker, lambda _: None, 60)
+    assert ledger.claim(ledger.find(again))
 
     row = agency.db.execute(
         "SELECT settings_version_id, language, to_addresses FROM invoicing.delivery WHERE id = %s", [again]

@@ -1,6 +1,7 @@
 """The monthly cycle as an operator sees it: command line in, real scheduler, messages in the mailbox."""
 
 import csv
+import hashlib
 import json
 import signal
 from collections.abc import Iterator
@@ -100,6 +101,30 @@ def test_the_mailbox_holds_what_was_worked_out_beforehand(agency: Stack) -> None
     assert len(agency.mailbox()) == EXPECTED["totals"]["mails"]
 
 
+def test_every_invoice_has_its_document_mailed_or_not(
+    agency: Stack, api: AirflowApi, db: psycopg.Connection[Any]
+) -> None:
+    kept = db.execute(
+        "SELECT i.number, doc.key, doc.sha256, doc.rendered_at >= ("
+        "   SELECT max(a.ended_at) FROM invoicing.delivery_attempt a) AS is_after_the_mail"
+        " FROM invoicing.invoice i JOIN invoicing.invoice_document doc ON doc.invoice_id = i.id"
+        " WHERE i.period = %s",
+        [PERIOD],
+    ).fetchall()
+    assert len(kept) == EXPECTED["totals"]["invoices"]
+    mailed = {name.removesuffix(".pdf") for message in agency.mailbox() for name in pdfs(message)}
+    # What is made after the mail is just what nobody is mailed, and is made in a few squares.
+    assert {number for number, *_, is_after in kept if not is_after} == mailed
+    archive = agency.state / "archive"
+    assert all(
+        hashlib.sha256((archive / key).read_bytes()).hexdigest() == digest for _, key, digest, _ in kept
+    )
+    (run,) = api.dag_runs(DAG, partition_key=PERIOD)
+    squares = [each for each in api.task_instances(DAG, run.dag_run_id) if each.task_id == "render_unmailed"]
+    assert {each.state for each in squares} == {"success"}
+    assert 1 <= len(squares) <= 6
+
+
 def addresses(message: EmailMessage, header: str) -> list[str]:
     return [address.addr_spec for address in message[header].addresses] if message[header] else []
 
@@ -135,6 +160,8 @@ def test_repeating_clearing_and_backfilling_sends_nothing_twice(agency: Stack, a
     )
 
     assert (filled.partition_key, filled.state) == (PERIOD, "success")
+    states = {task.task_id: task.state for task in api.task_instances(DAG, filled.dag_run_id)}
+    assert states["render_unmailed"] == "skipped", "all documents are there"
     assert api.dag_run(DAG, first.dag_run_id).state == "success"
     assert [str(message["Message-ID"]) for message in agency.mailbox()] == before
     assert agency.json("cycle", "invoices", PERIOD) == invoices
@@ -155,7 +182,7 @@ def test_with_sending_off_every_tenant_is_told_why_and_nobody_gets_mail(
     agency: Stack, api: AirflowApi
 ) -> None:
     before = len(agency.mailbox())
-    agency.run("settings", "set", "auto_send=no")
+    agency.run("settings", "set", "auto_send=no", "unmailed_documents=no")
     try:
         agency.run("run", "--period", "2026-12", "--wait", "--yes")
     finally:
@@ -168,6 +195,7 @@ def test_with_sending_off_every_tenant_is_told_why_and_nobody_gets_mail(
     states = {task.task_id: task.state for task in api.task_instances(DAG, run.dag_run_id)}
     assert states["sending_disabled"] == "success"
     assert states["send_invoices"] == "skipped"
+    assert (states["list_unmailed"], states["render_unmailed"]) == ("success", "skipped")
 
 
 def ended(api: AirflowApi, dag_run_id: str) -> str:

@@ -156,13 +156,15 @@ def test_nothing_is_kept_where_an_archive_vanished(ledger: Ledger) -> None:
     ledger.add_lease("T0001", "T0001-9")
     ledger.plan()
     missing = ledger.db.execute(
-        "SELECT i.id FROM invoicing.invoice i LEFT JOIN invoicing.invoice_document d ON d.invoice_id = i.id"
+        "SELECT i.id, i.number FROM invoicing.invoice i LEFT JOIN invoicing.invoice_document d ON d.invoice_id = i.id"
         " WHERE d.invoice_id IS NULL"
     ).fetchone()
     assert missing is not None
 
     with pytest.raises(ArchiveAwayError, match="is missing or empty, and documents are kept in it"):
-        archive.keep(ledger.db, archive_in(root), missing["id"], 1, b"%PDF")
+        archive.Keeper(ledger.db, archive_in(root), 1).keep(
+            missing["id"], missing["number"], "2026-11", b"%PDF"
+        )
 
     assert list(root.iterdir()) == []
     assert ledger.db.execute("SELECT count(*) AS n FROM invoicing.invoice_document").fetchone() == {"n": 1}
@@ -176,9 +178,9 @@ def test_a_new_installations_archive_is_made_when_the_first_document_is(ledger: 
     ledger.add_lease("A", "A-1")
     ledger.plan()
     store = archive_in(ledger.folder / "new" / "archive")
-    (invoice,) = ledger.db.execute("SELECT id, period FROM invoicing.invoice").fetchall()
+    (invoice,) = ledger.db.execute("SELECT id, number, period FROM invoicing.invoice").fetchall()
 
-    archive.keep(ledger.db, store, invoice["id"], 1, b"%PDF")
+    archive.Keeper(ledger.db, store, 1).keep(invoice["id"], invoice["number"], invoice["period"], b"%PDF")
 
     key = f"2026-11/{hashlib.sha256(b'%PDF').hexdigest()[:12]}-FV-1.pdf"
     rows = ledger.db.execute("SELECT key, former_uri FROM invoicing.invoice_document").fetchall()

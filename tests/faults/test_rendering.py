@@ -1,7 +1,9 @@
 """Templates that never end, and renderers that are killed, stopped or left behind."""
 
 import base64
+import io
 import os
+import random
 import re
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from invoicing.rendering.assignment import Limits
 from invoicing.rendering.errors import RenderFailedError
@@ -19,6 +22,7 @@ from invoicing.rendering.invoice import InvoiceRenderer
 from invoicing.rendering.sample import sample_invoice
 from invoicing.rendering.templates import INVOICE_HTML, MAIL_HTML, MAIL_TEXT, load_shipped
 from invoicing.rendering.validation import validate
+from invoicing.services.agency.logo import logo_uri
 from invoicing.words.failures import tell
 from support.long_forms import every
 from support.project import PYTHON_PATH
@@ -77,16 +81,23 @@ def test_an_svg_bomb_is_over_a_limit_or_harmless() -> None:
         assert len(pages_of(renderer.render(document))) == 1
 
 
-def test_a_killed_child_is_replaced(shipped: InvoiceRenderer) -> None:
-    shipped.render(sample_invoice())
+def test_a_killed_child_is_replaced_and_told_again_what_it_remembered(shipped: InvoiceRenderer) -> None:
+    invoice = sample_invoice()
+    dots = random.Random(1).randbytes(3 * 100 * 50)
+    logo = io.BytesIO()
+    Image.frombytes("RGB", (100, 50), dots).save(logo, "PNG")
+    agency = replace(invoice.agency, logo=logo_uri(logo.getvalue()))
+    document = replace(invoice, agency=agency)
+    before = shipped.render(document)
     pid = shipped._process.pid
     assert pid is not None
+    assert shipped.render(document) == before
     os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(RenderFailedError, match="SIGKILL"):
-        shipped.render(sample_invoice())
+        shipped.render(document)
 
-    assert len(pages_of(shipped.render(sample_invoice()))) == 1
+    assert shipped.render(document) == before
 
 
 def test_a_stopped_child_is_ended_and_replaced() -> None:

@@ -31,6 +31,7 @@ SHOWN = {
         "per_minute_limit",
         "messages_per_connection",
         "largest_batch",
+        "unmailed_documents",
         "doubt_policy",
         "doubt_minutes",
         "operator_email",
@@ -56,10 +57,12 @@ def form(browser: Browser, **changes: str) -> dict[str, str]:
 
 
 def test_a_save_makes_a_version_of_its_own_with_who_made_it(editor: Browser, db: Database):
+    switched_off = form(editor)
+    assert switched_off.pop("unmailed_documents") == "yes"
     page = editor.submit(
         "/automation",
-        form(
-            editor,
+        dict(
+            switched_off,
             auto_send="yes",
             subject="Facturas de {{ period|month_name }}",
             recipients="multiple_only",
@@ -106,6 +109,7 @@ def test_a_save_makes_a_version_of_its_own_with_who_made_it(editor: Browser, db:
         "per_minute_limit": 30,
         "messages_per_connection": 20,
         "largest_batch": 40,
+        "unmailed_documents": False,
         "doubt_policy": "resend_after",
         "doubt_minutes": 30,
         "operator_email": "turno@nogal.co",
@@ -136,6 +140,7 @@ def test_saving_what_is_there_already_makes_no_version(editor: Browser, db: Data
         ("per_minute_limit", "-1", "0 o más"),
         ("messages_per_connection", "0", "1 o más"),
         ("largest_batch", "10000000", "10000 o menos"),
+        ("largest_batch", "0", "1 o más"),
         ("invoice_prefix", "FV 2026", "no se admiten"),
         ("invoice_prefix", "FV-2027", "termina en cifra"),
         ("from_email", "cartera@@nogal", "No es una dirección"),

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,10 @@ from invoicing.db.connection import Database
 from invoicing.domain.spreadsheet import safe_cell
 from invoicing.domain.task_address import TaskAddress
 from invoicing.services.agency.settings import current_settings
-from invoicing.services.views import report, runs
+from invoicing.services.views import cycle_tenants, report, runs
+from invoicing.services.views.cycle_tenants import SORTS, CycleTenantQuery, find_cycle_tenants
 from invoicing.services.views.cycles import Month as MonthShown
+from invoicing.services.views.paging import Beside
 from invoicing.web.html.chart import months_chart
 from support.database import airflow_connection
 from support.month import NOVEMBER, RUN, Month, November
@@ -134,7 +137,7 @@ def test_a_tenant_is_told_why_there_is_no_mail_in_both_languages(kept_month: Mon
         ("?state=failed", ["RITA"]),
         ("?state=none", ["CAM", "DAN", "EVA"]),
         ("?state=sent&outcome=skip", []),
-        ("?sort=-invoices&outcome=send", ["BEA", "ANA", "RITA"]),
+        ("?sort=-invoices&outcome=send", ["BEA", "RITA", "ANA"]),
         ("?sort=-code", ["RITA", "EVA", "DAN", "CAM", "BEA", "ANA"]),
         ("?sort=state&outcome=send", ["RITA", "ANA", "BEA"]),
         ("?q=%25", []),
@@ -596,3 +599,44 @@ def test_a_task_instance_is_read_from_what_a_delivery_remembers():
     assert str(found) == "dag/a/b c/send_invoices/12"
     for nothing in (None, "", "ana", "a/b", "sweep", "user a/b/c/d"):
         assert TaskAddress.parse(nothing) is None
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("descending", [False, True])
+def test_pages_of_two_hold_every_tenant_once_in_the_order_of_the_whole(
+    kept_month: Month, sort: str, descending: bool
+):
+    order: dict[str, Any] = {"sort": sort, "descending": descending}
+    whole, total = find_cycle_tenants(kept_month.db, NOVEMBER, CycleTenantQuery(), **order)
+    pages = [
+        find_cycle_tenants(kept_month.db, NOVEMBER, CycleTenantQuery(), limit=2, offset=offset, **order)[0]
+        for offset in range(0, total, 2)
+    ]
+
+    assert [row.tenant for page in pages for row in page] == [row.tenant for row in whole]
+    assert sorted(row.tenant for row in whole) == ["ANA", "BEA", "CAM", "DAN", "EVA", "RITA"]
+    if sort in ("code", "name"):
+        beside = dict(limit=2, offset=99, **order)
+        after, _ = find_cycle_tenants(
+            kept_month.db, NOVEMBER, CycleTenantQuery(), near=Beside(pages[0][-1].tenant), **beside
+        )
+        before, _ = find_cycle_tenants(
+            kept_month.db,
+            NOVEMBER,
+            CycleTenantQuery(),
+            near=Beside(pages[2][0].tenant, is_before=True),
+            **beside,
+        )
+        assert after == before == pages[1]
+
+
+@pytest.mark.parametrize("file", ["tenants", "invoices"])
+def test_a_csv_file_of_many_batches_is_the_file_of_one(
+    kept_month: Month, monkeypatch: pytest.MonkeyPatch, file: str
+):
+    viewer = kept_month.app.as_viewer()
+    in_one = viewer.see(f"/cycles/2026-11/{file}.csv").content
+    monkeypatch.setattr(cycle_tenants, "_EXPORT_ROWS", 2)
+
+    assert viewer.see(f"/cycles/2026-11/{file}.csv").content == in_one
+    assert viewer.see(f"/cycles/2031-11/{file}.csv").status_code == 404

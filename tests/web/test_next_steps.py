@@ -162,11 +162,21 @@ def test_the_first_page_lists_what_needs_a_person_with_a_link_each(month: Month,
 
     page.submit(f"{HERE}/tenants/DAN/hold", {"reason": "pays by hand"})
     month.put_in_doubt("RITA")
+    (unmade,) = month.db.execute(
+        "INSERT INTO invoicing.unmade_document (invoice_id, run_id, problem)"
+        """ SELECT i.id, i.run_id, '{"es": "la plantilla falla", "en": "the template fails"}'"""
+        " FROM invoicing.invoice i JOIN invoicing.tenant t ON t.id = i.tenant_id WHERE t.code = 'CAM'"
+        " RETURNING (SELECT number FROM invoicing.invoice WHERE id = invoice_id)"
+    ).fetchall()
     html = page.see("/cycles").text
-    assert "Needs attention: 2" in html
+    assert "Needs attention: 3" in html
+    assert f'href="/invoicing/invoices/{unmade["number"]}"' in html
+    assert "the template fails" in html
     assert f'href="/invoicing{HERE}/tenants/DAN"' in html
     assert "Nobody knows whether it arrived" in html
-    assert "Necesita atención: 2" in month.app.as_editor("es").see("/cycles").text
+    spanish = month.app.as_editor("es").see("/cycles").text
+    assert "Necesita atención: 3" in spanish
+    assert "la plantilla falla" in spanish
     assert "pays by hand" not in month.app.as_accountant("en").see("/cycles").text
 
 

@@ -44,6 +44,8 @@ _CHANGES: Mapping[ChangeKind, str] = {
     "amount": "leases with another amount",
     "decision": "tenants with another decision",
 }
+_REST_OF_A_LOOK = 30
+_LONGEST_REST_SECONDS = 5.0
 _YES = ("y", "yes", "s", "si", "sí")
 
 
@@ -116,9 +118,16 @@ def _follow(api: AirflowApi, dag_run_id: str) -> str:
     with progress:
         bar = progress.add_task("waiting", total=None)
         said = ""
+        next_look = 0.0
         while True:
             state = api.dag_run(MONTHLY_DAG, dag_run_id)
+            began = time.monotonic()
+            if began < next_look and not state.is_over:
+                time.sleep(POLL_SECONDS)
+                continue
             tasks = api.task_instances(MONTHLY_DAG, dag_run_id)
+            # On a busy machine, and of many tasks, the answer takes long: who watches must not be what it works for.
+            next_look = began + min(_REST_OF_A_LOOK * (time.monotonic() - began), _LONGEST_REST_SECONDS)
             done = sum(task.state in done_states for task in tasks)
             running = sorted({task.task_id for task in tasks if task.state in ("running", "up_for_retry")})
             doing = ", ".join(running) or state.state

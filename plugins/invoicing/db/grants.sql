@@ -57,6 +57,8 @@ GRANT SELECT, INSERT (invoice_id, key, sha256, size_bytes, template_version_id)
 GRANT SELECT, INSERT, DELETE ON invoicing.unissued_invoice, invoicing.invoice_count TO {runtime};
 GRANT SELECT, INSERT (invoice_id, total, currency), UPDATE (total, currency), DELETE
     ON invoicing.drifted_invoice TO {runtime};
+GRANT SELECT, INSERT (invoice_id, run_id, problem), UPDATE (problem), DELETE ON invoicing.unmade_document TO {runtime};
+GRANT SELECT ON invoicing.unmailed_without_document TO {runtime};
 
 -- Who gets mail, and why.
 GRANT SELECT,
@@ -105,6 +107,7 @@ GRANT SELECT ON invoicing.schema_migration TO {runtime};
 -- What generated columns and statements call; guards are called by their triggers, and need no grant.
 GRANT EXECUTE ON FUNCTION invoicing.plain(text), invoicing.joined(text[]), invoicing.has_doubtful_address(text[]),
     invoicing.may_have_left(bigint), invoicing.state_by_credits(bigint, numeric), invoicing.is_held(bigint, text),
+    invoicing.is_held_now(bigint, text),
     invoicing.delivery_fingerprint(bigint, text[], text[], text, bigint, bigint), invoicing.is_approved(bigint, text),
     invoicing.lacks_approval(bigint, text[], text[], text, bigint, bigint) TO {runtime};
 GRANT EXECUTE ON FUNCTION invoicing.analyze_month(text), invoicing.hold_tenants(), invoicing.note_history_horizon(),

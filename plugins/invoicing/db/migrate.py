@@ -43,6 +43,7 @@ _NEXT_STEP = "\n-- step\n"
 _TRIES = 10
 _LONGEST_WAIT = "3s"
 _PAUSE_SECONDS = 3.0
+_TURN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def migrate(dsn: str, folder: Path = MIGRATIONS, *, runtime: str | None = None) 
     """
     migrations = read_migrations(folder)
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(_SQL["take_turns"])
+        _take_turns(connection)
         _check_owner(connection, runtime)
         connection.execute(_SQL["prepare"])
         applied: dict[str, str] = dict(connection.execute(_SQL["applied"]).fetchall())
@@ -150,6 +151,16 @@ def migrate(dsn: str, folder: Path = MIGRATIONS, *, runtime: str | None = None) 
         if runtime is not None:
             grants.grant_all(connection, runtime)
     return [migration.version for migration in missing]
+
+
+def _take_turns(connection: psycopg.Connection) -> None:
+    """Wait for whoever else migrates: by asking again, not within a statement.
+
+    An index that is made while others write waits for all statements under way; for one that waited here too, which
+    waits for it.
+    """
+    while connection.execute(_SQL["take_turn"]).fetchone() != (True,):
+        time.sleep(_TURN_SECONDS)
 
 
 def _apply_in_turn(connection: psycopg.Connection, migration: Migration) -> None:

@@ -1,6 +1,6 @@
--- name: take_turns
+-- name: take_turn
 -- Any number will do as long as nobody else locks it in this database.
-SELECT pg_advisory_lock(7301955142);
+SELECT pg_try_advisory_lock(7301955142);
 
 -- name: of_another_owner
 -- Who owns something of the schema that the login does not. The functions of an extension are the superuser's, and in the
@@ -15,6 +15,7 @@ WHERE NOT pg_has_role(thing.owner, 'USAGE') LIMIT 1;
 -- name: prepare
 CREATE SCHEMA IF NOT EXISTS invoicing;
 CREATE EXTENSION IF NOT EXISTS btree_gist;
+CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
 CREATE TABLE IF NOT EXISTS invoicing.schema_migration (
     version text PRIMARY KEY,
     sha256 text NOT NULL,

@@ -3,6 +3,7 @@
 
 CREATE SCHEMA IF NOT EXISTS invoicing;
 CREATE EXTENSION IF NOT EXISTS btree_gist;
+CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public;
 
 -- Words for the search: lower case, without accents.
 CREATE FUNCTION invoicing.plain(value text) RETURNS text IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql AS $$
@@ -59,6 +60,12 @@ CREATE TABLE invoicing.tenant (
 );
 COMMENT ON TABLE invoicing.tenant IS 'Who is billed, with the two switches of the automatic sending.';
 CREATE INDEX tenant_doubtful_address ON invoicing.tenant (id) WHERE doubtful_address;
+-- A page of the list is the walk of one of these, however many tenants there are; what a page counts, they have.
+CREATE INDEX tenant_by_name ON invoicing.tenant (plain_name, code);
+CREATE INDEX tenant_by_update ON invoicing.tenant (updated_at, code);
+CREATE INDEX tenant_switches ON invoicing.tenant (auto_send, only_multiple);
+CREATE INDEX tenant_without_address ON invoicing.tenant (code) WHERE emails = '{}';
+CREATE INDEX tenant_words ON invoicing.tenant USING gin (words gin_trgm_ops);
 
 CREATE TABLE invoicing.lease (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -303,8 +310,9 @@ CREATE UNIQUE INDEX invoice_one_standing_a_lease_and_period ON invoicing.invoice
 CREATE UNIQUE INDEX invoice_issued_by_a_run_once ON invoicing.invoice (lease_id, period)
     WHERE origin = 'monthly' AND replaces IS NULL;
 COMMENT ON INDEX invoicing.invoice_issued_by_a_run_once IS 'What was voided or credited is issued again as a replacement alone.';
-CREATE INDEX invoice_monthly_of_period ON invoicing.invoice (period, lease_id) WHERE origin = 'monthly';
-COMMENT ON INDEX invoicing.invoice_monthly_of_period IS 'Which leases a month lacks is asked by every look at it.';
+CREATE INDEX invoice_period ON invoicing.invoice (period, lease_id);
+COMMENT ON INDEX invoicing.invoice_period IS 'Which leases a month lacks is asked by every look at it.';
+CREATE INDEX invoice_of_cycle_by_number ON invoicing.invoice (cycle_id, series, serial);
 CREATE INDEX invoice_cycle_tenant ON invoicing.invoice (cycle_id, tenant_id);
 CREATE INDEX invoice_tenant ON invoicing.invoice (tenant_id);
 CREATE INDEX invoice_cycle_sums ON invoicing.invoice (cycle_id, currency) INCLUDE (total)
@@ -467,12 +475,16 @@ CREATE TRIGGER sealed_invoice_is_immutable BEFORE UPDATE OR DELETE ON invoicing.
     FOR EACH ROW EXECUTE FUNCTION invoicing.refuse_change();
 CREATE FUNCTION invoicing.refuse_addition() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    sealed bigint;
 BEGIN
-    IF EXISTS (SELECT FROM invoicing.sealed_invoice WHERE invoice_id = NEW.invoice_id) THEN
-        RAISE EXCEPTION 'invoice with id % is issued: nothing is added to it', NEW.invoice_id
+    SELECT w.invoice_id INTO sealed FROM written AS w JOIN invoicing.sealed_invoice AS s ON s.invoice_id = w.invoice_id
+    LIMIT 1;
+    IF sealed IS NOT NULL THEN
+        RAISE EXCEPTION 'invoice with id % is issued: nothing is added to it', sealed
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
-    RETURN NEW;
+    RETURN NULL;
 END $$;
 
 CREATE TABLE invoicing.invoice_line (
@@ -490,8 +502,8 @@ CREATE TABLE invoicing.invoice_line (
 COMMENT ON TABLE invoicing.invoice_line IS 'The lines of an invoice, with their IVA. Immutable.';
 CREATE TRIGGER invoice_line_is_immutable BEFORE UPDATE OR DELETE ON invoicing.invoice_line
     FOR EACH ROW EXECUTE FUNCTION invoicing.refuse_change();
-CREATE TRIGGER invoice_line_comes_with_its_invoice BEFORE INSERT ON invoicing.invoice_line
-    FOR EACH ROW EXECUTE FUNCTION invoicing.refuse_addition();
+CREATE TRIGGER invoice_line_comes_with_its_invoice AFTER INSERT ON invoicing.invoice_line REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION invoicing.refuse_addition();
 
 CREATE TABLE invoicing.invoice_withholding (
     invoice_id bigint NOT NULL REFERENCES invoicing.invoice,
@@ -504,8 +516,8 @@ CREATE TABLE invoicing.invoice_withholding (
 COMMENT ON TABLE invoicing.invoice_withholding IS 'What the tenant of an invoice withholds. Immutable.';
 CREATE TRIGGER invoice_withholding_is_immutable BEFORE UPDATE OR DELETE ON invoicing.invoice_withholding
     FOR EACH ROW EXECUTE FUNCTION invoicing.refuse_change();
-CREATE TRIGGER invoice_withholding_comes_with_its_invoice BEFORE INSERT ON invoicing.invoice_withholding
-    FOR EACH ROW EXECUTE FUNCTION invoicing.refuse_addition();
+CREATE TRIGGER invoice_withholding_comes_with_its_invoice AFTER INSERT ON invoicing.invoice_withholding REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION invoicing.refuse_addition();
 
 CREATE TABLE invoicing.invoice_document (
     invoice_id bigint PRIMARY KEY REFERENCES invoicing.invoice,
@@ -534,8 +546,8 @@ COMMENT ON TABLE invoicing.invoice_basis IS
     'Lease, charges and tax rates as an invoice was worked out from them; none of credit notes, nor before this was kept. Immutable.';
 CREATE TRIGGER invoice_basis_is_immutable BEFORE UPDATE OR DELETE ON invoicing.invoice_basis
     FOR EACH ROW EXECUTE FUNCTION invoicing.refuse_change();
-CREATE TRIGGER invoice_basis_comes_with_its_invoice BEFORE INSERT ON invoicing.invoice_basis
-    FOR EACH ROW EXECUTE FUNCTION invoicing.refuse_addition();
+CREATE TRIGGER invoice_basis_comes_with_its_invoice AFTER INSERT ON invoicing.invoice_basis REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION invoicing.refuse_addition();
 CREATE TRIGGER invoice_basis_is_not_emptied BEFORE TRUNCATE ON invoicing.invoice_basis EXECUTE FUNCTION invoicing.refuse_change();
 
 CREATE TABLE invoicing.invoice_correction (
@@ -577,6 +589,16 @@ COMMENT ON TABLE invoicing.drifted_invoice IS
 
 -- Who is to get mail, and why.
 
+CREATE TABLE invoicing.unmade_document (
+    invoice_id bigint PRIMARY KEY REFERENCES invoicing.invoice,
+    run_id bigint NOT NULL REFERENCES invoicing.cycle_run,
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    -- Why it could not be made, in both languages; null as long as nobody tried.
+    problem jsonb CONSTRAINT unmade_document_problem_has_words CHECK (problem ?& '{es,en}')
+);
+COMMENT ON TABLE invoicing.unmade_document IS
+    'Documents that nobody is mailed and a run asked for, as long as they are not made: found anew by each run.';
+
 CREATE TABLE invoicing.invoice_count (
     run_id bigint NOT NULL REFERENCES invoicing.cycle_run ON DELETE CASCADE,
     tenant_id bigint NOT NULL REFERENCES invoicing.tenant,
@@ -605,6 +627,8 @@ CREATE UNIQUE INDEX decision_one_current_a_tenant ON invoicing.decision (cycle_i
 CREATE UNIQUE INDEX decision_one_current_a_single_invoice ON invoicing.decision (invoice_id)
     WHERE superseded_at IS NULL AND invoice_id IS NOT NULL;
 CREATE INDEX decision_tenant ON invoicing.decision (tenant_id);
+CREATE INDEX decision_by_count ON invoicing.decision (cycle_id, invoice_count, tenant_id) WHERE superseded_at IS NULL;
+CREATE INDEX decision_by_reason ON invoicing.decision (cycle_id, (coalesce(reason, '')), tenant_id) WHERE superseded_at IS NULL;
 CREATE INDEX decision_cycle_outcome ON invoicing.decision (cycle_id, reason) WHERE superseded_at IS NULL;
 -- A decision is superseded, once, and changes in nothing else.
 CREATE FUNCTION invoicing.keep_decision() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -657,6 +681,14 @@ CREATE FUNCTION invoicing.is_held(tenant bigint, month text) RETURNS boolean STA
         WHERE h.period = month AND (h.tenant_id = tenant OR h.tenant_id IS NULL) AND h.released_at IS NULL)
 $$;
 COMMENT ON FUNCTION invoicing.is_held(bigint, text) IS 'Whether a person holds the tenant, or the whole month.';
+
+CREATE FUNCTION invoicing.is_held_now(tenant bigint, month text) RETURNS boolean VOLATILE LANGUAGE sql AS $$
+    SELECT EXISTS (
+        SELECT FROM invoicing.sending_hold AS h
+        WHERE h.period = month AND (h.tenant_id = tenant OR h.tenant_id IS NULL) AND h.released_at IS NULL)
+$$;
+COMMENT ON FUNCTION invoicing.is_held_now(bigint, text) IS
+    'As is_held, by what is committed when it is asked, and not when the statement began: for whoever waited for a row.';
 
 -- What is sent, how often it was tried, and what the relay said.
 
@@ -713,7 +745,8 @@ CREATE INDEX delivery_cycle_tenant ON invoicing.delivery (cycle_id, tenant_id);
 CREATE INDEX delivery_tenant ON invoicing.delivery (tenant_id);
 CREATE INDEX delivery_unsettled ON invoicing.delivery (state, claim_until)
     WHERE state NOT IN ('sent', 'cancelled');
-CREATE INDEX delivery_cycle_state ON invoicing.delivery (cycle_id, state);
+CREATE INDEX delivery_by_state ON invoicing.delivery (cycle_id, state, id);
+CREATE INDEX delivery_by_update ON invoicing.delivery (cycle_id, updated_at, id);
 CREATE INDEX delivery_again ON invoicing.delivery (id) WHERE purpose = 'resend' OR on_request;
 CREATE INDEX delivery_run ON invoicing.delivery (run_id);
 CREATE FUNCTION invoicing.guard_delivery() RETURNS trigger LANGUAGE plpgsql
@@ -807,6 +840,26 @@ END $$;
 CREATE TRIGGER delivery_invoice_is_guarded BEFORE INSERT OR UPDATE OR DELETE ON invoicing.delivery_invoice
     FOR EACH ROW EXECUTE FUNCTION invoicing.guard_delivery_invoice();
 
+CREATE VIEW invoicing.unmailed_without_document AS
+    SELECT i.id, i.number, i.cycle_id, false AS is_apart
+    FROM invoicing.invoice AS i
+    JOIN invoicing.decision AS c ON c.cycle_id = i.cycle_id AND c.tenant_id = i.tenant_id AND c.superseded_at IS NULL
+    WHERE i.origin = 'monthly' AND NOT i.sent_apart AND i.state <> 'void'
+      AND c.reason IS NOT NULL AND c.reason <> 'tenant_held' AND NOT invoicing.is_held(i.tenant_id, i.period)
+      AND NOT EXISTS (SELECT FROM invoicing.invoice_document AS doc WHERE doc.invoice_id = i.id)
+      AND NOT EXISTS (SELECT FROM invoicing.delivery_invoice AS di WHERE di.invoice_id = i.id AND di.live)
+    UNION ALL
+    -- Single invoices, credit notes, and what replaces a credited invoice are decided on one by one.
+    SELECT i.id, i.number, i.cycle_id, true
+    FROM invoicing.decision AS c
+    JOIN invoicing.invoice AS i ON i.id = c.invoice_id
+    WHERE c.invoice_id IS NOT NULL AND c.superseded_at IS NULL AND i.state <> 'void'
+      AND c.reason IS NOT NULL AND c.reason <> 'tenant_held' AND NOT invoicing.is_held(i.tenant_id, i.period)
+      AND NOT EXISTS (SELECT FROM invoicing.invoice_document AS doc WHERE doc.invoice_id = i.id)
+      AND NOT EXISTS (SELECT FROM invoicing.delivery_invoice AS di WHERE di.invoice_id = i.id AND di.live);
+COMMENT ON VIEW invoicing.unmailed_without_document IS
+    'Invoices that have no document and of which it was decided that nobody is mailed: no message brings it along.';
+
 CREATE TABLE invoicing.delivery_attempt (
     delivery_id bigint NOT NULL REFERENCES invoicing.delivery,
     claim_token bigint NOT NULL,
@@ -825,6 +878,7 @@ CREATE TABLE invoicing.delivery_attempt (
     PRIMARY KEY (delivery_id, claim_token)
 );
 COMMENT ON TABLE invoicing.delivery_attempt IS 'One claim of a delivery by a worker: how far it came, and what the relay said.';
+CREATE INDEX delivery_attempt_started ON invoicing.delivery_attempt (started_at);
 -- An attempt begins with its claim, is marked while its delivery is transmitted, and has one verdict.
 CREATE FUNCTION invoicing.guard_delivery_attempt() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
@@ -903,10 +957,7 @@ CREATE TRIGGER delivery_event_is_immutable BEFORE UPDATE OR DELETE ON invoicing.
 CREATE FUNCTION invoicing.record_delivery_event() RETURNS trigger LANGUAGE plpgsql
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        INSERT INTO invoicing.delivery_event (delivery_id, from_state, to_state, claim_token, actor, reason)
-        VALUES (NEW.id, NULL, NEW.state, NEW.claim_token, NEW.actor, NEW.reason);
-    ELSIF OLD.state <> NEW.state OR OLD.claim_token <> NEW.claim_token THEN
+    IF OLD.state <> NEW.state OR OLD.claim_token <> NEW.claim_token THEN
         INSERT INTO invoicing.delivery_event (delivery_id, from_state, to_state, claim_token, actor, reason, reply)
         VALUES (NEW.id, OLD.state, NEW.state, NEW.claim_token, NEW.actor, NEW.reason, NEW.last_reply);
         IF NEW.state = 'cancelled' AND NOT NEW.given_up THEN
@@ -923,8 +974,18 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER delivery_events AFTER INSERT OR UPDATE ON invoicing.delivery
+CREATE TRIGGER delivery_events AFTER UPDATE ON invoicing.delivery
     FOR EACH ROW EXECUTE FUNCTION invoicing.record_delivery_event();
+-- The event of each delivery that is made.
+CREATE FUNCTION invoicing.record_new_deliveries() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO invoicing.delivery_event (delivery_id, from_state, to_state, claim_token, actor, reason)
+    SELECT id, NULL, state, claim_token, actor, reason FROM written ORDER BY id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER delivery_events_begin AFTER INSERT ON invoicing.delivery REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION invoicing.record_new_deliveries();
 
 -- Before a message leaves: it carries something, and nothing that is void. One that was composed before its invoice was
 -- voided is stopped here.
@@ -1224,14 +1285,14 @@ BEGIN
     END LOOP;
 END $$;
 
--- Its arguments are the columns of the key.
+-- Its arguments are the columns of the key. OFFSET 0: without it a row's text would be made three times.
 CREATE FUNCTION invoicing.keep_history() RETURNS trigger LANGUAGE plpgsql
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
     INSERT INTO invoicing.history_entry (source, key, sha256)
     SELECT TG_TABLE_NAME, (line ->> TG_ARGV[0]) || coalesce('/' || (line ->> TG_ARGV[1]), ''),
            sha256(convert_to(line::text, 'UTF8'))
-    FROM (SELECT to_jsonb(w) AS line FROM written AS w) AS lines;
+    FROM (SELECT to_jsonb(w) AS line FROM written AS w OFFSET 0) AS lines;
     RETURN NULL;
 END $$;
 

@@ -1,7 +1,8 @@
 """SQL lives beside its only owner: ``X.sql`` beside ``X.py``, each statement with a name."""
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,11 @@ from psycopg.rows import class_row
 from invoicing.db.connection import Database
 
 Row = TypeVar("Row")
+
+CHUNK = 2_000
+"""Rows that are worked on at a time where there may be a month of them: more gain nothing."""
+
+_CURSORS = itertools.count(1)
 
 
 @cache
@@ -29,6 +35,26 @@ def fetch_all(
     """Run ``statement``; its rows as values of ``kind``, a dataclass with a field a column."""
     with db.cursor(row_factory=class_row(kind)) as cursor:
         return cursor.execute(statement, parameters).fetchall()
+
+
+def fetch_chunks(
+    db: Database,
+    kind: type[Row],
+    statement: bytes,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    size: int = CHUNK,
+) -> Iterator[list[Row]]:
+    """Run ``statement``; its rows as values of ``kind``, so many at a time, for neither side holds them all.
+
+    In the caller's transaction. The rows are those of the moment of the first; what the caller writes meanwhile is not
+    among them.
+    """
+    name = f"chunks_{next(_CURSORS)}"
+    with db.cursor(name=name, row_factory=class_row(kind)) as cursor:
+        cursor.execute(statement, parameters)
+        while rows := cursor.fetchmany(size):
+            yield rows
 
 
 def fetch_one(

@@ -36,3 +36,16 @@ class Batch:
     label: str
     delivery_ids: tuple[int, ...]
     is_leftover: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentBatch:
+    """The invoices of one mapped task instance that makes documents which nobody is mailed.
+
+    Args:
+        label: As a `Batch` has it.
+        invoice_ids: At least one.
+    """
+
+    label: str
+    invoice_ids: tuple[int, ...]

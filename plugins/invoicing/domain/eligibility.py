@@ -39,9 +39,11 @@ class RuleAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a tenant gets mail; ``reason`` is None to send, else the first rule that objected."""
+    """Whether a tenant gets mail; ``reason`` is None to send, else the first rule that objected.
 
-    tenant_code: str
+    It names no tenant: those who are alike in what the rules look at have the same.
+    """
+
     reason: str | None
     trace: tuple[RuleAnswer, ...]
 
@@ -136,4 +138,4 @@ def decide(
     """
     trace = tuple(rule(tenant, invoice_count, policy) for rule in rules)
     objection = next((answer for answer in trace if answer.objects), None)
-    return Decision(tenant.code, objection.rule if objection else None, trace)
+    return Decision(objection.rule if objection else None, trace)

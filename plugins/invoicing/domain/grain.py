@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
+from typing import Protocol, TypeVar
 
 from invoicing.domain.delivery import Batch
 
@@ -15,6 +16,21 @@ MOST_BATCHES = 500
 
 # Of work: what a clear or a retry repeats the looking at, and how long a person waits for a square to end.
 _LONGEST_SECONDS = 40.0
+
+
+class Work(Protocol):
+    """What is shared out."""
+
+    @property
+    def label(self) -> str:
+        """The tenant."""
+
+    @property
+    def seconds(self) -> float:
+        """Of work, about."""
+
+
+W = TypeVar("W", bound=Work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +55,20 @@ def share_out(
     largest: int,
     is_leftover: bool = False,
 ) -> list[Batch]:
-    """Group neighbours into batches that take about as long as each other.
+    """Group neighbouring deliveries into batches, as `even_groups` does."""
+    groups = even_groups(shares, lanes=lanes, least_seconds=least_seconds, largest=largest)
+    return [batch_of(group, is_leftover) for group in groups]
+
+
+def even_groups(shares: Sequence[W], *, lanes: int, least_seconds: float, largest: int) -> list[Sequence[W]]:
+    """Group neighbours so that the groups take about as long as each other.
 
     Each works for some 40 s at the most, and for ``least_seconds`` where there is so much to do; their number is a
     multiple of ``lanes`` where that leaves enough to each, so that none idles while another has two.
 
     Args:
         lanes: Instances that work at the same time.
-        largest: Deliveries of a batch at the most, unless that made more than `MOST_BATCHES`.
+        largest: Members of a group at the most, unless that made more than `MOST_BATCHES`.
     """
     if not shares:
         return []
@@ -63,7 +85,7 @@ def share_out(
         if position and (turn > last or position - starts[-1] == largest):
             starts.append(position)
         done, last = done + share.seconds, max(turn, last)
-    return [batch_of(shares[start:end], is_leftover) for start, end in pairwise([*starts, len(shares)])]
+    return [shares[start:end] for start, end in pairwise([*starts, len(shares)])]
 
 
 def one_each(shares: Sequence[Share], *, is_leftover: bool = False) -> list[Batch]:
@@ -73,6 +95,10 @@ def one_each(shares: Sequence[Share], *, is_leftover: bool = False) -> list[Batc
 
 def batch_of(shares: Sequence[Share], is_leftover: bool) -> Batch:
     """One batch of these, labelled with its tenants."""
+    return Batch(label_of(shares), tuple(share.delivery_id for share in shares), is_leftover)
+
+
+def label_of(shares: Sequence[Work]) -> str:
+    """The tenant, or the range of tenants."""
     first, last = shares[0].label, shares[-1].label
-    label = first if len(shares) == 1 else f"{first} … {last} ({len(shares)})"
-    return Batch(label, tuple(share.delivery_id for share in shares), is_leftover)
+    return first if len(shares) == 1 else f"{first} … {last} ({len(shares)})"

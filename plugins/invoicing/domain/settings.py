@@ -86,6 +86,10 @@ class Settings(BaseModel):
         1_000, ge=1, le=10_000, description="Messages that one task instance sends at the most"
     )
 
+    unmailed_documents: bool = Field(
+        True, description="Make the PDFs of invoices that nobody is mailed too, after the mail"
+    )
+
     approval: Literal["never", "always", "changed"] = Field(
         "never", description="Whether a person approves what a monthly run is about to send"
     )

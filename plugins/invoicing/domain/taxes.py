@@ -65,11 +65,12 @@ class TaxTable:
     def __init__(self, rates: Iterable[TaxRate], on: datetime.date) -> None:
         self.on = on
         self._rates = {(rate.tax, rate.city): rate for rate in rates if rate.is_in_force(on)}
+        self._sorted = tuple(rate for _, rate in sorted(self._rates.items()))
 
     @property
     def rates(self) -> tuple[TaxRate, ...]:
         """All of them, by tax and city."""
-        return tuple(rate for _, rate in sorted(self._rates.items()))
+        return self._sorted
 
     def find(self, tax: TaxName, city: str = "") -> TaxRate | None:
         """The rate of ``tax`` in ``city``, or None where none is in force."""

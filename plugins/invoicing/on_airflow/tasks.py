@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from airflow.sdk import RetryDecision, RetryPolicy, get_current_context
 
-from invoicing.domain.delivery import Batch
+from invoicing.domain.delivery import Batch, DocumentBatch
 from invoicing.domain.errors import InputError, InvoicingError, PermanentFailureError
 from invoicing.domain.names import STARTED_BY
 from invoicing.domain.task_address import TaskAddress
@@ -133,23 +133,36 @@ def batches_from_xcom(values: list[MappedBatch]) -> list[Batch]:
     return [Batch(**{**value, "delivery_ids": tuple(value["delivery_ids"])}) for value in values]
 
 
+def documents_to_xcom(batches: list[DocumentBatch]) -> list[MappedBatch]:
+    """The same of documents: ``{"label": …, "invoice_ids": […]}``."""
+    return [{**asdict(batch), "invoice_ids": list(batch.invoice_ids)} for batch in batches]
+
+
 def mapped_batch(value: MappedBatch) -> Batch:
     """The batch of the running task instance; its label becomes the instance's name in the UI."""
-    context: Any = get_current_context()
-    context["label"] = value["label"]
-    # Airflow renders the name again when a task has ended, but not when it ends by `TaskRefusedError`.
-    context["ti"].rendered_map_index = value["label"]
+    _name_instance(value["label"])
     (batch,) = batches_from_xcom([value])
     return batch
 
 
-def name_failed(batch: Batch, names: Sequence[str]) -> None:
+def mapped_documents(value: MappedBatch) -> DocumentBatch:
+    """The same, of a task that makes documents."""
+    _name_instance(value["label"])
+    return DocumentBatch(value["label"], tuple(value["invoice_ids"]))
+
+
+def name_failed(batch: Batch | DocumentBatch, names: Sequence[str]) -> None:
     """Say in the name of the running instance what of its batch failed; a batch of one is named after it anyway."""
-    if len(batch.delivery_ids) > 1 and names:
+    members = batch.delivery_ids if isinstance(batch, Batch) else batch.invoice_ids
+    if len(members) > 1 and names:
         others = f" +{len(names) - _MOST_NAMED}" if len(names) > _MOST_NAMED else ""
-        context: Any = get_current_context()
-        label = f"{batch.label} ✗ {', '.join(names[:_MOST_NAMED])}{others}"[:_LONGEST_NAME]
-        context["label"] = context["ti"].rendered_map_index = label
+        _name_instance(f"{batch.label} ✗ {', '.join(names[:_MOST_NAMED])}{others}"[:_LONGEST_NAME])
+
+
+def _name_instance(label: str) -> None:
+    context: Any = get_current_context()
+    # Airflow renders the name again when a task has ended, but not when it ends by `TaskRefusedError`.
+    context["label"] = context["ti"].rendered_map_index = label
 
 
 class TaskRefusedError(SystemExit):

@@ -15,7 +15,9 @@ from invoicing.on_airflow.tasks import (
     batches_from_xcom,
     batches_to_xcom,
     current_worker,
+    documents_to_xcom,
     mapped_batch,
+    mapped_documents,
     name_failed,
     task_errors,
 )
@@ -103,3 +105,50 @@ def deliver_batches(batches: Any, cycle_run: Any, *, approval: Any = None) -> An
         approval.trigger_rule = after_rendering
         [rendered, batches] >> approval >> checked
     return send_invoices.partial(cycle_run=cycle_run).expand(batch=checked)
+
+
+def document_unmailed(cycle_run: Any, *, decided: Any, sent: Any) -> Any:
+    """Wire what makes, after the mail, the documents that nobody is mailed.
+
+    No step more on the way to the mail, and none to the account of it: the list is made while the relay is checked, and
+    what makes them is a *teardown* to Airflow, whose failure is red and leaves the run's state alone.
+
+    Args:
+        cycle_run: Output of the task that opened the run: its id.
+        decided: The tasks of which one settles who gets mail and that it may leave; the others are skipped.
+        sent: What `deliver_batches` gave: the documents are made when it is over, however it ended.
+
+    Returns:
+        The task that makes the list, to be followed by the one that closes the run: were it a leaf, the run would fail
+        with it.
+    """
+
+    @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+    def list_unmailed(cycle_run: int) -> list[MappedBatch]:
+        """Write down which documents nobody is mailed and nobody made, where the settings ask for them."""
+        from invoicing.services.delivery import unmailed
+
+        with task_errors(), open_database() as db:
+            return documents_to_xcom(unmailed.ask_for_unmailed(db, cycle_run))
+
+    @task(pool=RENDERING_POOL, map_index_template="{{ label }}")
+    def render_unmailed(batch: MappedBatch, cycle_run: int) -> int:
+        """Make the PDFs that nobody is mailed, to be printed and downloaded. No mail and no run fails with it."""
+        from invoicing.services.delivery import unmailed
+
+        own = mapped_documents(batch)
+        with task_errors(), open_database() as db:
+            return unmailed.render_unmailed(
+                db,
+                open_archive(),
+                cycle_run,
+                own,
+                is_repeated=current_worker().is_repeated,
+                on_failed=partial(name_failed, own),
+            )
+
+    listed = list_unmailed(cycle_run)
+    decided >> listed
+    made = render_unmailed.partial(cycle_run=cycle_run).expand(batch=listed)
+    sent >> made.as_teardown()
+    return listed

@@ -1,6 +1,7 @@
 """Message templates to a subject, a text and an HTML body; it runs in the child process."""
 
 import json
+from functools import cached_property
 
 import css_inline
 
@@ -39,17 +40,22 @@ class MailTypesetter:
             Part(sandbox, MAIL_TEXT, template.parts[MAIL_TEXT], largest_bytes),
             Part(sandbox, MAIL_HTML, template.parts[MAIL_HTML], largest_bytes),
         )
-        variations = template.variations
-        self._correction = (
-            Part(sandbox, SUBJECT, CORRECTION_SUBJECT, largest_bytes),
-            Part(sandbox, CORRECTION_TEXT, variations[CORRECTION_TEXT], largest_bytes),
-            Part(sandbox, CORRECTION_HTML, variations[CORRECTION_HTML], largest_bytes),
-        )
+        self._variations = template.variations
         self._fields = template.fields
         self._largest_bytes = largest_bytes
         # Mail readers drop style sheets, so rules move into style attributes; what cannot (dark mode, narrow
         # screens) stays behind in a <style> for those that read it.
         self._inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
+
+    @cached_property
+    def _correction(self) -> tuple[Part, Part, Part]:
+        """Compiled when it is first wanted: a process for one message need not wait for it."""
+        sandbox, most = environment(), self._largest_bytes
+        return (
+            Part(sandbox, SUBJECT, CORRECTION_SUBJECT, most),
+            Part(sandbox, CORRECTION_TEXT, self._variations[CORRECTION_TEXT], most),
+            Part(sandbox, CORRECTION_HTML, self._variations[CORRECTION_HTML], most),
+        )
 
     def typeset(self, document: MailDocument) -> bytes:
         """The message as JSON: ``subject``, ``text``, ``html``."""

@@ -37,6 +37,7 @@ from invoicing.rendering.errors import (
     cut,
     in_place,
 )
+from invoicing.rendering.frames import FrameWriter
 from invoicing.rendering.templates import load_shipped
 from invoicing.words.failures import Failure, Fault
 
@@ -69,6 +70,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     complaints: IO[bytes]
     scratch: str
+    writer: FrameWriter
 
 
 class TemplateProcess:
@@ -109,7 +111,8 @@ class TemplateProcess:
         """
         try:
             self.start(label)
-            return self._exchange(document, self._longest_seconds, label)
+            assert self._child is not None
+            return self._exchange(self._child.writer.write(document), self._longest_seconds, label)
         except BaseException:
             # Whatever interrupted the exchange, an answer to it must not be taken for the next one's.
             self.close()
@@ -157,18 +160,16 @@ class TemplateProcess:
             env=environment,
             bufsize=0,
         )
-        self._child = _Child(process, complaints, scratch)
+        self._child = _Child(process, complaints, scratch, FrameWriter())
         for stream in (process.stdin, process.stdout):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
         cage = Cage(forbidden_calls.compiled(), scratch)
-        answer = self._exchange(
-            (self._assignment, self._limits, cage), START_SECONDS + self._longest_seconds, label
-        )
+        order = pickle.dumps((self._assignment, self._limits, cage), protocol=pickle.HIGHEST_PROTOCOL)
+        answer = self._exchange(order, START_SECONDS + self._longest_seconds, label)
         return CageReport.from_json(answer)
 
-    def _exchange(self, request: object, seconds: float, label: Failure | str) -> bytes:
-        frame = pickle.dumps(request, protocol=pickle.HIGHEST_PROTOCOL)
+    def _exchange(self, frame: bytes, seconds: float, label: Failure | str) -> bytes:
         try:
             reply = self._transfer(
                 HEADER.pack(len(frame)) + frame, time.monotonic() + seconds + GRACE_SECONDS

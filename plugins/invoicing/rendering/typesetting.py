@@ -115,12 +115,9 @@ class Typesetter:
         self._fonts = FontConfiguration()
         self._pictures = PictureMemory()
         self._part = Part(environment(), INVOICE_HTML, template.parts[INVOICE_HTML], largest_html_bytes)
-        self._credit_note = Part(
-            environment(), CREDIT_NOTE_HTML, template.variations[CREDIT_NOTE_HTML], largest_html_bytes
-        )
-        self._void = Part(environment(), VOID_HTML, template.variations[VOID_HTML], largest_html_bytes)
+        self._largest_html_bytes = largest_html_bytes
+        self._variations = template.variations
         self._look = _Look(self._read_css(template.parts[INVOICE_CSS]))
-        self._credit_css = template.variations[INVOICE_CSS]
 
     def typeset(self, document: InvoiceDocument) -> bytes:
         """Make the PDF of ``document``; the same document gives the same bytes.
@@ -151,7 +148,20 @@ class Typesetter:
 
     @cached_property
     def _credit_look(self) -> "_Look":
-        return _Look(self._read_css(self._credit_css))
+        return _Look(self._read_css(self._variations[INVOICE_CSS]))
+
+    # Compiled when they are first wanted.
+
+    @cached_property
+    def _credit_note(self) -> Part:
+        return self._variation(CREDIT_NOTE_HTML)
+
+    @cached_property
+    def _void(self) -> Part:
+        return self._variation(VOID_HTML)
+
+    def _variation(self, name: str) -> Part:
+        return Part(environment(), name, self._variations[name], self._largest_html_bytes)
 
     def _read_css(self, source: str) -> weasyprint.CSS:
         return weasyprint.CSS(

@@ -1,7 +1,7 @@
 """The child process that templates run in: ``python -m invoicing.rendering.worker``.
 
-It reads frames (8 bytes of length, then a pickle, from the parent that started it) and answers each with one
-(length, a status byte, then bytes: a PDF, or JSON). The first frame is an `Assignment` with its `Limits` and the
+It reads frames (8 bytes of length, then a pickle, from the parent that started it; see `frames`) and answers each with
+one (length, a status byte, then bytes: a PDF, or JSON). The first frame is an `Assignment` with its `Limits` and the
 `Cage` to enter before the template is looked at; it is answered with the `CageReport`. Each later one is a document.
 It ends when its input does. `sandbox` is the other end.
 """
@@ -11,7 +11,6 @@ import gc
 import itertools
 import json
 import os
-import pickle
 import resource
 import select
 import signal
@@ -23,6 +22,7 @@ from typing import Any, BinaryIO
 from invoicing.rendering.assignment import DONE, FAILED, HEADER, PATIENCE, Assignment, Inspection, Limits
 from invoicing.rendering.cage import enter
 from invoicing.rendering.errors import DocumentTooLargeError, PartFaultError, broken, cut
+from invoicing.rendering.frames import FrameReader
 from invoicing.words.failures import Fault
 
 DOCUMENTS_BETWEEN_COLLECTIONS = 8
@@ -36,7 +36,8 @@ def main() -> None:
     requests = sys.stdin.buffer
     for over_time in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(over_time, signal.SIG_DFL)
-    assignment, limits, cage = _read(requests)
+    reader = FrameReader()
+    assignment, limits, cage = reader.read(_read(requests))
     with _answering(replies) as answer:
         # Out of reach once the cage is shut.
         statm = os.open("/proc/self/statm", os.O_RDONLY)
@@ -46,7 +47,7 @@ def main() -> None:
         make = _prepare(assignment, limits, statm)
         answer(report.to_json().encode())
     for count in itertools.count(1):
-        document = _read(requests)
+        document = reader.read(_read(requests))
         with _answering(replies) as answer, _alarm(limits.seconds):
             answer(_bounded(make(document), assignment.largest_reply_bytes))
         del document
@@ -167,12 +168,12 @@ def _refuse(replies: BinaryIO, fault: Fault, part: str | None = None, line: int 
     _write(replies, FAILED, json.dumps(reason).encode())
 
 
-def _read(requests: BinaryIO) -> Any:
+def _read(requests: BinaryIO) -> bytes:
     header = requests.read(HEADER.size)
     if len(header) < HEADER.size:
         sys.exit(0)
     (length,) = HEADER.unpack(header)
-    return pickle.loads(requests.read(length))  # noqa: S301 (written by the parent that started this process)
+    return requests.read(length)
 
 
 def _write(replies: BinaryIO, status: bytes, body: bytes) -> None:

@@ -29,7 +29,7 @@ COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server")
 
 _READY_SECONDS = 300.0
 _STALE_SECONDS = 30.0
-_REREAD_SECONDS = 60.0  # a DAG file is read every 30 s
+_REREAD_SECONDS = 150.0  # a DAG file that is not changed is read every 120 s (include/deployment/airflow.env)
 _MIGRATE_SECONDS = 600.0
 # Longer than a usual send; a task that is cut off is safe by the ledger, only slower.
 _TASK_GRACE_SECONDS = 25.0

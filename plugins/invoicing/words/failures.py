@@ -236,6 +236,10 @@ FAILURES: Mapping[str, Text] = {
         "la ejecución de {period} correspondía a las {due}, hace menos de una hora",
         "the run of {period} was due at {due}, less than an hour ago",
     ),
+    "month_just_known": (
+        "los contratos de {period} se importaron hace menos de una hora: el mes aún no se ha facturado",
+        "the leases of {period} were imported less than an hour ago: the month was not billed yet",
+    ),
     "month_missing": (
         "{period} no se ha facturado: su ejecución correspondía a las {due} y no abrió el ciclo",
         "{period} was not billed: its run was due at {due} and has opened no cycle",
@@ -286,6 +290,20 @@ FAILURES: Mapping[str, Text] = {
     "deliveries_unsent_next": (
         "nadie intenta enviarlos: ejecute el mes de nuevo, o limpie la tarea send_invoices",
         "nobody tries to send them: run the month again, or clear the task send_invoices",
+    ),
+    "documents_made": (
+        "no falta hacer el PDF de ninguna factura que no se envía",
+        "no PDF of an invoice that nobody is mailed could not be made",
+    ),
+    "documents_unmade": (
+        "no se pudo hacer el PDF de {count} factura(s) que no se envían, desde {since}: {numbers}",
+        "the PDFs of {count} invoices that nobody is mailed could not be made, since {since}: {numbers}",
+    ),
+    "documents_unmade_next": (
+        "vea por qué en la lista de lo que necesita atención; corrija la plantilla o el archivo de documentos y limpie "
+        "la tarea render_unmailed, o ejecute el mes de nuevo",
+        "see why in the list of what needs attention; mend the template or the archive and clear the task "
+        "render_unmailed, or run the month again",
     ),
     "operator_hears": ("el operador se entera de lo que falla", "the operator hears of what goes wrong"),
     "operator_unheard": (
@@ -1222,7 +1240,7 @@ FAILURES: Mapping[str, Text] = {
         "there is no invoice {number!r}",
     ),
     "invoice_without_document": (
-        "la factura {number} todavía no tiene documento: se genera antes de enviarla",
+        "la factura {number} todavía no tiene documento: lo hace la ejecución que la envía, o que decide no enviarla",
         "invoice {number} has no document yet",
     ),
     "run_unknown": (

@@ -27,6 +27,10 @@ LABELS: Mapping[str, Text] = {
     "per_minute_limit": ("Límite por minuto", "Limit per minute"),
     "messages_per_connection": ("Mensajes por conexión", "Messages per connection"),
     "largest_batch": ("Mensajes por tarea", "Messages per task"),
+    "unmailed_documents": (
+        "Hacer también los PDF que no se envían por correo",
+        "Make the PDFs that are not mailed too",
+    ),
     "approval": ("Aprobar antes de enviar", "Approve before sending"),
     "approval_change_percent": ("Cambio que se pregunta", "Change that is asked about"),
     "approval_reminder_hours": ("Recordar después de", "Remind after"),

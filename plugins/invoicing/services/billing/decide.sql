@@ -2,9 +2,8 @@
 -- The tenants of a run's count (or some tenants, counted now), what stands decided about them, whether a message to them is under way or
 -- was accepted, whether one is still to be sent, and their invoices that no live first delivery carries.
 SELECT t.id AS tenant_id, t.code, t.name, t.emails, t.cc_emails, t.language, t.withholding_agent,
-       t.auto_send, t.only_multiple, invoicing.is_held(t.id, %(period)s) AS is_held, n.invoices,
-       d.id AS decision_id, d.reason AS decided_reason, d.trace AS decided_trace,
-       d.invoice_count AS decided_count,
+       t.auto_send, t.only_multiple, invoicing.is_held(t.id, %(period)s) AS is_held,
+       t.doubtful_address, n.invoices, d.id AS decision_id, d.reason AS decided_reason, d.invoice_count AS decided_count,
        coalesce(m.has_message, false) AS has_message,
        coalesce(m.has_open, false) AS has_open,
        coalesce(u.invoice_ids, '{}') AS uncovered
@@ -58,6 +57,13 @@ FROM invoicing.tenant WHERE id = %(tenant_id)s;
 SELECT d.run_id, d.cycle_id, d.tenant_id, t.code, d.invoice_count, d.trace
 FROM invoicing.decision AS d JOIN invoicing.tenant AS t ON t.id = d.tenant_id
 WHERE d.id = %(id)s;
+
+-- name: unchanged_decisions
+-- Of decisions that stand, those that come out as they did. There are few different ones: each is given once, and by its place.
+SELECT d.id FROM unnest(%(ids)s::bigint[], %(kinds)s::integer[], %(counts)s::integer[]) AS now (id, kind, invoices)
+JOIN unnest(%(reasons)s::text[], %(traces)s::text[]) WITH ORDINALITY AS k (reason, trace, kind) ON k.kind = now.kind
+JOIN invoicing.decision AS d ON d.id = now.id AND d.cycle_id = %(cycle_id)s AND d.superseded_at IS NULL
+WHERE d.reason IS NOT DISTINCT FROM k.reason AND d.invoice_count = now.invoices AND d.trace = k.trace::jsonb;
 
 -- name: supersede_decisions
 UPDATE invoicing.decision SET superseded_at = now() WHERE id = ANY(%(ids)s);

@@ -1,5 +1,6 @@
 -- name: first_invoice
-SELECT id FROM invoicing.invoice WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' LIMIT 1;
+-- In the order of the index: in any order, a table of years may be read until it comes to the month.
+SELECT id FROM invoicing.invoice WHERE cycle_id = %(cycle_id)s AND origin = 'monthly' ORDER BY tenant_id LIMIT 1;
 
 -- name: clear_unissued
 DELETE FROM invoicing.unissued_invoice WHERE cycle_id = %(cycle_id)s;

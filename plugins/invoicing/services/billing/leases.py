@@ -2,12 +2,12 @@
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import beside, fetch_all
+from invoicing.db.statements import beside, fetch_all, fetch_chunks
 from invoicing.domain.errors import InputError
 from invoicing.domain.invoice import InvoiceDraft, draft_lease_invoice
 from invoicing.domain.lease import Charge, ChargeTax, Language, Lease, Use
@@ -100,13 +100,30 @@ class _ChargeRow:
 
 def leases_to_invoice(db: Database, period: Period, *, most: int | None = None) -> list[BilledLease]:
     """Leases active in ``period`` that have no standing invoice for it, by code; the first ``most`` of them."""
-    which = {
+    rows = fetch_all(db, _LeaseRow, _SQL["leases_to_invoice"], _to_invoice(period, most))
+    return _with_charges(db, rows, period)
+
+
+def each_lease_to_invoice(db: Database, period: Period) -> Iterator[list[BilledLease]]:
+    """All of `leases_to_invoice`, so many at a time; in the caller's transaction."""
+    for rows in fetch_chunks(db, _LeaseRow, _SQL["leases_to_invoice"], _to_invoice(period, None)):
+        yield _with_charges(db, rows, period)
+
+
+def count_to_invoice(db: Database, period: Period) -> int:
+    """How many `leases_to_invoice` there are: some of them may come to nothing."""
+    row = db.execute(_SQL["count_to_invoice"], _to_invoice(period, None)).fetchone()
+    assert row is not None
+    return int(row["leases"])
+
+
+def _to_invoice(period: Period, most: int | None) -> dict[str, object]:
+    return {
         "period": str(period),
         "first_day": period.first_day,
         "last_day": period.last_day,
         "limit": most,
     }
-    return _with_charges(db, fetch_all(db, _LeaseRow, _SQL["leases_to_invoice"], which), period)
 
 
 def leases_of_tenant(db: Database, tenant_id: int, period: Period, *, most: int) -> list[BilledLease]:

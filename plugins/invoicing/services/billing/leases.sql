@@ -10,6 +10,13 @@ WHERE l.start_date <= %(last_day)s AND (l.end_date IS NULL OR l.end_date >= %(fi
       WHERE i.lease_id = l.id AND i.period = %(period)s AND i.origin = 'monthly')
 ORDER BY l.code LIMIT %(limit)s;
 
+-- name: count_to_invoice
+SELECT count(*) AS leases FROM invoicing.lease AS l
+WHERE l.start_date <= %(last_day)s AND (l.end_date IS NULL OR l.end_date >= %(first_day)s)
+  AND NOT EXISTS (
+      SELECT FROM invoicing.invoice AS i
+      WHERE i.lease_id = l.id AND i.period = %(period)s AND i.origin = 'monthly');
+
 -- name: leases_of_tenant
 SELECT l.id, l.code, l.property, l.city, l.use, l.start_date, l.end_date, l.rent, l.currency,
        t.id AS tenant_id, t.code AS tenant_code, t.name AS tenant_name, t.document_type, t.document_number,

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import beside, fetch_all
+from invoicing.db.statements import beside, fetch_all, fetch_chunks
 from invoicing.domain.errors import InputError
 from invoicing.domain.invoice import InvoiceDraft, InvoiceLine, Withholding
 from invoicing.domain.period import Period
 from invoicing.domain.proration import ActiveDays
-from invoicing.domain.taxes import TaxName
+from invoicing.domain.taxes import TaxName, TaxTable
 from invoicing.services.agency import clock, imports
 from invoicing.services.agency.imports import ImportSummary
 from invoicing.services.billing import leases
@@ -235,7 +235,7 @@ def drifted_invoices(
 def compare(
     db: Database, period: Period, *, known_only: bool = False, lease_ids: Sequence[int] | None = None
 ) -> None:
-    """Work out the standing invoices of ``period`` anew and keep which of them drifted.
+    """Work out the standing invoices of ``period`` anew, some at a time, and keep which of them drifted.
 
     In the caller's transaction, in which no other import commits.
 
@@ -248,9 +248,13 @@ def compare(
         "known_only": known_only,
         "lease_ids": _listed(lease_ids),
     }
-    standing = fetch_all(db, _Standing, _SQL["standing_invoices"], which)
-    if not standing:
-        return
+    taxes = leases.tax_table(db, period.first_day)
+    with db.transaction():
+        for standing in fetch_chunks(db, _Standing, _SQL["standing_invoices"], which):
+            _compare(db, period, taxes, standing)
+
+
+def _compare(db: Database, period: Period, taxes: TaxTable, standing: Sequence[_Standing]) -> None:
     ids = [each.id for each in standing]
     lines = _by_invoice(
         (row.invoice_id, row) for row in fetch_all(db, _LineRow, _SQL["lines_of_invoices"], {"ids": ids})
@@ -259,7 +263,6 @@ def compare(
         (row.invoice_id, row)
         for row in fetch_all(db, _WithholdingRow, _SQL["withholdings_of_invoices"], {"ids": ids})
     )
-    taxes = leases.tax_table(db, period.first_day)
     today = leases.leases_by_id(db, [each.lease_id for each in standing], period)
     drifted = []
     for each in standing:

@@ -106,38 +106,54 @@ class KeptDocument:
     content: bytes
 
 
-def keep(db: Database, archive: Archive, invoice_id: int, template_version_id: int, pdf: bytes) -> None:
-    """Store a rendered invoice, its key and its checksum; where another worker was first, its document stands.
+class Keeper:
+    """Keeps what was rendered; where another worker was first, its document stands.
 
-    The file is stored before the row says so: an interrupted store leaves a file that nothing refers to.
-
-    Raises:
-        StorageFaultError: It could not be stored.
-        ArchiveAwayError: Documents were kept under this root and nothing is there: what is kept now would be lost as
-            soon as it comes back.
+    Args:
+        template_version_id: Of all documents that it is given.
     """
-    row = db.execute(_SQL["invoice_to_keep"], {"id": invoice_id, "root": archive.root}).fetchone()
-    assert row is not None
-    sha256 = hashlib.sha256(pdf).hexdigest()
-    key = f"{row['period']}/{sha256[:12]}-{filename(row['number'])}"
-    try:
-        if row["is_in_use"] and archive.is_away():
-            raise ArchiveAwayError("archive_away", root=archive.root)
-        archive.store(key, pdf)
-    except OSError as error:
-        raise StorageFaultError(
-            "document_not_stored", invoice=row["number"], root=archive.root, why=_why(error)
-        ) from error
-    db.execute(
-        _SQL["add_document"],
-        {
-            "invoice_id": invoice_id,
-            "key": key,
-            "sha256": sha256,
-            "size_bytes": len(pdf),
-            "template_version_id": template_version_id,
-        },
-    )
+
+    def __init__(self, db: Database, archive: Archive, template_version_id: int) -> None:
+        self._db = db
+        self._archive = archive
+        self._template_version_id = template_version_id
+        self._is_in_use = False
+
+    def keep(self, invoice_id: int, number: str, period: str, pdf: bytes) -> None:
+        """Store an invoice's document, its key and its checksum.
+
+        The file is stored before the row says so: an interrupted store leaves a file that nothing refers to.
+
+        Raises:
+            StorageFaultError: It could not be stored.
+            ArchiveAwayError: Documents were kept under this root and nothing is there: what is kept now would be lost
+                as soon as it comes back.
+        """
+        root = self._archive.root
+        # What was in use stays so; until then it is asked each time, for others keep documents too.
+        if not self._is_in_use:
+            row = self._db.execute(_SQL["is_in_use"], {"root": root}).fetchone()
+            self._is_in_use = row is not None and row["is_in_use"]
+        sha256 = hashlib.sha256(pdf).hexdigest()
+        key = f"{period}/{sha256[:12]}-{filename(number)}"
+        try:
+            if self._is_in_use and self._archive.is_away():
+                raise ArchiveAwayError("archive_away", root=root)
+            self._archive.store(key, pdf)
+        except OSError as error:
+            raise StorageFaultError(
+                "document_not_stored", invoice=number, root=root, why=_why(error)
+            ) from error
+        self._db.execute(
+            _SQL["add_document"],
+            {
+                "invoice_id": invoice_id,
+                "key": key,
+                "sha256": sha256,
+                "size_bytes": len(pdf),
+                "template_version_id": self._template_version_id,
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True)

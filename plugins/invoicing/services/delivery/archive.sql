@@ -1,9 +1,8 @@
--- name: invoice_to_keep
--- And whether documents are known to be under the archive's root. One that had an absolute address once may be elsewhere.
-SELECT i.number, i.period, EXISTS (
+-- name: is_in_use
+-- Whether documents are known to be under the archive's root. One that had an absolute address once may be elsewhere.
+SELECT EXISTS (
     SELECT FROM invoicing.invoice_document AS doc
-    WHERE doc.former_uri IS NULL OR starts_with(doc.former_uri, %(root)s || '/')) AS is_in_use
-FROM invoicing.invoice AS i WHERE i.id = %(id)s;
+    WHERE doc.former_uri IS NULL OR starts_with(doc.former_uri, %(root)s || '/')) AS is_in_use;
 
 -- name: add_document
 -- The first to finish wins: the same bytes are sent ever after.

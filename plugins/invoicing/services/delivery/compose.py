@@ -1,24 +1,27 @@
 """The message of a delivery, from what the ledger froze of it."""
 
-from collections.abc import Mapping, Sequence
+import builtins
+import datetime
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
 
 from invoicing.db.connection import Database
-from invoicing.db.statements import beside
+from invoicing.db.statements import beside, fetch_all
 from invoicing.domain.address import invalid_addresses, to_envelope
 from invoicing.domain.errors import InputError
+from invoicing.domain.period import Period
 from invoicing.domain.settings import Settings
 from invoicing.mail.message import Attachment, Mailbox, OutgoingMail, build
-from invoicing.rendering.document import InvoiceDocument
+from invoicing.rendering.document import MailDocument, MailInvoice, Party
 from invoicing.rendering.mail import MailRenderer
 from invoicing.rendering.templates import Template
 from invoicing.services.agency.settings import SettingsVersions
 from invoicing.services.agency.templates import template_version
 from invoicing.services.delivery import archive as kept_documents
-from invoicing.services.delivery import documents
 from invoicing.services.delivery.archive import Archive, DocumentRecord
+from invoicing.services.delivery.documents import agency_of, filename
 from invoicing.services.delivery.ledger import Delivery
 
 _SQL = beside(__file__)
@@ -39,15 +42,68 @@ class Ingredients:
 
     Args:
         records: Where its invoices' documents are.
-        left: By the number of each credit note, what its invoice came to after it.
+        said: What its words are made of; lines and withholdings are the documents' alone.
     """
 
     delivery: Delivery
     settings: Settings
     template: Template
     records: Sequence[DocumentRecord]
-    invoices: Sequence[InvoiceDocument]
-    left: Mapping[str, Decimal]
+    said: MailDocument
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """An invoice that a delivery carries, with what is known of its document."""
+
+    number: str
+    is_of_month: bool
+    period: str
+    language: str
+    tenant_code: str
+    tenant_name: str
+    tenant_document_type: str
+    tenant_document_number: str
+    tenant_city: str
+    property: str
+    total: Decimal
+    currency: str
+    due_on: datetime.date
+    corrects: str | None
+    left: Decimal | None
+    replaces: str | None
+    key: str | None
+    former_uri: str | None
+    sha256: str | None
+
+    @builtins.property  # `property` is a field here
+    def record(self) -> DocumentRecord:
+        return DocumentRecord(self.number, self.key, self.former_uri, self.sha256)
+
+    @builtins.property  # `property` is a field here
+    def tenant(self) -> Party:
+        return Party(
+            code=self.tenant_code,
+            name=self.tenant_name,
+            document_type=self.tenant_document_type,
+            document_number=self.tenant_document_number,
+            city=self.tenant_city,
+            language=self.language,
+        )
+
+    @builtins.property  # `property` is a field here
+    def attached(self) -> MailInvoice:
+        return MailInvoice(
+            number=self.number,
+            property=self.property,
+            total=self.total,
+            currency=self.currency,
+            due_on=self.due_on,
+            filename=filename(self.number),
+            corrects=self.corrects,
+            left=self.left,
+            replaces=self.replaces,
+        )
 
 
 class Composer:
@@ -83,32 +139,29 @@ class Composer:
         problems = invalid_addresses((*delivery.to_addresses, *delivery.cc_addresses))
         if problems:
             raise InputError("recipient_invalid", address=problems[0].address, why=problems[0].reason)
-        invoice_ids = [
-            row["invoice_id"] for row in db.execute(_SQL["invoice_ids_of_delivery"], {"id": delivery.id})
-        ]
-        if not invoice_ids:
+        carried = fetch_all(db, _Carried, _SQL["carried_invoices"], {"id": delivery.id})
+        if not carried:
             raise InputError("delivery_carries_nothing", delivery=delivery.id)
+        first = carried[0]
         return Ingredients(
             delivery,
             settings,
             self._template(db, delivery.template_version_id),
-            kept_documents.find(db, invoice_ids),
-            documents.load_invoices(db, invoice_ids, self._settings),
-            documents.left_after(db, invoice_ids),
+            [each.record for each in carried],
+            MailDocument(
+                language=delivery.language,
+                agency=agency_of(settings),
+                tenant=first.tenant,
+                period=Period.parse(first.period) if first.is_of_month else None,
+                invoices=tuple(each.attached for each in carried),
+            ),
         )
 
     def assemble(self, ingredients: Ingredients) -> Mail:
         """The message out of what was gathered; it asks no database. Raises as `compose` does."""
         delivery, settings = ingredients.delivery, ingredients.settings
         kept = kept_documents.read(self._archive, ingredients.records)
-        content = self._renderer(ingredients).render(
-            documents.mail_document(
-                ingredients.invoices,
-                language=delivery.language,
-                settings=settings,
-                left=ingredients.left,
-            )
-        )
+        content = self._renderer(ingredients).render(ingredients.said)
         from_address = settings.from_email or self._sender
         assert from_address
         payload = build(

@@ -216,18 +216,18 @@ class _Sending:
         with rate_limit.slot(
             lambda: self._ledger.db, delivery.per_minute_limit, self._ledger.claim_duration
         ) as slot:
-            token = self._ledger.claim(delivery.id)
-            if token is None:
+            claim = self._ledger.claim(delivery)
+            if claim is None:
                 now = self._ledger.find(delivery.id)
                 if now.state is DeliveryState.PENDING and not now.has_address:
                     missing = f"tenant {now.tenant_code} has no address: give one, then clear"
                     return _Result(now.state, missing, needs_person=True)
                 return _stopped(now) or self._unapproved(now) or _Result(now.state, "another worker has it")
             slot.is_used = True
-            # Its content is frozen from here on; while this worker waited its turn, a run may have changed it.
-            delivery = self._ledger.find(delivery.id)
+            token = claim.token
             try:
-                outcome, away = self._attempt(delivery, token)
+                # With its content of now: while this worker waited its turn, a run may have changed it.
+                outcome, away = self._attempt(claim.delivery, token)
             except RelayUnavailableError as error:
                 # The set-up's fault: the delivery goes back untouched, and the batch ends here.
                 self._ledger.settle(

@@ -2,8 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Sequence
 
 from psycopg.rows import DictRow
 
@@ -85,22 +84,10 @@ def load_invoices(
     ]
 
 
-def left_after(db: Database, ids: Sequence[int]) -> Mapping[str, Decimal]:
-    """Of those of ``ids`` that are credit notes, by number: what their invoice came to after them."""
-    return {row["number"]: row["left"] for row in db.execute(_SQL["left_after"], {"ids": list(ids)})}
-
-
-def mail_document(
-    invoices: Sequence[InvoiceDocument],
-    *,
-    language: str,
-    settings: Settings,
-    left: Mapping[str, Decimal] | None = None,
-) -> MailDocument:
+def mail_document(invoices: Sequence[InvoiceDocument], *, language: str, settings: Settings) -> MailDocument:
     """A message to the tenant of ``invoices``, all of one tenant, at least one.
 
-    Args:
-        left: As `left_after` gives it.
+    What notes left of the invoices that they correct is not said.
     """
     first = invoices[0]
     return MailDocument(
@@ -117,7 +104,6 @@ def mail_document(
                 due_on=each.due_on,
                 filename=filename(each.number),
                 corrects=each.corrects,
-                left=(left or {}).get(each.number),
                 replaces=each.replaces,
             )
             for each in invoices

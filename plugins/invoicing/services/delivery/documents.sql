@@ -11,14 +11,6 @@ LEFT JOIN invoicing.invoice AS o ON o.id = i.corrects
 LEFT JOIN invoicing.invoice AS r ON r.id = i.replaces AND i.sent_apart AND r.state = 'credited'
 WHERE i.id = ANY(%(ids)s) ORDER BY i.series, i.serial;
 
--- name: left_after
--- By the notes up to each, which are final, whatever came later.
-SELECT n.number, o.total - (
-    SELECT sum(earlier.total) FROM invoicing.invoice AS earlier WHERE earlier.corrects = o.id AND earlier.id <= n.id
-) AS left
-FROM invoicing.invoice AS n JOIN invoicing.invoice AS o ON o.id = n.corrects
-WHERE n.id = ANY(%(ids)s);
-
 -- name: lines_of_invoices
 SELECT invoice_id, concept, description, amount, tax_rate, tax, active_days, period_days
 FROM invoicing.invoice_line WHERE invoice_id = ANY(%(ids)s) ORDER BY invoice_id, position;

@@ -9,7 +9,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -103,6 +103,19 @@ class Delivery:
     has_address: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery that is this worker's for a while.
+
+    Args:
+        token: Every later write of the worker carries it.
+        delivery: With the content that its message has, frozen from here on.
+    """
+
+    token: int
+    delivery: Delivery
+
+
 def find_delivery(db: Database, delivery_id: int) -> Delivery | None:
     """The delivery as it is now; None where there is none."""
     row = db.execute(_SQL["delivery"], {"id": delivery_id}).fetchone()
@@ -190,32 +203,43 @@ class Ledger:
             delivery = self.find(delivery_id)
         return delivery
 
-    def claim(self, delivery_id: int) -> int | None:
+    def claim(self, delivery: Delivery) -> Claim | None:
         """Take the delivery for this worker, and bring its content up to date where this is a new execution.
 
+        Args:
+            delivery: As `take_up` or `find` gave it; what became of it meanwhile counts.
+
         Returns:
-            The claim's token; None where another worker has it, it may not leave now, or nobody approved it.
+            None where another worker has it, it may not leave now, or nobody approved it.
         """
+        # As the statement asks it: whose content is renewed. The versions of today are looked up for those alone.
+        is_new = delivery.execution != self._worker.execution
+        may_renew = is_new and (delivery.execution is not None or self._worker.is_repeated)
         row = self.db.execute(
             _SQL["claim"],
             {
-                **self._execution(delivery_id),
+                **self._execution(delivery.id, is_asked_for_today=may_renew),
                 "duration": self.claim_duration,
                 "owner": str(self._worker.address),
                 "actor": self._worker.name,
                 "host": socket.gethostname(),
             },
         ).fetchone()
-        return None if row is None else int(row["claim_token"])
+        if row is None:
+            return None
+        token = row.pop("claim_token")
+        return Claim(token, replace(delivery, state=DeliveryState.CLAIMED, **row))
 
     def lacks_approval(self, delivery_id: int) -> bool:
         """Whether the delivery may not leave since nobody approved what this execution would send."""
         row = self.db.execute(_SQL["lacks_approval"], self._execution(delivery_id)).fetchone()
         return row is not None and bool(row["lacks_approval"])
 
-    def _execution(self, delivery_id: int) -> dict[str, Any]:
+    def _execution(self, delivery_id: int, *, is_asked_for_today: bool = True) -> dict[str, Any]:
         """What decides on the content that a claim would give the delivery."""
-        settings_version, template_version = self._versions.ask(self.db)
+        settings_version, template_version = (
+            self._versions.ask(self.db) if is_asked_for_today else (None, None)
+        )
         return {
             "id": delivery_id,
             "execution": self._worker.execution,

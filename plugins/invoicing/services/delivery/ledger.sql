@@ -64,7 +64,8 @@ WHERE t.id = d.tenant_id AND d.state = 'failed' AND NOT d.given_up AND d.id = AN
 -- settings ask for that. A claim alone has sent nothing: one that is over, or that an earlier try of the same
 -- task instance left behind, is taken over; its worker's token no longer counts. A new execution takes the addresses,
 -- settings and template of today, unless the message may have left; what sends again with the words of then (it needs no
--- approval), the addresses alone.
+-- approval), the addresses alone. Who did not look up what is of today, since it did not seem to be needed, gets no claim
+-- where it is.
 WITH due AS (
     SELECT d.id, d.tenant_id, d.execution IS DISTINCT FROM %(execution)s AND (d.execution IS NOT NULL OR %(is_repeated)s)
                AND NOT invoicing.may_have_left(d.id) AS renew
@@ -80,24 +81,26 @@ WITH due AS (
         cc_addresses = CASE WHEN due.renew THEN t.cc_emails ELSE d.cc_addresses END,
         language = CASE WHEN due.renew AND NOT d.keeps_words THEN t.language ELSE d.language END,
         message_date = CASE WHEN due.renew THEN now() ELSE d.message_date END,
-        settings_version_id = CASE WHEN due.renew AND NOT d.keeps_words THEN %(settings_version_id)s
+        settings_version_id = CASE WHEN due.renew AND NOT d.keeps_words THEN %(settings_version_id)s::bigint
                                    ELSE d.settings_version_id END,
-        template_version_id = CASE WHEN due.renew AND NOT d.keeps_words THEN %(template_version_id)s
+        template_version_id = CASE WHEN due.renew AND NOT d.keeps_words THEN %(template_version_id)s::bigint
                                    ELSE d.template_version_id END
     FROM due JOIN invoicing.tenant AS t ON t.id = due.tenant_id CROSS JOIN invoicing.settings_in_force AS s
-    WHERE d.id = due.id AND s.auto_send AND t.auto_send AND NOT invoicing.is_held(d.tenant_id, d.period)
-      AND (NOT due.renew OR cardinality(t.emails) > 0)
+    WHERE d.id = due.id AND s.auto_send AND t.auto_send AND NOT invoicing.is_held_now(d.tenant_id, d.period)
+      AND (NOT due.renew OR cardinality(t.emails) > 0 AND %(settings_version_id)s::bigint IS NOT NULL)
       AND NOT CASE WHEN due.renew
                    THEN invoicing.lacks_approval(d.id, t.emails, t.cc_emails, t.language, %(settings_version_id)s,
                                                  %(template_version_id)s)
                    ELSE invoicing.lacks_approval(d.id, d.to_addresses, d.cc_addresses, d.language, d.settings_version_id,
                                                  d.template_version_id) END
-    RETURNING d.id, d.claim_token
+    RETURNING d.id, d.claim_token, d.message_date, d.to_addresses, d.cc_addresses, d.language, d.settings_version_id,
+              d.template_version_id
 ), attempt AS (
     INSERT INTO invoicing.delivery_attempt (delivery_id, claim_token, claimed_by, host)
     SELECT id, claim_token, %(actor)s, %(host)s FROM claimed
 )
-SELECT claim_token FROM claimed;
+SELECT claim_token, message_date, to_addresses, cc_addresses, language, settings_version_id, template_version_id
+FROM claimed;
 
 -- name: lacks_approval
 -- Whether `claim` would refuse it for want of an approval, as it stands or as a new execution would renew it.
@@ -112,13 +115,17 @@ WHERE d.id = %(id)s;
 
 -- name: mark
 -- From here on nothing but a reply, or a person, takes the delivery out of `transmitting`. A hold ends the claims that it
--- sees; one that was being made meanwhile, and had not seen the hold, meets it here.
-WITH marked AS (
-    UPDATE invoicing.delivery SET state = 'transmitting', claim_until = now() + %(duration)s
-    WHERE id = %(id)s AND claim_token = %(token)s AND state = 'claimed' AND NOT invoicing.is_held(tenant_id, period)
+-- sees; one that was being made meanwhile, and had not seen the hold, meets it here: the hold may keep the row locked
+-- until it is committed, so it is asked for once the row is had.
+WITH claimed AS MATERIALIZED (
+    SELECT id, tenant_id, period FROM invoicing.delivery
+    WHERE id = %(id)s AND claim_token = %(token)s AND state = 'claimed' FOR NO KEY UPDATE
+), marked AS (
+    UPDATE invoicing.delivery AS d SET state = 'transmitting', claim_until = now() + %(duration)s
+    FROM claimed WHERE d.id = claimed.id AND NOT invoicing.is_held_now(claimed.tenant_id, claimed.period)
       AND NOT EXISTS (
           SELECT FROM invoicing.delivery_attempt AS a WHERE a.delivery_id = %(id)s AND a.verdict = 'accepted')
-    RETURNING id, claim_token
+    RETURNING d.id, d.claim_token
 ), attempt AS (
     UPDATE invoicing.delivery_attempt AS a
     SET marked_at = clock_timestamp(), phase = 'payload', payload_sha256 = %(payload_sha256)s

@@ -1,5 +1,5 @@
 -- name: invoices_without_document
-SELECT DISTINCT di.invoice_id, i.number FROM invoicing.delivery_invoice AS di
+SELECT DISTINCT di.invoice_id, i.number, i.period FROM invoicing.delivery_invoice AS di
 JOIN invoicing.delivery AS d ON d.id = di.delivery_id
 JOIN invoicing.invoice AS i ON i.id = di.invoice_id
 WHERE di.delivery_id = ANY(%(delivery_ids)s) AND d.state IN ('pending', 'claimed', 'failed') AND i.state <> 'void'

@@ -9,3 +9,9 @@ LEFT JOIN invoicing.invoice_document AS doc ON doc.invoice_id = di.invoice_id
 WHERE d.id = ANY(%(ids)s)
 GROUP BY d.id, t.code, t.name
 ORDER BY t.code, d.id;
+
+-- name: tenants_of_invoices
+SELECT t.code, t.name, array_agg(i.id ORDER BY i.id) AS invoice_ids
+FROM invoicing.invoice AS i JOIN invoicing.tenant AS t ON t.id = i.tenant_id
+WHERE i.id = ANY(%(ids)s)
+GROUP BY t.code, t.name ORDER BY t.code;

@@ -15,6 +15,9 @@ _SQL = beside(__file__)
 UNSENT_PATIENCE = datetime.timedelta(hours=2)
 """How long a delivery may wait with nobody trying."""
 
+UNMADE_PATIENCE = datetime.timedelta(hours=6)
+"""How long after its run's end a document that nobody is mailed may be on its way: a large month's take hours."""
+
 MOST_NAMED = 10
 """How many of a kind are named; the others are counted."""
 
@@ -50,6 +53,25 @@ class HoldInForce:
     reason: Said[str]
     actor: str
     since: datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnmadeDocument:
+    """An invoice that nobody is mailed and whose PDF could not be made.
+
+    Args:
+        since: When a run asked for the first of them.
+        tenant: Its code, beside its ``name``.
+        problem_es: Why, and ``problem_en`` in English; None where nobody tried, for `UNMADE_PATIENCE`.
+    """
+
+    since: datetime.datetime
+    number: str
+    period: str
+    tenant: str
+    name: Personal[str]
+    problem_es: Said[str | None]
+    problem_en: Said[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +112,14 @@ class Holds:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmade:
+    """The first documents that could not be made, by number, and how many there are."""
+
+    named: Sequence[UnmadeDocument]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Attention:
     """All that needs a person, kind by kind.
 
@@ -101,17 +131,19 @@ class Attention:
     failed: Deliveries
     unsent: Deliveries
     held: Holds
+    unmade: Unmade
     unbilled: Sequence[UnbilledMonth]
     approvals: Sequence[WaitingApproval]
 
     @property
     def count(self) -> int:
-        """How many things there are to look at: each delivery, hold, month and approval is one."""
+        """How many things there are to look at: each delivery, hold, document, month and approval is one."""
         return (
             self.in_doubt.count
             + self.failed.count
             + self.unsent.count
             + self.held.count
+            + self.unmade.count
             + len(self.unbilled)
             + len(self.approvals)
         )
@@ -120,7 +152,8 @@ class Attention:
     def unnamed(self) -> int:
         """How many of them are counted alone."""
         return sum(
-            each.count - len(each.named) for each in (self.in_doubt, self.failed, self.unsent, self.held)
+            each.count - len(each.named)
+            for each in (self.in_doubt, self.failed, self.unsent, self.held, self.unmade)
         )
 
 
@@ -131,6 +164,7 @@ def needs_attention(db: Database, now: datetime.datetime) -> Attention:
         failed=failed(db),
         unsent=unsent(db, now),
         held=held(db),
+        unmade=unmade(db, now),
         unbilled=unbilled(db),
         approvals=approvals(db),
     )
@@ -154,6 +188,12 @@ def unsent(db: Database, now: datetime.datetime) -> Deliveries:
 def held(db: Database) -> Holds:
     """Holds that nobody released."""
     return Holds(*fetch_page(db, HoldInForce, _SQL["holds"], {"most": MOST_NAMED}))
+
+
+def unmade(db: Database, now: datetime.datetime) -> Unmade:
+    """Documents of invoices that nobody is mailed, which a run asked for and nobody made."""
+    which = {"most": MOST_NAMED, "before": now - UNMADE_PATIENCE}
+    return Unmade(*fetch_page(db, UnmadeDocument, _SQL["unmade"], which))
 
 
 def unbilled(db: Database) -> list[UnbilledMonth]:

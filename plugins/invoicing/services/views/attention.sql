@@ -29,6 +29,18 @@ SELECT count(*) OVER () AS total, h.period, t.code AS tenant, t.name, h.reason, 
 FROM invoicing.sending_hold AS h LEFT JOIN invoicing.tenant AS t ON t.id = h.tenant_id
 WHERE h.released_at IS NULL ORDER BY h.period, t.code LIMIT %(most)s;
 
+-- name: unmade
+-- What was voided, held or mailed meanwhile, and what was made, is none of it.
+SELECT count(*) OVER () AS total, min(u.asked_at) OVER () AS since, i.number, i.period, t.code AS tenant, t.name,
+       u.problem ->> 'es' AS problem_es, u.problem ->> 'en' AS problem_en
+FROM invoicing.unmade_document AS u
+JOIN invoicing.cycle_run AS r ON r.id = u.run_id
+JOIN invoicing.unmailed_without_document AS v ON v.id = u.invoice_id
+JOIN invoicing.invoice AS i ON i.id = u.invoice_id
+JOIN invoicing.tenant AS t ON t.id = i.tenant_id
+WHERE u.problem IS NOT NULL OR r.ended_at < %(before)s
+ORDER BY i.series, i.serial LIMIT %(most)s;
+
 -- name: waiting_approvals
 -- Months that wait for a person.
 SELECT c.period, q.asked_at AS since FROM invoicing.approval_request AS q

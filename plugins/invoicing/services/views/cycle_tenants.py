@@ -4,19 +4,20 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
-from invoicing.db.connection import Database
-from invoicing.db.statements import beside, fetch_all, fetch_page
+from invoicing.db.connection import Database, OpenDatabase
+from invoicing.db.statements import beside, fetch_all
 from invoicing.domain.delivery import DeliveryState
 from invoicing.domain.discretion import Personal, PersonalTrace, Said
 from invoicing.domain.eligibility import REASONS
 from invoicing.domain.errors import NotFoundError
 from invoicing.domain.period import Period
 from invoicing.domain.refusal import refusal_of
-from invoicing.services.agency.searching import patterns
+from invoicing.services.agency import searching
 from invoicing.services.views.cycles import load_cycle
 from invoicing.services.views.deliveries import DeliveryShown, deliveries_of_tenant
+from invoicing.services.views.paging import MOST_COUNTED, Beside
 
 _SQL = beside(__file__)
 
@@ -24,7 +25,10 @@ SORTS = ("code", "name", "invoices", "decision", "state", "updated")
 OUTCOMES = ("send", "skip", *REASONS)
 STATES = (*(str(state) for state in DeliveryState), "none")
 
+_BY_KEY = frozenset({"code", "name"})
+_BY_DELIVERY = frozenset({"state", "updated"})
 _EXPORT_ROWS = 2_000
+_ALL = 2**31
 
 Trace = Sequence[Mapping[str, Any]]
 """The rules that were asked about a tenant, each with its inputs and its outcome."""
@@ -195,50 +199,156 @@ def find_cycle_tenants(
     descending: bool = False,
     limit: int = 25,
     offset: int = 0,
+    near: Beside | None = None,
 ) -> tuple[list[CycleTenantFound], int]:
-    """One page of a cycle's tenants, and how many fit in all; raises `NotFoundError`.
+    """One page of a cycle's tenants, and how many fit in all, up to one more than `MOST_COUNTED`.
 
     Args:
-        sort: One of `SORTS`.
+        sort: One of `SORTS`; who has no delivery comes last in those by deliveries.
+        near: The page is the one after, or before, a tenant, by code, in the sorts by code and name; else, and where
+            there is no such tenant, ``offset`` counts.
+
+    Raises:
+        NotFoundError: There is no such cycle.
     """
-    parameters = {
-        "cycle_id": load_cycle(db, period).id,
-        "outcome": which.outcome,
-        "state": which.state,
-        "patterns": patterns(which.search),
-        "sort": sort,
-        "descending": descending,
-        "limit": limit,
-        "offset": offset,
-    }
-    found, total = fetch_page(db, CycleTenantFound, _SQL["cycle_tenants_found"], parameters)
-    if not found and offset:
-        # Past the end: the total is on the rows.
-        first = parameters | {"limit": 1, "offset": 0}
-        _, total = fetch_page(db, CycleTenantFound, _SQL["cycle_tenants_found"], first)
-    return [replace(each, refusal=refusal_of(each.state, each.last_reply)) for each in found], total
+    asked = _Asked.of(db, period, which)
+    return _page(db, asked, sort, descending, limit, offset, near), asked.count(db)
 
 
-def all_cycle_invoices(db: Database, period: Period, which: CycleTenantQuery) -> list[CycleInvoice]:
-    """Every invoice of the tenants that fit, by number; raises `NotFoundError`."""
-    parameters = {
-        "cycle_id": load_cycle(db, period).id,
-        "outcome": which.outcome,
-        "state": which.state,
-        "patterns": patterns(which.search),
-    }
-    return fetch_all(db, CycleInvoice, _SQL["cycle_invoices_found"], parameters)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which tenants are meant, as pieces of a statement and what they need."""
+
+    conditions: Sequence[bytes]
+    parameters: Mapping[str, Any]
+    has_words: bool
+
+    @classmethod
+    def of(cls, db: Database, period: Period, which: CycleTenantQuery) -> Self:
+        words = searching.patterns(which.search)
+        conditions = []
+        match which.outcome:
+            case None:
+                pass
+            case "send":
+                conditions.append(_SQL["who_get_mail"])
+            case "skip":
+                conditions.append(_SQL["who_get_none"])
+            case _:
+                conditions.append(_SQL["for_a_reason"])
+        if which.state is not None:
+            conditions.append(_SQL["without_delivery"] if which.state == "none" else _SQL["with_state"])
+        if words:
+            conditions.append(_SQL["with_words"])
+        parameters = {
+            "cycle_id": load_cycle(db, period).id,
+            "outcome": which.outcome,
+            "state": which.state,
+            "patterns": words,
+        }
+        return cls(conditions, parameters, bool(words))
+
+    def statement(self, first: bytes, *last: bytes) -> bytes:
+        """The pieces, with the conditions after the first."""
+        return b"\n".join([first, *self.conditions, *last])
+
+    def without_delivery(self) -> Self:
+        """Of them those that have none."""
+        return replace(self, conditions=[*self.conditions, _SQL["without_delivery"]])
+
+    def count(self, db: Database, most: int = MOST_COUNTED + 1) -> int:
+        """How many they are, up to ``most``."""
+        first = _SQL["count_of_words"] if self.has_words else _SQL["count_of"]
+        row = db.execute(
+            self.statement(first, _SQL["end_of_count"]), {**self.parameters, "most": most}
+        ).fetchone()
+        assert row is not None
+        return int(row["total"])
 
 
-def all_cycle_tenants(db: Database, period: Period, which: CycleTenantQuery) -> Iterator[CycleTenantFound]:
-    """Every tenant that fits, by code, as `find_cycle_tenants` gives them; raises `NotFoundError`."""
-    offset = 0
+def _page(
+    db: Database,
+    asked: _Asked,
+    sort: str,
+    descending: bool,
+    limit: int,
+    offset: int,
+    near: Beside | None = None,
+) -> list[CycleTenantFound]:
+    page = {**asked.parameters, "sort": sort, "backwards": descending, "limit": limit, "offset": offset}
+    if sort in _BY_DELIVERY and asked.parameters["state"] == "none":
+        sort, page = "code", {**page, "sort": "code", "backwards": False}
+    if sort in _BY_DELIVERY:
+        statement = asked.statement(_SQL["of_deliveries"], _SQL["by_delivery"], _SQL["end_of_page"])
+        found = fetch_all(db, CycleTenantFound, _SQL["page_of"] + statement, page)
+        if len(found) < limit:
+            found += _rest(db, asked, limit - len(found), 0 if found else offset)
+        return [replace(each, refusal=refusal_of(each.state, each.last_reply)) for each in found]
+    key = None
+    if near is not None and sort in _BY_KEY:
+        key = db.execute(_SQL["key_of_tenant"], {"code": near.key}).fetchone()
+    if key is None or near is None:
+        statement = asked.statement(_SQL["of_decisions"], _SQL["by_decision"], _SQL["end_of_page"])
+    else:
+        page |= {**key, "offset": 0, "backwards": descending is not near.is_before}
+        statement = asked.statement(
+            _SQL["of_decisions"], _SQL["from_key"], _SQL["by_decision"], _SQL["end_of_page"]
+        )
+    found = fetch_all(db, CycleTenantFound, _SQL["page_of"] + statement, page)
+    if key is not None and near is not None and near.is_before:
+        found.reverse()
+    return [replace(each, refusal=refusal_of(each.state, each.last_reply)) for each in found]
+
+
+def _rest(db: Database, asked: _Asked, limit: int, offset: int) -> list[CycleTenantFound]:
+    """What is left of a page that is sorted by deliveries: the tenants that have none, by code."""
+    without = asked.without_delivery()
+    if offset:
+        offset = max(0, offset - asked.count(db, _ALL) + without.count(db, _ALL))
+    return _page(db, without, "code", False, limit, offset)
+
+
+def all_cycle_invoices(
+    open_database: OpenDatabase, period: Period, which: CycleTenantQuery
+) -> Iterator[list[CycleInvoice]]:
+    """Every invoice of the tenants that fit, by number, in batches; raises `NotFoundError`.
+
+    Args:
+        open_database: For each batch anew: what is read slowly keeps no connection.
+    """
+    key: dict[str, Any] = {"key_series": None, "key_serial": None}
     while True:
-        found, _ = find_cycle_tenants(db, period, which, limit=_EXPORT_ROWS, offset=offset)
-        yield from found
+        with open_database() as db:
+            parameters = _Asked.of(db, period, which).parameters
+            rows = db.execute(
+                _SQL["cycle_invoices_found"], {**parameters, **key, "limit": _EXPORT_ROWS}
+            ).fetchall()
+        if rows:
+            key = {"key_series": rows[-1]["series"], "key_serial": rows[-1]["serial"]}
+        yield [
+            CycleInvoice(**{name: row[name] for name in row if name not in ("series", "serial")})
+            for row in rows
+        ]
+        if len(rows) < _EXPORT_ROWS:
+            return
+
+
+def all_cycle_tenants(
+    open_database: OpenDatabase, period: Period, which: CycleTenantQuery
+) -> Iterator[list[CycleTenantFound]]:
+    """Every tenant that fits, by code, as `find_cycle_tenants` gives them, in batches; raises `NotFoundError`.
+
+    Args:
+        open_database: As `all_cycle_invoices` has it.
+    """
+    near = None
+    while True:
+        with open_database() as db:
+            found = _page(db, _Asked.of(db, period, which), "code", False, _EXPORT_ROWS, 0, near)
+        yield found
         if len(found) < _EXPORT_ROWS:
             return
-        offset += _EXPORT_ROWS
+        near = Beside(found[-1].tenant)
 
 
 def cycle_tenant(db: Database, period: Period, code: str) -> CycleTenant:

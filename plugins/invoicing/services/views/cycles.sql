@@ -50,7 +50,7 @@ GROUP BY currency ORDER BY count(*) DESC, currency;
 
 -- name: credit_sums
 SELECT currency, count(*) AS count, sum(total) AS total FROM invoicing.invoice
-WHERE cycle_id = %(cycle_id)s AND kind = 'credit_note'
+WHERE cycle_id = %(cycle_id)s AND corrects IS NOT NULL
 GROUP BY currency ORDER BY count(*) DESC, currency;
 
 -- name: decision_counts

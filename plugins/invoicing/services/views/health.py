@@ -24,7 +24,7 @@ from invoicing.words.failures import Failure, Fault
 _SQL = beside(__file__)
 
 PATIENCE = datetime.timedelta(hours=1)
-"""How long after its tick, or after the beginning of its last run, a month may be on its way."""
+"""How long a month may be on its way: after its tick, the beginning of its last run, or the import of its leases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,13 @@ def _month(db: Database, here: Here) -> Check:
     period = Period.containing(tick.date())
     due = f"{tick:%Y-%m-%d %H:%M}"
     found = db.execute(
-        _SQL["month"], {"period": str(period), "first_day": period.first_day, "last_day": period.last_day}
+        _SQL["month"],
+        {
+            "period": str(period),
+            "first_day": period.first_day,
+            "last_day": period.last_day,
+            "before": here.now - PATIENCE,
+        },
     ).fetchone()
     assert found is not None
     if found["is_opened"]:
@@ -119,6 +125,9 @@ def _month(db: Database, here: Here) -> Check:
         return Check("month", Fault("month_without_leases", period=period))
     if here.now - tick < PATIENCE:
         return Check("month", Fault("month_just_due", period=period, due=due))
+    if not found["has_leases_for_long"]:
+        # A new agency comes days after the tick, and whoever imported it is about to run its month.
+        return Check("month", Fault("month_just_known", period=period))
     detail = Fault("month_missing", period=period, due=due)
     return Check("month", detail, Fault("month_missing_next", period=period), alarms=True)
 
@@ -191,6 +200,18 @@ def _held(db: Database, _here: Here) -> Check:
     listed = "; ".join(f"{each.period}: {each.tenant or '*'}" for each in holds.named)
     detail = Fault("holds_some", listing=listed + ("; …" if holds.count > len(holds.named) else ""))
     return Check("held", detail, Fault("holds_some_next"))
+
+
+def _documents(db: Database, here: Here) -> Check:
+    """Could a document be made of each invoice that nobody is mailed? No run fails with it: nobody else tells."""
+    found = attention.unmade(db, here.now)
+    if not found.count:
+        return Check("documents", Fault("documents_made"))
+    listed = ", ".join(each.number for each in found.named) + (
+        ", …" if found.count > len(found.named) else ""
+    )
+    detail = Fault("documents_unmade", count=found.count, since=_moment(found.named[0].since), numbers=listed)
+    return Check("documents", detail, Fault("documents_unmade_next"), alarms=True)
 
 
 def _approvals(db: Database, here: Here) -> Check:
@@ -320,6 +341,7 @@ _QUESTIONS: Sequence[Callable[[Database, Here], Check]] = (
     _in_doubt,
     _unsent,
     _held,
+    _documents,
     _approvals,
     _approval_deadline,
     _operator,

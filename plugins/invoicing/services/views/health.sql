@@ -1,7 +1,10 @@
 -- name: month
 SELECT EXISTS (SELECT FROM invoicing.billing_cycle WHERE period = %(period)s) AS is_opened,
        EXISTS (SELECT FROM invoicing.lease
-               WHERE start_date <= %(last_day)s AND (end_date IS NULL OR end_date >= %(first_day)s)) AS has_leases;
+               WHERE start_date <= %(last_day)s AND (end_date IS NULL OR end_date >= %(first_day)s)) AS has_leases,
+       EXISTS (SELECT FROM invoicing.lease
+               WHERE start_date <= %(last_day)s AND (end_date IS NULL OR end_date >= %(first_day)s)
+                 AND updated_at < %(before)s) AS has_leases_for_long;
 
 -- name: left_open
 -- A cycle is opened by each run of it and closed where one ended well. One that waits for an approval is another question.

@@ -35,7 +35,7 @@ SELECT count(*) OVER () AS total, i.number, i.reference, i.issued_on, i.due_on, 
        x.id AS decision_id, x.reason, x.trace, d.id AS delivery_id, d.state, d.purpose, d.attempts, d.last_reply, d.updated_at
 FROM invoicing.invoice AS i
 JOIN invoicing.tenant AS t ON t.id = i.tenant_id
-LEFT JOIN invoicing.decision AS x ON x.invoice_id = i.id
+LEFT JOIN invoicing.decision AS x ON x.invoice_id = i.id AND x.superseded_at IS NULL
 LEFT JOIN LATERAL (
     SELECT d.* FROM invoicing.delivery_invoice AS di JOIN invoicing.delivery AS d ON d.id = di.delivery_id
     WHERE di.invoice_id = i.id ORDER BY d.id DESC LIMIT 1

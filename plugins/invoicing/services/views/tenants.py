@@ -1,6 +1,7 @@
 """Tenants as people look at them: found and filtered, and one with what became of its mail."""
 
 import datetime
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -16,12 +17,15 @@ from invoicing.services.agency import clock
 from invoicing.services.agency.addresses import invalid_addresses
 from invoicing.services.agency.tenant_filter import TenantFilter, ids_with_invalid_address
 from invoicing.services.views.deliveries import Attempt, Event, histories
+from invoicing.services.views.paging import Beside
 
 _SQL = beside(__file__)
 
 SORTS = ("code", "name", "updated")
 # What a tenant's page shows of each kind; nobody has more but by years of work.
 _SHOWN = 60
+_LONGEST_REMEMBERED_SECONDS = 10.0
+_NO_KEY = {"key_code": None, "key_name": None, "key_updated_at": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,21 @@ class TenantCounts:
     only_multiple: int
     no_email: int
     invalid_email: int = 0
+
+    def of(self, which: TenantFilter) -> int | None:
+        """How many fit, where one of these says it."""
+        match which:
+            case TenantFilter("", None, None, None):
+                return self.tenants
+            case TenantFilter("", bool(switch), None, None):
+                return self.auto_send if switch else self.tenants - self.auto_send
+            case TenantFilter("", None, bool(switch), None):
+                return self.only_multiple if switch else self.tenants - self.only_multiple
+            case TenantFilter("", None, None, "no_email"):
+                return self.no_email
+            case TenantFilter("", None, None, "invalid_email"):
+                return self.invalid_email
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,23 +208,69 @@ def find_tenants(
     limit: int = 25,
     offset: int = 0,
 ) -> tuple[list[TenantFound], int]:
-    """One page of tenants, and how many fit in all.
+    """One page of tenants, as `page_of_tenants` gives it, and how many fit in all."""
+    found = page_of_tenants(db, which, sort=sort, descending=descending, limit=limit, offset=offset)
+    return found, count_tenants(db, which)
+
+
+def page_of_tenants(
+    db: Database,
+    which: TenantFilter,
+    *,
+    sort: str,
+    descending: bool,
+    limit: int,
+    offset: int = 0,
+    near: Beside | None = None,
+) -> list[TenantFound]:
+    """One page of the tenants that fit.
 
     Args:
-        sort: One of `SORTS`.
+        sort: One of `SORTS`; those that it leaves equal are sorted by code.
+        near: The page is the one after, or before, a tenant, by code; ``offset`` counts where there is none such.
     """
-    chosen = which.parameters(db)
+    key = db.execute(_SQL["key_of_tenant"], {"code": near.key}).fetchone() if near else None
+    is_before = key is not None and near is not None and near.is_before
     page = {
         "sort": sort,
-        "descending": descending,
+        "backwards": descending is not is_before,
         "limit": limit,
-        "offset": offset,
+        "offset": 0 if key else offset,
         "today": clock.today(),
+        **(key or _NO_KEY),
     }
-    found = fetch_all(db, TenantFound, _SQL["tenants_found"], chosen | page)
-    total = db.execute(_SQL["count_found"], chosen).fetchone()
+    found = fetch_all(db, TenantFound, _SQL["tenants_found"], which.parameters(db) | page)
+    if is_before:
+        found.reverse()
+    return found
+
+
+def count_tenants(db: Database, which: TenantFilter) -> int:
+    """How many tenants fit."""
+    total = db.execute(_SQL["count_found"], which.parameters(db)).fetchone()
     assert total is not None
-    return found, total["total"]
+    return int(total["total"])
+
+
+class RememberedCounts:
+    """`tenant_counts`, counted anew where a tenant was added or changed since: a large agency's take a while.
+
+    For any number of threads. Of two that change tenants at once the later one may become visible first: what the other
+    changed is counted when it is `_LONGEST_REMEMBERED_SECONDS` old at the latest.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[Any, float, TenantCounts] | None = None
+
+    def read(self, db: Database) -> TenantCounts:
+        """How many tenants there are of each kind."""
+        newest = db.execute(_SQL["newest_change"]).fetchone()
+        known = self._known
+        if known is not None and known[0] == newest and time.monotonic() < known[1]:
+            return known[2]
+        counts = tenant_counts(db)
+        self._known = newest, time.monotonic() + _LONGEST_REMEMBERED_SECONDS, counts
+        return counts
 
 
 def tenant_counts(db: Database) -> TenantCounts:

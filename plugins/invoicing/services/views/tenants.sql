@@ -1,31 +1,43 @@
 -- name: tenants_found
--- One page of the tenants that fit. The patterns are in lower case and without accents, like what they are looked for in.
-WITH found AS (
-    SELECT * FROM invoicing.tenant
-    WHERE (%(auto_send)s::boolean IS NULL OR auto_send = %(auto_send)s)
-      AND (%(only_multiple)s::boolean IS NULL OR only_multiple = %(only_multiple)s)
-      AND (NOT %(without_address)s OR emails = '{}')
-      AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
-      AND (%(patterns)s::text[] = '{}' OR words LIKE ALL (%(patterns)s))
-), shown AS (
-    SELECT row_number() OVER (
-               ORDER BY CASE WHEN %(sort)s = 'name' AND NOT %(descending)s THEN plain_name END,
-                        CASE WHEN %(sort)s = 'name' AND %(descending)s THEN plain_name END DESC,
-                        CASE WHEN %(sort)s = 'updated' AND NOT %(descending)s THEN updated_at END,
-                        CASE WHEN %(sort)s = 'updated' AND %(descending)s THEN updated_at END DESC,
-                        CASE WHEN %(sort)s = 'code' AND %(descending)s THEN code END DESC,
-                        code) AS position,
-           id
-    FROM found
-    ORDER BY position LIMIT %(limit)s OFFSET %(offset)s
-)
+-- One page of the tenants that fit. The patterns are in lower case and without accents, like what they are looked for in;
+-- the first two are by themselves, for an index of trigrams. What the parameters settle is settled when this is planned: each sort is the
+-- walk of an index, from a key on or from the start. Backwards for what descends, or lies before a key.
 SELECT t.id, t.code, t.document_type, t.document_number, t.name, t.emails, t.cc_emails, t.language, t.city,
        t.auto_send, t.only_multiple, t.updated_at,
        (SELECT count(*) FROM invoicing.lease AS l
         WHERE l.tenant_id = t.id AND l.start_date <= %(today)s AND (l.end_date IS NULL OR l.end_date >= %(today)s)
        ) AS leases
-FROM shown JOIN invoicing.tenant AS t ON t.id = shown.id
+FROM (
+    SELECT id, row_number() OVER () AS position FROM (
+        SELECT id FROM invoicing.tenant
+        WHERE (%(auto_send)s::boolean IS NULL OR auto_send = %(auto_send)s)
+          AND (%(only_multiple)s::boolean IS NULL OR only_multiple = %(only_multiple)s)
+          AND (NOT %(without_address)s OR emails = '{}')
+          AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
+          AND (%(patterns)s::text[] = '{}' OR words LIKE (%(patterns)s::text[])[1])
+          AND (%(patterns)s::text[] = '{}' OR words LIKE coalesce((%(patterns)s::text[])[2], '%%'))
+          AND (%(patterns)s::text[] = '{}' OR words LIKE ALL (%(patterns)s))
+          AND (%(key_code)s::text IS NULL
+               OR CASE WHEN %(sort)s = 'name' AND NOT %(backwards)s THEN (plain_name, code) > (%(key_name)s::text, %(key_code)s)
+                       WHEN %(sort)s = 'name' THEN (plain_name, code) < (%(key_name)s::text, %(key_code)s)
+                       WHEN %(sort)s = 'updated' AND NOT %(backwards)s
+                           THEN (updated_at, code) > (%(key_updated_at)s::timestamptz, %(key_code)s)
+                       WHEN %(sort)s = 'updated' THEN (updated_at, code) < (%(key_updated_at)s::timestamptz, %(key_code)s)
+                       WHEN NOT %(backwards)s THEN code > %(key_code)s
+                       ELSE code < %(key_code)s END)
+        ORDER BY CASE WHEN %(sort)s = 'name' AND NOT %(backwards)s THEN plain_name END,
+                 CASE WHEN %(sort)s = 'name' AND %(backwards)s THEN plain_name END DESC,
+                 CASE WHEN %(sort)s = 'updated' AND NOT %(backwards)s THEN updated_at END,
+                 CASE WHEN %(sort)s = 'updated' AND %(backwards)s THEN updated_at END DESC,
+                 CASE WHEN NOT %(backwards)s THEN code END,
+                 CASE WHEN %(backwards)s THEN code END DESC
+        LIMIT %(limit)s OFFSET %(offset)s
+    ) AS page
+) AS shown JOIN invoicing.tenant AS t ON t.id = shown.id
 ORDER BY shown.position;
+
+-- name: key_of_tenant
+SELECT code AS key_code, plain_name AS key_name, updated_at AS key_updated_at FROM invoicing.tenant WHERE code = %(code)s;
 
 -- name: count_found
 SELECT count(*) AS total FROM invoicing.tenant
@@ -33,13 +45,19 @@ WHERE (%(auto_send)s::boolean IS NULL OR auto_send = %(auto_send)s)
   AND (%(only_multiple)s::boolean IS NULL OR only_multiple = %(only_multiple)s)
   AND (NOT %(without_address)s OR emails = '{}')
   AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
+  AND (%(patterns)s::text[] = '{}' OR words LIKE (%(patterns)s::text[])[1])
+  AND (%(patterns)s::text[] = '{}' OR words LIKE coalesce((%(patterns)s::text[])[2], '%%'))
   AND (%(patterns)s::text[] = '{}' OR words LIKE ALL (%(patterns)s));
 
+-- name: newest_change
+SELECT (SELECT max(updated_at) FROM invoicing.tenant) AS changed_at, (SELECT max(id) FROM invoicing.tenant) AS newest_id;
+
 -- name: tenant_counts
+-- From the indexes alone.
 SELECT count(*) AS tenants,
        count(*) FILTER (WHERE auto_send) AS auto_send,
        count(*) FILTER (WHERE only_multiple) AS only_multiple,
-       count(*) FILTER (WHERE emails = '{}') AS no_email
+       (SELECT count(*) FROM invoicing.tenant WHERE emails = '{}') AS no_email
 FROM invoicing.tenant;
 
 -- name: tenant

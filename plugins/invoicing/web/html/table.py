@@ -7,10 +7,12 @@ from urllib.parse import urlencode
 
 from fastapi import Request
 
+from invoicing.services.views.paging import MOST_COUNTED, Beside
 from invoicing.web.door.duties import Duty
 from invoicing.web.door.visitor import current_visitor
 
 SIZES = (25, 50, 100)
+_LONGEST_KEY = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class TableQuery:
         sort: One of the table's columns.
         page: Counted from 1.
         filters: The other parameters of the address that are set.
+        beside: The row that the page lies after, or before; ``page`` then says which it is, no more.
     """
 
     search: str
@@ -29,6 +32,7 @@ class TableQuery:
     page: int
     size: int
     filters: Mapping[str, str]
+    beside: Beside | None = None
 
     @classmethod
     def of(cls, request: Request, *, sorts: Sequence[str], filters: Mapping[str, Sequence[str]]) -> Self:
@@ -54,6 +58,7 @@ class TableQuery:
             page=min(max(page, 1), 1_000_000),
             size=size if size in SIZES else SIZES[0],
             filters={name: asked[name] for name, values in filters.items() if asked.get(name) in values},
+            beside=_beside(asked.get("after"), asked.get("before")),
         )
 
     @property
@@ -81,11 +86,31 @@ class TableQuery:
 
 @dataclass(frozen=True, slots=True)
 class TablePage:
-    """The rows of one page, and how many there are in all."""
+    """The rows of one page, and how many there are in all.
+
+    Args:
+        key: The rows' field that tells them apart, where the table can begin beside one of them.
+        is_capped: They were counted up to one more than `MOST_COUNTED`.
+    """
 
     query: TableQuery
     rows: Sequence[Any]
     total: int
+    key: str | None = None
+    is_capped: bool = False
+
+    @property
+    def next_address(self) -> str:
+        """The page after this one."""
+        after = getattr(self.rows[-1], self.key) if self.key and self.rows else None
+        return self.query.address(page=self.query.page + 1, after=after)
+
+    @property
+    def previous_address(self) -> str:
+        """The page before this one."""
+        page = self.query.page - 1
+        before = getattr(self.rows[0], self.key) if self.key and self.rows and page > 1 else None
+        return self.query.address(page=page, before=before)
 
     @property
     def first(self) -> int:
@@ -98,9 +123,24 @@ class TablePage:
         return self.query.offset + len(self.rows)
 
     @property
+    def is_longer(self) -> bool:
+        """There are more rows than anybody counted."""
+        return self.is_capped and self.total > MOST_COUNTED
+
+    @property
+    def has_next(self) -> bool:
+        """Whether another page follows."""
+        return self.query.page < self.pages or (self.is_longer and len(self.rows) == self.query.size)
+
+    @property
     def pages(self) -> int:
-        """How many pages there are, at least 1."""
+        """How many pages there are, at least 1; of a table that is longer than was counted, how many at least."""
         return max(1, -(-self.total // self.query.size))
+
+
+def _beside(after: str | None, before: str | None) -> Beside | None:
+    key = after or before
+    return Beside(key.replace("\0", "")[:_LONGEST_KEY], is_before=not after) if key else None
 
 
 def _number(text: str | None, default: int) -> int:

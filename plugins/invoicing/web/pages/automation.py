@@ -170,7 +170,8 @@ def _form(
 def _typed(submitted: Submitted) -> dict[str, Any]:
     """The form's fields, as typed: those of `Settings` alone; a switch that is off is not sent."""
     typed: dict[str, Any] = {name: submitted[name] for name in Settings.model_fields if name in submitted}
-    typed["auto_send"] = submitted.flag("auto_send")
+    for switch in ("auto_send", "unmailed_documents"):
+        typed[switch] = submitted.flag(switch)
     return typed
 
 

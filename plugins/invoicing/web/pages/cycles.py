@@ -1,7 +1,7 @@
 """Cycles: the months, one month's figures and tenants, a tenant's history in it, and what lies outside of them."""
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,8 @@ from invoicing.services.views.cycle_tenants import (
     OUTCOMES,
     SORTS,
     STATES,
+    CycleInvoice,
+    CycleTenantFound,
     CycleTenantQuery,
     all_cycle_invoices,
     all_cycle_tenants,
@@ -31,6 +33,7 @@ from invoicing.services.views.cycle_tenants import (
 from invoicing.services.views.cycles import MOST_OUT_OF_STEP, cycle_overview, list_months, show_progress
 from invoicing.services.views.health import is_unheard
 from invoicing.services.views.phases import run_phases
+from invoicing.services.views.remembering import Remembered
 from invoicing.services.views.runs import RunShown
 from invoicing.services.views.unsent import hold_of, unsent_of_tenant
 from invoicing.web.database import DatabaseDep, PoolDep
@@ -39,7 +42,7 @@ from invoicing.web.door.turns import EXPENSIVE
 from invoicing.web.door.visitor import VisitorDep
 from invoicing.web.html.chart import months_chart
 from invoicing.web.html.i18n import TranslatorDep
-from invoicing.web.html.spreadsheet import csv_response
+from invoicing.web.html.spreadsheet import csv_stream
 from invoicing.web.html.table import TablePage, TableQuery
 from invoicing.web.html.templating import PagesDep
 from invoicing.web.html.trace import explain, steps
@@ -57,7 +60,12 @@ def show_months(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """The months as a chart and as a table."""
     asked = request.query_params.get("page", "1")
     page = max(1, int(asked)) if asked.isascii() and asked.isdecimal() and len(asked) < 6 else 1
-    months, total = list_months(db, limit=_MONTHS_A_PAGE, offset=(page - 1) * _MONTHS_A_PAGE)
+    remembered: Remembered = request.app.state.remembered
+    offset = (page - 1) * _MONTHS_A_PAGE
+    months, total = remembered.read(
+        db, ("months", page), lambda: list_months(db, limit=_MONTHS_A_PAGE, offset=offset)
+    )
+    now = datetime.datetime.now(datetime.UTC)
     return pages.respond(
         request,
         "cycles.html",
@@ -67,7 +75,7 @@ def show_months(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
         pages=max(1, -(-total // _MONTHS_A_PAGE)),
         total=total,
         month_short=_month_short,
-        attention=needs_attention(db, datetime.datetime.now(datetime.UTC)) if page == 1 else None,
+        attention=remembered.read(db, "attention", lambda: needs_attention(db, now)) if page == 1 else None,
         is_unheard=is_unheard(current_settings(db).settings, request.app.state.outside.has_notifier),
     )
 
@@ -150,8 +158,7 @@ def export_tenants(
     """The month's tenants that fit, as a table for spreadsheet programs."""
     month = Period.parse(period)
     query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
-    with pool.connection() as db:
-        found = visitor.sees(list(all_cycle_tenants(db, month, _tenants_of(query))))
+    batches = map(visitor.sees, all_cycle_tenants(pool.connection, month, _tenants_of(query)))
     zone = clock.TIMEZONE
     head = [
         t(*text)
@@ -174,7 +181,7 @@ def export_tenants(
         )
     ]
 
-    def lines() -> Iterator[tuple[Any, ...]]:
+    def lines(found: Sequence[CycleTenantFound]) -> Iterator[tuple[Any, ...]]:
         for row in found:
             yield (
                 row.tenant,
@@ -197,7 +204,7 @@ def export_tenants(
                 _local(row.updated_at),
             )
 
-    return csv_response(f"{t('ciclo', 'cycle')}-{month}.csv", head, lines())
+    return csv_stream(f"{t('ciclo', 'cycle')}-{month}.csv", head, map(lines, batches))
 
 
 @router.get("/{period}/invoices.csv", dependencies=[EXPENSIVE])
@@ -208,8 +215,7 @@ def export_invoices(
     """The invoices of the month's tenants that fit, one a line."""
     month = Period.parse(period)
     query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
-    with pool.connection() as db:
-        found = visitor.sees(all_cycle_invoices(db, month, _tenants_of(query)))
+    batches = map(visitor.sees, all_cycle_invoices(pool.connection, month, _tenants_of(query)))
     zone = clock.TIMEZONE
     head = [
         t(*text)
@@ -229,7 +235,7 @@ def export_invoices(
         )
     ]
 
-    def lines() -> Iterator[tuple[Any, ...]]:
+    def lines(found: Sequence[CycleInvoice]) -> Iterator[tuple[Any, ...]]:
         for row in found:
             yield (
                 row.number,
@@ -252,7 +258,7 @@ def export_invoices(
                 row.corrects,
             )
 
-    return csv_response(f"{t('facturas', 'invoices')}-{month}.csv", head, lines())
+    return csv_stream(f"{t('facturas', 'invoices')}-{month}.csv", head, map(lines, batches))
 
 
 @router.get("/{period}/tenants/{code}")
@@ -310,20 +316,26 @@ def _month(request: Request, db: DatabaseDep, month: Period) -> dict[str, Any]:
         descending=query.descending,
         limit=query.size,
         offset=query.offset,
+        near=query.beside,
     )
     return {
-        "table": TablePage(query, rows, total),
+        "table": TablePage(
+            query, rows, total, key="tenant" if query.sort in ("code", "name") else None, is_capped=True
+        ),
         "explain": explain,
         "states": STATES,
-        **_overview(db, month),
+        **_overview(request, db, month),
     }
 
 
-def _overview(db: DatabaseDep, month: Period) -> dict[str, Any]:
-    progress = show_progress(db, month)
+def _overview(request: Request, db: DatabaseDep, month: Period) -> dict[str, Any]:
+    remembered: Remembered = request.app.state.remembered
+    progress = remembered.read(db, ("progress", month), lambda: show_progress(db, month))
     return {
         "period": str(month),
-        "overview": cycle_overview(db, month),
+        "overview": remembered.read(
+            db, ("overview", month), lambda: cycle_overview(db, month), may_lag=progress.running
+        ),
         "hold": hold_of(db, month),
         "approval": (approval := approval_of(db, month)),
         "earlier_answers": earlier_answers(db, month, approval),

@@ -19,7 +19,13 @@ from invoicing.services.agency.tenants import (
     TooManyAddressesError,
 )
 from invoicing.services.billing import agency_changes
-from invoicing.services.views.tenants import SORTS, TenantShown, find_tenants, show_tenant, tenant_counts
+from invoicing.services.views.tenants import (
+    SORTS,
+    TenantShown,
+    count_tenants,
+    page_of_tenants,
+    show_tenant,
+)
 from invoicing.services.views.unsent import UnsentMonth, unsent_of_tenant
 from invoicing.web.database import DatabaseDep
 from invoicing.web.door.duties import Duty, needs
@@ -58,20 +64,26 @@ _NAMES_SHOWN = 50
 def show_list(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """The tenants that fit, a page of them."""
     query = TableQuery.of(request, sorts=SORTS, filters=_FILTERS)
-    found, total = find_tenants(
+    which = _filter(query.search, query.filters)
+    found = page_of_tenants(
         db,
-        _filter(query.search, query.filters),
+        which,
         sort=query.sort,
         descending=query.descending,
         limit=query.size,
         offset=query.offset,
+        near=query.beside,
     )
+    counts = request.app.state.tenant_counts.read(db)
+    total = counts.of(which)
+    if total is None:
+        total = count_tenants(db, which)
     switched = request.query_params.get("switched", "")
     return pages.respond(
         request,
         "tenants.html",
-        table=TablePage(query, found, total),
-        counts=tenant_counts(db),
+        table=TablePage(query, found, total, key="code"),
+        counts=counts,
         labels=LABELS,
         switched=int(switched) if switched.isascii() and switched.isdecimal() and len(switched) < 9 else None,
     )
@@ -105,7 +117,7 @@ def switch_many(
         else:
             return see_other(request, f"/tenants?switched={changed}")
     preview = tenants.preview_switch(db, order.which, order.codes, order.switch, value=order.value)
-    _, meant = find_tenants(db, order.which, limit=0)
+    meant = count_tenants(db, order.which)
     return pages.respond(
         request,
         "tenants_switch.html",
