@@ -21,7 +21,7 @@ from invoicing.domain.period import Period
 from support.broker import Broker
 from support.celery_worker import CeleryWorker
 from support.invariants import violations
-from support.object_store import BUCKET, ObjectStore
+from support.object_store import BUCKET, KEY, ObjectStore
 from support.pipeline import DAG, Pipeline
 from support.relay import FaultyRelay, Step, hang, on
 from support.running_stack import room_for_stack, wait_for
@@ -42,9 +42,9 @@ class ScaledOut:
         self._folder = folder
         self.workers: list[CeleryWorker] = []
 
-    def start_worker(self, name: str, *, without: frozenset[str] = frozenset()) -> CeleryWorker:
-        """Start one more worker, with a state folder called ``name``."""
-        worker = CeleryWorker(self.pipeline.stack, self._folder / name, without=without)
+    def start_worker(self, name: str, **instead: str | None) -> CeleryWorker:
+        """Start one more worker, with a state folder called ``name``, and variables of its own."""
+        worker = CeleryWorker(self.pipeline.stack, self._folder / name, instead)
         self.workers.append(worker)
         worker.start()
         return worker
@@ -130,7 +130,7 @@ def test_a_broker_that_is_away_in_mid_run_delays_it(scaled: ScaledOut) -> None:
     scaled.start_worker("first")
     scaled.start_worker("second")
     run_id = pipeline.trigger(period)
-    wait_for(lambda: pipeline.states(period), "deliveries are decided on")
+    wait_for(lambda: pipeline.states(period), "deliveries are decided on", 500)
     scaled.broker.stop()
     time.sleep(20)
     assert not pipeline.api.dag_run(DAG, run_id).is_over
@@ -146,7 +146,7 @@ def test_an_object_store_that_is_unwell_for_a_minute_delays_the_month(scaled: Sc
     worker = scaled.start_worker("first")
     scaled.store.fall_ill()
     run_id = pipeline.trigger(period)
-    wait_for(lambda: scaled.store.refusals(503), "a document is asked for or stored", 200)
+    wait_for(lambda: scaled.store.refusals(503), "a document is asked for or stored", 500)
     time.sleep(60)
     assert scaled.sent(period) == 0
     scaled.store.recover()
@@ -156,16 +156,20 @@ def test_an_object_store_that_is_unwell_for_a_minute_delays_the_month(scaled: Sc
     scaled.check(period, len(_FEW))
 
 
-def test_a_worker_without_the_archives_key_says_so_and_another_does_the_work(scaled: ScaledOut) -> None:
+def test_a_worker_whose_key_the_store_does_not_know_says_so_and_another_does_the_work(
+    scaled: ScaledOut,
+) -> None:
     pipeline, period = scaled.pipeline, "2027-01"
     pipeline.import_tenants(_FEW)
-    keyless = scaled.start_worker("keyless", without=frozenset({"AIRFLOW_CONN_INVOICING_ARCHIVE"}))
+    strange = scaled.store.connection.replace(KEY, "somebody-else")
+    worker = scaled.start_worker("strange", AIRFLOW_CONN_INVOICING_ARCHIVE=strange)
     run_id = pipeline.trigger(period)
-    wait_for(lambda: scaled.store.refusals(403), "the store refuses", 200)
-    wait_for(lambda: re.search("Access ?Denied|Forbidden", keyless.task_logs()), "the task's log says so")
+    wait_for(lambda: scaled.store.refusals(403), "the store refuses", 500)
+    wait_for(lambda: re.search("Access ?Denied|Forbidden", worker.task_logs()), "the task's log says so", 300)
     assert scaled.sent(period) == 0
-    keyless.stop()
-    scaled.start_worker("keyed")
+    worker.stop()
+    # One that has no connection of its own is told the API server's.
+    scaled.start_worker("keyless", AIRFLOW_CONN_INVOICING_ARCHIVE=None)
 
     assert pipeline.wait(run_id, seconds=600) == "success"
     scaled.check(period, len(_FEW))
@@ -179,7 +183,7 @@ def test_one_of_two_workers_dies_in_mid_batch_and_the_other_ends_its_work(scaled
     pipeline.stack.run("settings", "set", "largest_batch=10")
     pipeline.relay.script(on(Step.DOT, hang, times=1, after=4))
     run_id = pipeline.trigger(period)
-    dead = wait_for(lambda: worker_transmitting(scaled, workers), "one hangs in mid-batch", 400)
+    dead = wait_for(lambda: worker_transmitting(scaled, workers), "one hangs in mid-batch", 600)
     # It has sent a part of its batch, and the other sends on.
     assert 0 < scaled.sent(period) < len(_MANY)
     dead.kill()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -23,10 +24,10 @@ class CeleryWorker:
     Args:
         stack: Up, with ``INVOICING_BROKER``.
         state: Its own ``INVOICING_STATE``.
-        without: Variables that it is not given.
+        instead: Variables of its own, in the place of those of the stack's; None for one that it is not given.
     """
 
-    def __init__(self, stack: Stack, state: Path, *, without: frozenset[str] = frozenset()) -> None:
+    def __init__(self, stack: Stack, state: Path, instead: Mapping[str, str | None] | None = None) -> None:
         self.state = state
         self.log = state / "worker.log"
         self._started: subprocess.Popen[bytes] | None = None
@@ -48,9 +49,10 @@ class CeleryWorker:
             **{name: stack.environ[name] for name in ("INVOICING_RETRY_SECONDS",) if name in stack.environ},
             **stack.connections(),
             "INVOICING_STATE": str(state),
+            **(instead or {}),
         }
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("INVOICING_", "AIRFLOW"))}
-        self._environ = inherited | {name: value for name, value in given.items() if name not in without}
+        self._environ = inherited | {name: value for name, value in given.items() if value is not None}
 
     def start(self) -> None:
         """Start it, and wait until it takes tasks."""
