@@ -18,6 +18,7 @@ from urllib.parse import quote
 import psutil
 import psycopg
 import pytest
+import tenacity
 from psycopg.conninfo import make_conninfo
 
 from invoicing.airflow_api import AirflowApi
@@ -156,13 +157,21 @@ class Stack:
                     if run.is_over:
                         path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run.dag_run_id, safe='')}"
                         api._exchange("DELETE", path, None, {})
-        with psycopg.connect(self.owner_dsn, autocommit=True) as connection:
-            connection.execute("DROP SCHEMA invoicing CASCADE")
+        self._drop()
         migrate(self.owner_dsn, runtime="invoicing")
         for folder in ("mailbox", "archive", "journal"):
             for path in (self.state / folder).rglob("*"):
                 if path.is_file():
                     path.unlink()
+
+    # What runs goes on: somebody may read two tables in the other order.
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(psycopg.errors.DeadlockDetected),
+        stop=tenacity.stop_after_attempt(5),
+    )
+    def _drop(self) -> None:
+        with psycopg.connect(self.owner_dsn, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA invoicing CASCADE")
 
     def pid(self, part: str) -> int:
         """The process that a part was recorded with, alive or not."""
