@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -28,12 +29,24 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["AIRFLOW_HOME"] = home.name
 
 
+def _left_out(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Of each test of many cases that says so, all but the first and each n-th after it."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        if marker := item.get_closest_marker("one_in"):
+            name = item.nodeid.partition("[")[0]
+            if seen[name] % marker.args[0]:
+                yield item
+            seen[name] += 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the long forms out, rather than skip them, unless they are asked for; put the stack's last user last."""
     if not config.getoption("--long"):
-        long = [item for item in items if item.get_closest_marker("long")]
+        left_out = set(_left_out(items))
+        long = [item for item in items if item.get_closest_marker("long") or item in left_out]
         config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+        items[:] = [item for item in items if item not in set(long)]
         lost = [
             item.nodeid
             for item in items

@@ -285,6 +285,7 @@ def test_the_fingerprint_is_equal_exactly_where_nothing_changed_at_length(
 
 
 @pytest.mark.parametrize("change", sorted({**OF_A_TENANT, **OF_ALL}))
+@pytest.mark.one_in(2)
 def test_each_change_undoes_an_approval(agency: Agency, change: str) -> None:
     agency.set(from_email="facturas@agencia.example", approval="always")
     agency.add_tenant("A", leases=1)

@@ -95,6 +95,7 @@ def test_a_drawing_of_older_settings_is_drawn_when_it_is_used() -> None:
     ],
     ids=["unfolds", "bomb", "cut off", "no picture", "broken", "no base64"],
 )
+@pytest.mark.one_in(3)
 def test_a_bomb_in_older_settings_costs_no_invoice_its_time(kept: str) -> None:
     settings = Settings(agency_logo=kept)
     assert agency_of(settings).logo == ""

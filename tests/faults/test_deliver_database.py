@@ -377,6 +377,7 @@ def test_a_disk_full_while_postgresql_writes(
 
 
 @pytest.mark.parametrize("damage", ["altered", "missing", "truncated", "of-another-invoice"])
+@pytest.mark.one_in(2)
 def test_a_document_that_is_not_the_one_kept_is_not_sent(
     damage: str, ledger: Ledger, relay: FaultyRelay
 ) -> None:
@@ -451,6 +452,7 @@ def faked(offset_file: Path) -> dict[str, str]:
 
 @needs_faketime
 @pytest.mark.parametrize("offset", ["+1h", "-1h", "+1d", "-1d"])
+@pytest.mark.one_in(3)
 def test_a_worker_whose_clock_is_wrong_does_no_harm(
     offset: str, ledger: Ledger, relay: FaultyRelay, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ def secure_relay(start_relay: StartRelay, certificate: Path) -> FaultyRelay:
 
 @STEPS
 @FAULTS
+@pytest.mark.one_in(3)
 def test_a_relay_that_goes_before_the_message_gets_it_later(
     step: Step, phase: str, fault: Action, ledger: Ledger, secure_relay: FaultyRelay
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_policy_of_sending_doubt_again_counts_what_it_does(ledger: Ledger, rel
 
 
 @STEPS
+@pytest.mark.one_in(3)
 def test_421_before_the_message_is_for_later(
     step: Step, phase: str, ledger: Ledger, secure_relay: FaultyRelay
 ) -> None:

@@ -214,6 +214,7 @@ BEFORE_THE_MESSAGE = [
     ],
     ids=["drop", "reset", "hang", "garbage", "no-code", "trickle", "endless"],
 )
+@pytest.mark.one_in(3)
 def test_a_fault_before_the_message_leaves_it_unsent(
     step: Step, phase: Phase, fault: Action, secure_relay: FaultyRelay
 ) -> None:

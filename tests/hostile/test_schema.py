@@ -49,6 +49,7 @@ def pulse(site: Site) -> Any:
 
 @pytest.mark.parametrize("role", ["viewer", "editor"])
 @pytest.mark.parametrize("label", OPERATIONS)
+@pytest.mark.one_in(3)
 def test_every_operation(site: Site, pulse: Pulse, label: str, role: str, pytestconfig: pytest.Config):
     operation = OPERATIONS[label]
     examples = LONG_EXAMPLES if pytestconfig.getoption("--long") else EXAMPLES

@@ -82,6 +82,7 @@ def test_what_is_said_of_a_template_is_short_and_quick_to_tell(text: str):
         ),
     ],
 )
+@pytest.mark.one_in(2)
 def test_a_message_of_more_than_a_megabyte_is_refused_by_the_check_and_by_the_renderer(part: str, text: str):
     template = Template("test", 1, {**SOUND, part: text})
 

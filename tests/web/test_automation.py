@@ -151,6 +151,7 @@ def test_saving_what_is_there_already_makes_no_version(editor: Browser, db: Data
         ("payment_instructions", "Cuenta\0", "no es texto"),
     ],
 )
+@pytest.mark.one_in(4)
 def test_what_is_wrong_is_named_and_nothing_is_saved(
     editor: Browser, db: Database, field: str, typed: str, said: str
 ):

@@ -255,6 +255,7 @@ def test_a_change_needs_more_than_reading():
 
 
 @pytest.mark.parametrize("route", NEEDED)
+@pytest.mark.one_in(3)
 def test_each_role_comes_in_where_its_duties_are(
     airflow: AirflowServer, people: dict[str, str], stranger: httpx.Client, route: str
 ):

@@ -85,7 +85,10 @@ def page(chromium: Browser, site: Site) -> Iterator[Page]:
         yield page
 
 
-@pytest.mark.parametrize(("who", "language", "width"), [("ana", "es", 1280), ("luis", "en", 390)])
+@pytest.mark.parametrize(
+    ("who", "language", "width"),
+    [("ana", "es", 1280), pytest.param("luis", "en", 390, marks=pytest.mark.long)],
+)
 def test_each_page_is_for_everybody_and_breaks_no_rule_of_its_own_policy(
     chromium: Browser, site: Site, who: str, language: str, width: int
 ):
@@ -424,6 +427,7 @@ def test_the_frame_of_headers_is_as_dark_as_the_page(chromium: Browser, site: Si
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.one_in(3)
 def test_a_month_that_takes_long_shows_itself_when_it_is_ready(
     chromium: Browser, site: Site, monkeypatch: pytest.MonkeyPatch, scheme: str, width: int
 ):

@@ -99,6 +99,7 @@ def test_an_upgrade_keeps_what_an_agency_wrote_and_gives_the_others_the_fields(a
         ("colour", "javascript:x", "is no colour"),
     ],
 )
+@pytest.mark.one_in(2)
 def test_what_a_field_cannot_say_is_told_at_the_field_and_kept_as_typed(
     english: Browser, db: Database, field: str, text: str, said: str
 ):

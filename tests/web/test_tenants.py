@@ -161,6 +161,7 @@ def test_the_switches_addresses_and_language_are_saved_and_audited(editor: Brows
     ],
 )
 @pytest.mark.parametrize("field", ["emails", "cc_emails"])
+@pytest.mark.one_in(5)
 def test_a_malformed_address_is_refused_with_its_field(
     editor: Browser, agency: Database, field: str, typed: str
 ):
