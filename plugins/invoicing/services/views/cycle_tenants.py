@@ -27,7 +27,7 @@ STATES = (*(str(state) for state in DeliveryState), "none")
 
 _BY_KEY = frozenset({"code", "name"})
 _BY_DELIVERY = frozenset({"state", "updated"})
-_EXPORT_ROWS = 2_000
+_EXPORT_ROWS = 500
 _ALL = 2**31
 
 Trace = Sequence[Mapping[str, Any]]
