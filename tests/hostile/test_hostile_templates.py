@@ -26,7 +26,6 @@ from invoicing.services.agency.templates import current_template
 from invoicing.web.html.template_problems import field_of
 from invoicing.words.failures import FAILURES, tell
 from support.hostile import Entry, Watch, corpus
-from support.long_forms import every
 from support.rendering import SOUND
 from support.visiting import open_app
 
@@ -90,7 +89,8 @@ def test_there_are_fifty_and_more():
     assert len(TEMPLATES) >= 50
 
 
-@pytest.mark.parametrize("entries", every(3, REFUSED, map(str, range(len(REFUSED)))))
+@pytest.mark.parametrize("entries", REFUSED, ids=map(str, range(len(REFUSED))))
+@pytest.mark.one_in(3)
 def test_what_is_hostile_is_refused_with_a_code(entries: Round, watch: Watch):
     found = check(entries, watch, PATIENT)
 
@@ -100,18 +100,17 @@ def test_what_is_hostile_is_refused_with_a_code(entries: Round, watch: Watch):
     assert {name: told for name, told in codes.items() if not told - OVER_TIME} == {}
 
 
-@pytest.mark.parametrize(
-    "entries",
-    # Each takes all the time there is: the first one stands for all.
-    every(len(BOMBS), BOMBS, map(str, range(len(BOMBS)))),
-)
+# Each takes all the time there is: the first one stands for all.
+@pytest.mark.parametrize("entries", BOMBS, ids=map(str, range(len(BOMBS))))
+@pytest.mark.one_in(len(BOMBS))
 def test_what_takes_everything_is_refused_with_a_code(entries: Round, watch: Watch):
     found = check(entries, watch, LIMITS)
 
     assert [name for name, problems in found.items() if all(each.is_warning for each in problems)] == []
 
 
-@pytest.mark.parametrize("entries", every(2, HARMLESS, map(str, range(len(HARMLESS)))))
+@pytest.mark.parametrize("entries", HARMLESS, ids=map(str, range(len(HARMLESS))))
+@pytest.mark.one_in(2)
 def test_what_may_be_saved_makes_something_small_that_shows_nothing(entries: Round, watch: Watch):
     found = check(entries, watch, PATIENT)
 
