@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from invoicing.db.connection import connect
+from invoicing.db.connection import Database, connect
 from invoicing.domain.errors import InputError, NotFoundError
 from invoicing.domain.period import Period
 from invoicing.domain.task_address import TaskAddress
@@ -65,9 +65,8 @@ def test_a_claim_under_way_when_a_hold_begins_comes_to_no_mark(
 ) -> None:
     """It asked before the hold was there, and was there after the hold had looked for claims."""
     two.run()
-    address = TaskAddress("monthly_invoicing", "run-1", "send_invoices", 0)
     with connect(dsn) as db, connect(dsn) as person, ThreadPoolExecutor() as pool:
-        ledger = Ledger(db, journal, Worker(address, f"{address}/0", "try 1"), lambda _: None, 60.0)
+        ledger = sending(db, journal)
         with db.transaction():
             claim = ledger.claim(ledger.find(1))
             assert claim is not None
@@ -86,9 +85,8 @@ def test_a_mark_that_waits_while_a_hold_is_written_down_meets_it(
 ) -> None:
     """A stop of a large month takes seconds, and keeps the rows locked that were claimed while it looked."""
     two.run()
-    address = TaskAddress("monthly_invoicing", "run-1", "send_invoices", 0)
     with connect(dsn) as db, connect(dsn) as person, ThreadPoolExecutor() as pool:
-        ledger = Ledger(db, journal, Worker(address, f"{address}/0", "try 1"), lambda _: None, 60.0)
+        ledger = sending(db, journal)
         with person.transaction():
             with db.transaction():
                 claim = ledger.claim(ledger.find(1))
@@ -109,9 +107,8 @@ def test_a_claim_that_waits_while_a_hold_is_written_down_meets_it(
     two.run()
     two.put("A", "claimed", "transmitting", "in_doubt")
     resolution.resolve(two.db, 1, "retry", reason="the relay's log", actor="ana")
-    address = TaskAddress("monthly_invoicing", "run-1", "send_invoices", 0)
     with connect(dsn) as db, connect(dsn) as person, ThreadPoolExecutor() as pool:
-        ledger = Ledger(db, journal, Worker(address, f"{address}/0", "try 1"), lambda _: None, 60.0)
+        ledger = sending(db, journal)
         delivery = ledger.find(1)
         assert ledger.claim(delivery) is not None
         with person.transaction():
@@ -119,6 +116,12 @@ def test_a_claim_that_waits_while_a_hold_is_written_down_meets_it(
             again = pool.submit(ledger.claim, delivery)
             wait_until(lambda: again.done() or waits_for_lock(two), "the claim meets the hold")
         assert again.result(30) is None
+
+
+def sending(db: Database, journal: Journal) -> Ledger:
+    """What a task instance of November's run works with."""
+    address = TaskAddress("monthly_invoicing", "run-1", "send_invoices", 0)
+    return Ledger(db, journal, Worker(address, f"{address}/0", "try 1"), lambda _: None, 60.0)
 
 
 def waits_for_lock(agency: Agency) -> bool:
