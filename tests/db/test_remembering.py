@@ -3,7 +3,6 @@
 import pytest
 
 from invoicing.services.views import remembering
-from invoicing.services.views.remembering import Remembered
 from support.agency import Agency
 
 
@@ -25,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_it_is_counted_anew_when_something_was_written_and_every_so_often(
     agency: Agency, clock: Clock
 ) -> None:
-    remembered, counted = Remembered(), []
+    remembered, counted = remembering.of_ledger(), []
 
     def count() -> int:
         clock.now += 0.5
@@ -50,7 +49,7 @@ def test_it_is_counted_anew_when_something_was_written_and_every_so_often(
 
 
 def test_what_changes_by_itself_and_takes_long_may_be_some_seconds_old(agency: Agency, clock: Clock) -> None:
-    remembered, counted = Remembered(), []
+    remembered, counted = remembering.of_ledger(), []
 
     def count() -> int:
         clock.now += 2
@@ -67,7 +66,7 @@ def test_what_changes_by_itself_and_takes_long_may_be_some_seconds_old(agency: A
 
 
 def test_what_is_soon_counted_is_counted_each_time(agency: Agency, clock: Clock) -> None:
-    remembered, counted = Remembered(), []
+    remembered, counted = remembering.of_ledger(), []
     for _ in range(3):
         remembered.read(agency.db, "x", lambda: counted.append(clock.now))
 

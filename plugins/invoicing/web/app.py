@@ -6,8 +6,7 @@ from fastapi import Depends, FastAPI, Request
 from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
-from invoicing.services.views.remembering import Remembered
-from invoicing.services.views.tenants import RememberedCounts
+from invoicing.services.views import remembering
 from invoicing.web import api, pages
 from invoicing.web.database import Pool
 from invoicing.web.door.doorkeeper import Doorkeeper
@@ -45,8 +44,8 @@ def create_app(outside: Outside) -> FastAPI:
     app.state.places = Places()
     app.state.foresights = Foresights(app.state.pool)
     app.state.pages = Pages()
-    app.state.tenant_counts = RememberedCounts()
-    app.state.remembered = Remembered()
+    app.state.remembered_of_ledger = remembering.of_ledger()
+    app.state.remembered_of_tenants = remembering.of_tenants()
     app.state.form_tokens = FormTokens(outside.secret)
     # The last one added is the outermost.
     app.add_middleware(Doorkeeper, gate=outside.gate, refuse=refuse, own_origin=outside.public_url)

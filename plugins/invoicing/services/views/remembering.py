@@ -1,4 +1,4 @@
-"""Figures of whole months, which a large agency's page would count anew each time though nothing has changed."""
+"""Figures of whole tables, which a large agency's page would count anew each time though nothing has changed."""
 
 import threading
 import time
@@ -17,7 +17,6 @@ T = TypeVar("T")
 NOTICED_SECONDS = 0.1
 """What is sooner counted is counted each time: a small agency's pages remember nothing."""
 
-_LONGEST_SECONDS = 20.0
 # While a large month is being sent its figures change all the time: they are counted for a fifth of it at the most.
 _TIMES_ITS_COST = 4
 _LARGE_SECONDS = 1.0
@@ -33,13 +32,18 @@ class _Known:
 
 
 class Remembered:
-    """Answers of one process, each for as long as the ledger stays as it was, 20 s at the most.
+    """Answers of one process, each for as long as what it follows from stays as it was. For any number of threads.
 
-    What changes is asked by the newest ids of what is only ever added to. Of two that write at once the later one may
-    become visible first: hence the 20 s. For any number of threads.
+    Args:
+        stamp: Is another one once something was written that an answer follows from: the newest of what is only ever
+            added to, say.
+        longest_seconds: The most that an answer is remembered: of two that write at once the later one may become
+            visible first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stamp: Callable[[Database], object], *, longest_seconds: float) -> None:
+        self._stamp = stamp
+        self._longest_seconds = longest_seconds
         self._known: OrderedDict[Hashable, _Known] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -60,8 +64,8 @@ class Remembered:
             and begun - known.at < _TIMES_ITS_COST * known.seconds
         ):
             return known.answer  # type: ignore[no-any-return]
-        stamp = db.execute(_SQL["stamp"]).fetchone()
-        if known is not None and known.stamp == stamp and begun - known.at < _LONGEST_SECONDS:
+        stamp = self._stamp(db)
+        if known is not None and known.stamp == stamp and begun - known.at < self._longest_seconds:
             return known.answer  # type: ignore[no-any-return]
         answer = work()
         now = time.monotonic()
@@ -74,3 +78,13 @@ class Remembered:
             else:
                 self._known.pop(key, None)
         return answer
+
+
+def of_ledger() -> Remembered:
+    """What follows from months and their mail."""
+    return Remembered(lambda db: db.execute(_SQL["of_ledger"]).fetchone(), longest_seconds=20.0)
+
+
+def of_tenants() -> Remembered:
+    """What follows from the tenants."""
+    return Remembered(lambda db: db.execute(_SQL["of_tenants"]).fetchone(), longest_seconds=10.0)

@@ -1,4 +1,4 @@
--- name: stamp
+-- name: of_ledger
 -- Different whenever something was written that a month's figures, or what needs a person, follow from. Each is one look
 -- at the end of an index, or at a table that stays small.
 SELECT (SELECT max(id) FROM invoicing.invoice) AS invoice,
@@ -13,3 +13,6 @@ SELECT (SELECT max(id) FROM invoicing.invoice) AS invoice,
        (SELECT max(id) FROM invoicing.lease) AS lease,
        (SELECT row(count(*), max(found_at), sum(total))::text FROM invoicing.drifted_invoice) AS drifted,
        (SELECT row(count(*), max(asked_at), count(problem))::text FROM invoicing.unmade_document) AS unmade;
+
+-- name: of_tenants
+SELECT (SELECT max(updated_at) FROM invoicing.tenant) AS changed_at, (SELECT max(id) FROM invoicing.tenant) AS newest_id;

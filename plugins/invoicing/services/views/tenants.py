@@ -1,7 +1,6 @@
 """Tenants as people look at them: found and filtered, and one with what became of its mail."""
 
 import datetime
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -24,7 +23,6 @@ _SQL = beside(__file__)
 SORTS = ("code", "name", "updated")
 # What a tenant's page shows of each kind; nobody has more but by years of work.
 _SHOWN = 60
-_LONGEST_REMEMBERED_SECONDS = 10.0
 _NO_KEY = {"key_code": None, "key_name": None, "key_updated_at": None}
 
 
@@ -250,27 +248,6 @@ def count_tenants(db: Database, which: TenantFilter) -> int:
     total = db.execute(_SQL["count_found"], which.parameters(db)).fetchone()
     assert total is not None
     return int(total["total"])
-
-
-class RememberedCounts:
-    """`tenant_counts`, counted anew where a tenant was added or changed since: a large agency's take a while.
-
-    For any number of threads. Of two that change tenants at once the later one may become visible first: what the other
-    changed is counted when it is `_LONGEST_REMEMBERED_SECONDS` old at the latest.
-    """
-
-    def __init__(self) -> None:
-        self._known: tuple[Any, float, TenantCounts] | None = None
-
-    def read(self, db: Database) -> TenantCounts:
-        """How many tenants there are of each kind."""
-        newest = db.execute(_SQL["newest_change"]).fetchone()
-        known = self._known
-        if known is not None and known[0] == newest and time.monotonic() < known[1]:
-            return known[2]
-        counts = tenant_counts(db)
-        self._known = newest, time.monotonic() + _LONGEST_REMEMBERED_SECONDS, counts
-        return counts
 
 
 def tenant_counts(db: Database) -> TenantCounts:

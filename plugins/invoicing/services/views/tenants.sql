@@ -49,9 +49,6 @@ WHERE (%(auto_send)s::boolean IS NULL OR auto_send = %(auto_send)s)
   AND (%(patterns)s::text[] = '{}' OR words LIKE coalesce((%(patterns)s::text[])[2], '%%'))
   AND (%(patterns)s::text[] = '{}' OR words LIKE ALL (%(patterns)s));
 
--- name: newest_change
-SELECT (SELECT max(updated_at) FROM invoicing.tenant) AS changed_at, (SELECT max(id) FROM invoicing.tenant) AS newest_id;
-
 -- name: tenant_counts
 -- From the indexes alone.
 SELECT count(*) AS tenants,

@@ -60,7 +60,7 @@ def show_months(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
     """The months as a chart and as a table."""
     asked = request.query_params.get("page", "1")
     page = max(1, int(asked)) if asked.isascii() and asked.isdecimal() and len(asked) < 6 else 1
-    remembered: Remembered = request.app.state.remembered
+    remembered: Remembered = request.app.state.remembered_of_ledger
     offset = (page - 1) * _MONTHS_A_PAGE
     months, total = remembered.read(
         db, ("months", page), lambda: list_months(db, limit=_MONTHS_A_PAGE, offset=offset)
@@ -329,7 +329,7 @@ def _month(request: Request, db: DatabaseDep, month: Period) -> dict[str, Any]:
 
 
 def _overview(request: Request, db: DatabaseDep, month: Period) -> dict[str, Any]:
-    remembered: Remembered = request.app.state.remembered
+    remembered: Remembered = request.app.state.remembered_of_ledger
     progress = remembered.read(db, ("progress", month), lambda: show_progress(db, month))
     return {
         "period": str(month),

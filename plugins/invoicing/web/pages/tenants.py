@@ -19,12 +19,14 @@ from invoicing.services.agency.tenants import (
     TooManyAddressesError,
 )
 from invoicing.services.billing import agency_changes
+from invoicing.services.views.remembering import Remembered
 from invoicing.services.views.tenants import (
     SORTS,
     TenantShown,
     count_tenants,
     page_of_tenants,
     show_tenant,
+    tenant_counts,
 )
 from invoicing.services.views.unsent import UnsentMonth, unsent_of_tenant
 from invoicing.web.database import DatabaseDep
@@ -74,7 +76,8 @@ def show_list(request: Request, db: DatabaseDep, pages: PagesDep) -> Response:
         offset=query.offset,
         near=query.beside,
     )
-    counts = request.app.state.tenant_counts.read(db)
+    remembered: Remembered = request.app.state.remembered_of_tenants
+    counts = remembered.read(db, "counts", lambda: tenant_counts(db))
     total = counts.of(which)
     if total is None:
         total = count_tenants(db, which)
