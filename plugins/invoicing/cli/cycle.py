@@ -19,7 +19,7 @@ from invoicing.services.views import report
 from invoicing.services.views.approvals import approval_of
 from invoicing.words.failures import Fault
 
-LONGEST_WAIT_SECONDS = 900
+_LONGEST_WAIT_SECONDS = 900
 app = typer.Typer(help="Audit a month's cycle.", no_args_is_help=True)
 
 
@@ -167,7 +167,7 @@ def cycle_retry(
 
 def _follow_retried(retried: retries.Retried) -> list[send_now.DeliveryProgress]:
     """Wait for the runs that were cleared, and then for what is asked of `send_new_invoices`."""
-    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
     with open_airflow() as airflow:
         while time.monotonic() < deadline and any(
             airflow.is_at_work(MONTHLY_DAG, run) for run in retried.cleared
@@ -258,7 +258,7 @@ def _tell_waiting(answered: approvals.Answered) -> InvoicingError | None:
 
 def _follow_deliveries(ids: Sequence[int]) -> list[send_now.DeliveryProgress]:
     """Show how deliveries come along until all are settled, or have been waiting for too long."""
-    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
     progress = progress_bars("{task.completed}/{task.total}")
     with progress, open_database() as db:
         bar = progress.add_task("sending", total=len(ids))

@@ -76,7 +76,6 @@ def fit_logo(uri: str) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-@functools.lru_cache(maxsize=4)
 def printable_logo(uri: str) -> str:
     """A kept logo as documents carry it; empty for one that no document can carry.
 

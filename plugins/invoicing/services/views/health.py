@@ -151,9 +151,7 @@ def _unbilled(db: Database, _here: Here) -> Check:
     if not months:
         return Check("unbilled", Fault("leases_billed"))
     listed = "; ".join(
-        f"{month.period}: {', '.join(month.leases[:MOST_NAMED])}"
-        + (", …" if len(month.leases) > MOST_NAMED else "")
-        for month in months
+        f"{month.period}: {_first(month.leases[:MOST_NAMED], len(month.leases))}" for month in months
     )
     count = sum(len(month.leases) for month in months)
     detail = Fault("leases_unbilled", count=count, listing=listed)
@@ -207,9 +205,7 @@ def _documents(db: Database, here: Here) -> Check:
     found = attention.unmade(db, here.now)
     if not found.count:
         return Check("documents", Fault("documents_made"))
-    listed = ", ".join(each.number for each in found.named) + (
-        ", …" if found.count > len(found.named) else ""
-    )
+    listed = _first([each.number for each in found.named], found.count)
     detail = Fault("documents_unmade", count=found.count, since=_moment(found.named[0].since), numbers=listed)
     return Check("documents", detail, Fault("documents_unmade_next"), alarms=True)
 
@@ -238,6 +234,11 @@ def _approval_deadline(db: Database, here: Here) -> Check:
     return Check("approval_deadline", detail, next_step, alarms=True)
 
 
+def _first(named: Sequence[object], count: int) -> str:
+    """Those that are named, and whether there are more."""
+    return ", ".join(map(str, named)) + (", …" if count > len(named) else "")
+
+
 def _listed(waiting: Sequence[WaitingApproval]) -> str:
     return "; ".join(f"{each.period} ({_moment(each.since)})" for each in waiting[:MOST_NAMED])
 
@@ -253,7 +254,7 @@ def _deliveries(
 ) -> Check:
     if not found.count:
         return Check(name or state, Fault("deliveries_none", state=state))
-    listed = ", ".join(map(str, found.ids)) + (", …" if found.count > len(found.ids) else "")
+    listed = _first(found.ids, found.count)
     since = _moment(found.named[0].since)
     detail = Fault("deliveries_some", count=found.count, state=state, ids=listed, since=since)
     return Check(name or state, detail, next_step, alarms=alarms)
