@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from invoicing.db.connection import Database
 from invoicing.domain.period import Period
 from invoicing.services.agency import clock
-from invoicing.services.views import foresight
+from invoicing.services.views import foresight, preview
 from invoicing.web.outside import Triggered
 from support.browser import (
     axe_violations,
@@ -248,6 +249,32 @@ def test_a_tenant_is_found_for_the_preview(page: Page, site: Site):
     page.get_by_label("Período").press("Enter")
 
     expect(preview.get_by_text("Ana Peña")).to_be_visible()
+
+
+def test_previews_wait_for_each_other_and_the_last_choice_is_what_stays(
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    chosen_all = threading.Event()
+    asked: list[str] = []
+    gather = preview.gather
+
+    def gather_slowly(db: Database, tenant: str, *which: Any) -> preview.Documents:
+        asked.append(tenant)
+        assert chosen_all.wait(30)
+        return gather(db, tenant, *which)
+
+    page.goto(f"{site.address}/templates/default")
+    shown = page.frame_locator("iframe[name=preview]")
+    expect(shown.locator("body")).not_to_be_empty()
+    monkeypatch.setattr(preview, "gather", gather_slowly)
+
+    for tenant in ("BEA", "CAM", "EVA", "DAN", "ANA"):
+        page.get_by_label("Tercero").fill(tenant)
+        page.get_by_label("Tercero").press("Enter")
+    chosen_all.set()
+
+    expect(shown.get_by_text("Ana Peña")).to_be_visible()
+    assert asked == ["BEA", "ANA"]
 
 
 def test_nothing_runs_in_a_preview(page: Page, site: Site):

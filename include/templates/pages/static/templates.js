@@ -95,14 +95,25 @@
 
   // The preview: the form's own text, shown in a frame that is made anew, so that it leaves no trace in the history.
   let view = "mail";
+  // One at a time, the latest next: a person has few places on the server, and the last answer is the one that stays.
+  let isUnderway = false;
+  let isWanted = false;
   const showPreview = () => {
+    isWanted = isUnderway;
+    if (isUnderway) return;
+    isUnderway = true;
     const frame = holder.querySelector("iframe");
     const fresh = frame.cloneNode(false);
     fresh.removeAttribute("src");
     fresh.removeAttribute("data-stale");
     holder.classList.add("editor__frame--busy");
-    fresh.addEventListener("load", () => holder.classList.remove("editor__frame--busy"));
     frame.replaceWith(fresh);
+    // From here on: the empty frame has loaded at once.
+    fresh.addEventListener("load", () => {
+      holder.classList.remove("editor__frame--busy");
+      isUnderway = false;
+      if (isWanted) showPreview();
+    });
     const before = [form.getAttribute("action"), form.getAttribute("target")];
     // The page may be the answer to a test or to a refused save: its own address says nothing.
     form.setAttribute("action", `${here}/preview?view=${view}`);
