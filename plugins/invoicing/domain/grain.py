@@ -15,7 +15,7 @@ MOST_BATCHES = 500
 """Airflow refuses more than 1,024 instances; what an earlier run left over is shared out apart."""
 
 # Of work: what a clear or a retry repeats the looking at, and how long a person waits for a square to end.
-_LONGEST_SECONDS = 40.0
+_LONGEST_SECONDS = 60.0
 
 
 class Work(Protocol):
@@ -63,7 +63,7 @@ def share_out(
 def even_groups(shares: Sequence[W], *, lanes: int, least_seconds: float, largest: int) -> list[Sequence[W]]:
     """Group neighbours so that the groups take about as long as each other.
 
-    Each works for some 40 s at the most, and for ``least_seconds`` where there is so much to do; their number is a
+    Each works for some 60 s at the most, and for ``least_seconds`` where there is so much to do; their number is a
     multiple of ``lanes`` where that leaves enough to each, so that none idles while another has two.
 
     Args:
@@ -73,7 +73,8 @@ def even_groups(shares: Sequence[W], *, lanes: int, least_seconds: float, larges
     if not shares:
         return []
     total = sum(share.seconds for share in shares)
-    rounds = max(1, ceil(total / (lanes * _LONGEST_SECONDS)))
+    # A tenth below the largest: neighbours of which some take longer are not as many in each group.
+    rounds = max(1, ceil(total / (lanes * _LONGEST_SECONDS)), ceil(len(shares) / (0.9 * lanes * largest)))
     number = max(1, min(lanes * rounds, int(total / least_seconds)))
     # Both bounds cut: together they make MOST_BATCHES at the most.
     number = min(number, MOST_BATCHES // 2)

@@ -17,8 +17,8 @@ _LABEL_LENGTH = 60
 # Measured on two cores, seconds of the clock with both at work: a document with all that keeps it, a message, what each
 # document adds to its message. A factor of two does no harm: the batches are as long as each other all the same.
 _RENDERING_SECONDS = 0.08
-_SENDING_SECONDS = 0.06
-_ATTACHING_SECONDS = 0.01
+_SENDING_SECONDS = 0.05
+_ATTACHING_SECONDS = 0.008
 
 # Below this an instance's own beginning costs more than what it shares: two processes with WeasyPrint, or without.
 _LEAST_RENDERING_SECONDS = 1.6
