@@ -1102,14 +1102,19 @@ COMMENT ON FUNCTION invoicing.is_approved(bigint, text) IS 'Whether the newest a
 
 CREATE FUNCTION invoicing.lacks_approval(
     delivery bigint, to_addresses text[], cc_addresses text[], language text, settings_version bigint, template_version bigint
-) RETURNS boolean STABLE LANGUAGE sql AS $$
-    SELECT EXISTS (
+) RETURNS boolean STABLE LANGUAGE plpgsql AS $$
+-- In SQL it was planned anew each time, twice a message: a quarter of a millisecond, where it takes some hundredths.
+BEGIN
+    IF NOT EXISTS (
         SELECT FROM invoicing.delivery AS d JOIN invoicing.settings_version AS s ON s.id = settings_version
         WHERE d.id = delivery AND d.purpose = 'initial' AND d.cycle_id IS NOT NULL
           AND s.settings ->> 'approval' IN ('always', 'changed')
-    ) AND NOT invoicing.is_approved(delivery, invoicing.delivery_fingerprint(
-        delivery, to_addresses, cc_addresses, language, settings_version, template_version))
-$$;
+    ) THEN
+        RETURN false;
+    END IF;
+    RETURN NOT invoicing.is_approved(delivery, invoicing.delivery_fingerprint(
+        delivery, to_addresses, cc_addresses, language, settings_version, template_version));
+END $$;
 COMMENT ON FUNCTION invoicing.lacks_approval(bigint, text[], text[], text, bigint, bigint) IS
     'Whether the settings ask for an approval of a month''s first delivery, and nobody approved just this content of it.';
 
