@@ -3,7 +3,9 @@ that an earlier run left over. Several hosts, each with a journal and maybe an a
 
 import functools
 import hashlib
+import logging
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -99,6 +101,27 @@ def test_a_large_batch_says_who_is_without_mail_and_its_retry_sends_to_those_alo
     assert told == [["T0001"]]
     assert len(set(relay.accepted_ids) - before) == 1
     ledger.check(relay.accepted_ids)
+
+
+def test_the_log_names_each_delivery_and_has_a_line_for_twenty_that_are_sent(
+    ledger: Ledger, relay: FaultyRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = ledger.make(tenants=45)
+    relay.script(on(Step.RCPT, reply(NEVER), after=9, times=1))
+
+    with caplog.at_level(logging.INFO, logger=deliver.__name__), pytest.raises(PermanentFailureError):
+        send_here(ledger, relay, Batch("T0001 … T0045 (45)", tuple(ids)))
+
+    told = [record.getMessage() for record in caplog.records if record.name == deliver.__name__]
+    (failed,) = [line for line in told if NEVER in line]
+    assert failed.startswith("delivery ")
+    assert "is failed" in failed
+    # What was sent before it, twenty, and the rest.
+    assert [line.count("delivery ") for line in told if line.startswith("sent: ")] == [9, 20, 15]
+    assert told.index(failed) == 1
+    assert (
+        sorted(int(id_) for line in told for id_ in re.findall(r"delivery (\d+) of tenant T\d+", line)) == ids
+    )
 
 
 # Storage
