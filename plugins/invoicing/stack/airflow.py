@@ -34,6 +34,9 @@ _MIGRATE_SECONDS = 600.0
 # Longer than a usual send; a task that is cut off is safe by the ledger, only slower.
 _TASK_GRACE_SECONDS = 25.0
 _IDLE_SECONDS = 3.0
+# Tasks at once that render and send nothing. Airflow may hold a task's place for five seconds after the task has ended:
+# who watches over it sleeps where the process's last words come before its end.
+_BESIDE_THE_LANES = 4
 
 
 class Airflow:
@@ -262,12 +265,12 @@ def _environ(
     layout: Layout, port: int, connections: Mapping[str, str], metadata: str, credentials: Credentials
 ) -> dict[str, str]:
     """The components' environment: the caller's, below it our preferences, above it what makes the stack one."""
-    cores = os.cpu_count() or 2
+    lanes = sum(pool.slots for pool in airflow_pools().values())
     url = f"http://127.0.0.1:{port}"
     everywhere = airflow_settings()
     preferred = {
         **everywhere,
-        "AIRFLOW__CORE__PARALLELISM": str(max(4, min(32, 2 * cores))),
+        "AIRFLOW__CORE__PARALLELISM": str(lanes + _BESIDE_THE_LANES),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
         # The default asks the name server for this machine's name, which may take long where there is none.
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
