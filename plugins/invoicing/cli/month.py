@@ -44,7 +44,7 @@ _CHANGES: Mapping[ChangeKind, str] = {
     "amount": "leases with another amount",
     "decision": "tenants with another decision",
 }
-_REST_OF_A_LOOK = 30
+_REST_OF_A_LOOK = 100
 _LONGEST_REST_SECONDS = 5.0
 _YES = ("y", "yes", "s", "si", "sí")
 
