@@ -116,6 +116,19 @@ def test_two_at_once_take_turns(stack):
     assert [p.pid for p in inboxes] == [stack.pid("inbox")]
 
 
+def test_up_does_not_take_the_word_of_who_lived_before_the_database_died(stack):
+    """It has just said that it lives, and will not again: as a scheduler that met no database and is about to end."""
+    frozen = stack.pid("scheduler")
+    psutil.Process(frozen).suspend()
+    stack.kill("postgres")
+
+    stack.run("up")
+
+    assert stack.pid("scheduler") != frozen
+    assert not psutil.pid_exists(frozen)
+    assert stack.json("status")["ready"]
+
+
 def test_up_fixes_parts_that_were_killed_and_ends_what_they_left(stack):
     before = own_processes(stack)
     kept = stack.pid("api-server")

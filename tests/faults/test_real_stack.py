@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.pipeline import DAG, Pipeline
-from support.relay import FaultyRelay, Step, hang, on, reply
+from support.relay import FaultyRelay, Step, hang, on, reply, wait
 from support.running_stack import Stack, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.e2e, pytest.mark.timeout(1500)]
@@ -149,6 +149,9 @@ def test_two_hundred_recipients_survive_twenty_kills_a_dead_scheduler_and_a_dead
     """Issue 3's run on the real stack; converges after Airflow's retries and one clear."""
     period, dice = "2027-02", random.Random(3)
     pipeline.import_tenants([f"N{number:03}" for number in range(200)])
+    # A quick machine is through before the second kill: twenty instances, and a relay that takes its time.
+    pipeline.stack.run("settings", "set", "largest_batch=10")
+    pipeline.relay.script(on(Step.MAIL, wait(1.2)))
     run_id = pipeline.trigger(period)
     wait_for(lambda: pipeline.states(period), "deliveries are decided on")
     kills, scheduler_dead, database_dead = 0, False, False

@@ -96,8 +96,12 @@ class Airflow:
             for name, part in self.parts.items()
         )
 
-    def start(self, report: Callable[[str], None]) -> None:
+    def start(self, report: Callable[[str], None], *, beats_since: datetime | None = None) -> None:
         """Start what does not run, restart what runs with other settings or has lost its way, and wait for all.
+
+        Args:
+            beats_since: When the database was started, if it was just now: of who was there before, only a sign of life
+                since then counts. Who met no database may be about to end.
 
         Raises:
             StackError: A component died, the DAGs cannot be imported, or it takes too long.
@@ -107,7 +111,7 @@ class Airflow:
                 report(f"{name} runs with other settings: restarting it")
                 part.end(5.0)
         started_at = {name: self._spawn(name) for name, part in self.parts.items() if part.pid() is None}
-        self._wait(started_at, report)
+        self._wait(started_at, beats_since or datetime.min.replace(tzinfo=UTC), report)
         with AirflowApi(self.url, ADMIN, self._login) as api:
             for name, pool in airflow_pools().items():
                 api.ensure_pool(name, pool.slots, pool.description)
@@ -124,7 +128,9 @@ class Airflow:
         part.spawn(self._command_of(name), self._environ)
         return now
 
-    def _wait(self, started_at: dict[str, datetime], report: Callable[[str], None]) -> None:
+    def _wait(
+        self, started_at: dict[str, datetime], beats_since: datetime, report: Callable[[str], None]
+    ) -> None:
         """Wait until every component answers or beats, and every DAG file is read.
 
         A component that dies or falls silent is restarted once.
@@ -134,7 +140,7 @@ class Airflow:
         api = AirflowApi(self.url, ADMIN, self._login)
         with api:
             while True:
-                silent = self._silent(api, started_at)
+                silent = self._silent(api, started_at, beats_since)
                 dead = [name for name, part in self.parts.items() if part.pid() is None]
                 given_up = [
                     name
@@ -162,7 +168,9 @@ class Airflow:
                     )
                 time.sleep(0.5)
 
-    def _silent(self, api: AirflowApi, started_at: Mapping[str, datetime]) -> list[str]:
+    def _silent(
+        self, api: AirflowApi, started_at: Mapping[str, datetime], beats_since: datetime
+    ) -> list[str]:
         """Components without a recent sign of life; of those started now, none of before counts."""
         try:
             health = api.health()
@@ -175,7 +183,7 @@ class Airflow:
         return [
             name
             for name, beat in beats.items()
-            if beat is None or beat.timestamp() < oldest or (name in started_at and beat < started_at[name])
+            if beat is None or beat.timestamp() < oldest or beat < started_at.get(name, beats_since)
         ]
 
     def _dags_are_read(self, api: AirflowApi, begun_at: datetime) -> bool:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -196,9 +197,11 @@ def _start(layout: Layout, report: Report, *, embedded: bool) -> StackInfo:
     clock = _Clock(report)
 
     postgres = Postgres(layout, secrets_of_stack.load_or_create(layout), known.get("postgres_port"))
+    beats_since = None
     if postgres.part.pid() is None:
         with clock.step("PostgreSQL"):
             postgres.start(report)
+        beats_since = datetime.now(UTC)
     else:
         postgres.start(report)
     known["postgres_port"] = postgres.port
@@ -212,10 +215,10 @@ def _start(layout: Layout, report: Report, *, embedded: bool) -> StackInfo:
     with clock.step("Airflow's database migrated", unless_seconds_below=0.5):
         airflow.migrate()
     if airflow.runs_as_configured():
-        airflow.start(report)
+        airflow.start(report, beats_since=beats_since)
     else:
         with clock.step("Airflow"):
-            airflow.start(report)
+            airflow.start(report, beats_since=beats_since)
     _publish(layout, known)
     return StackInfo(
         state=layout.state,
