@@ -331,7 +331,10 @@ def test_a_run_that_would_fail_says_so(agency: Agency) -> None:
     assert contents(agency.db) == before
 
 
-def test_nobody_waits_long_for_a_run_that_is_at_work(agency: Agency, dsn: str) -> None:
+def test_nobody_waits_long_for_a_run_that_is_at_work(
+    agency: Agency, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(simulate._SQL, "bound_waiting", b"SET LOCAL lock_timeout = '400ms'")
     agency.add_tenant("A")
     agency.run(NOVEMBER)
     run_id = runs.open_run(agency.db, dag_id="monthly_invoicing", dag_run_id="other", period=NOVEMBER)
