@@ -55,6 +55,16 @@ def test_an_edited_migration_is_refused(empty_dsn: str, tmp_path: Path) -> None:
         migrate(empty_dsn, folder)
 
 
+def test_no_migration_was_edited_since_it_was_written() -> None:
+    """A database that has it refuses the edited one: it is mended by a new one, which gets a line of its own here."""
+    written = (Path(__file__).parent / "migrations.sha256").read_text(encoding="utf-8").splitlines()
+    found = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}"
+        for path in sorted(MIGRATIONS.glob("*.sql"))
+    ]
+    assert found == written
+
+
 def test_a_newer_database_is_refused(empty_dsn: str, tmp_path: Path) -> None:
     folder = copy_migrations(tmp_path)
     (folder / "9999_later.sql").write_text("SELECT 1;")
