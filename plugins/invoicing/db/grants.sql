@@ -106,6 +106,7 @@ GRANT SELECT ON invoicing.schema_migration TO {runtime};
 
 -- What generated columns and statements call; guards are called by their triggers, and need no grant.
 GRANT EXECUTE ON FUNCTION invoicing.plain(text), invoicing.joined(text[]), invoicing.has_doubtful_address(text[]),
+    invoicing.has_words(text, text[]),
     invoicing.may_have_left(bigint), invoicing.state_by_credits(bigint, numeric), invoicing.is_held(bigint, text),
     invoicing.is_held_now(bigint, text),
     invoicing.delivery_fingerprint(bigint, text[], text[], text, bigint, bigint), invoicing.is_approved(bigint, text),

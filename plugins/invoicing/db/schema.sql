@@ -13,6 +13,15 @@ $$;
 CREATE FUNCTION invoicing.joined(words text[]) RETURNS text IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql AS $$
     SELECT array_to_string(words, ' ')
 $$;
+
+CREATE FUNCTION invoicing.has_words(words text, patterns text[]) RETURNS boolean
+    IMMUTABLE PARALLEL SAFE LANGUAGE sql AS $$
+    -- The first two by themselves: an index of trigrams knows no LIKE ALL.
+    SELECT words LIKE coalesce(patterns[1], '%') AND words LIKE coalesce(patterns[2], '%') AND words LIKE ALL (patterns)
+$$;
+COMMENT ON FUNCTION invoicing.has_words(text, text[]) IS
+    'Whether a tenant''s words fit all patterns of a search. Written out where it is called, so that an index serves it.';
+
 -- Not every such address is invalid: `domain.address` decides. Without this it would have to look at all of them.
 CREATE FUNCTION invoicing.has_doubtful_address(addresses text[]) RETURNS boolean IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql AS $$
     SELECT coalesce(bool_or(

@@ -32,7 +32,7 @@ WHERE (%(auto_send)s::boolean IS NULL OR auto_send = %(auto_send)s)
   AND (%(only_multiple)s::boolean IS NULL OR only_multiple = %(only_multiple)s)
   AND (NOT %(without_address)s OR emails = '{}')
   AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
-  AND (%(patterns)s::text[] = '{}' OR words LIKE ALL (%(patterns)s))
+  AND (%(patterns)s::text[] = '{}' OR invoicing.has_words(words, %(patterns)s))
   AND (%(codes)s::text[] IS NULL OR code = ANY(%(codes)s))
   AND CASE %(switch)s WHEN 'auto_send' THEN auto_send ELSE only_multiple END <> %(value)s
 ORDER BY code;

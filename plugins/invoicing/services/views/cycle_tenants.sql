@@ -56,9 +56,7 @@ AND EXISTS (
 AND NOT EXISTS (SELECT FROM invoicing.delivery AS x WHERE x.cycle_id = d.cycle_id AND x.tenant_id = d.tenant_id)
 
 -- name: with_words
--- The first two by themselves, for an index of trigrams.
-AND t.words LIKE (%(patterns)s::text[])[1] AND t.words LIKE coalesce((%(patterns)s::text[])[2], '%%')
-AND t.words LIKE ALL (%(patterns)s)
+AND invoicing.has_words(t.words, %(patterns)s::text[])
 
 -- name: from_key
 AND CASE WHEN %(sort)s = 'name' AND NOT %(backwards)s THEN (t.plain_name, t.code) > (%(key_name)s::text, %(key_code)s::text)
@@ -160,6 +158,6 @@ WHERE i.cycle_id = %(cycle_id)s
            WHEN 'none' THEN NOT EXISTS (SELECT FROM invoicing.delivery AS y WHERE y.cycle_id = i.cycle_id AND y.tenant_id = i.tenant_id)
            ELSE EXISTS (SELECT FROM invoicing.delivery AS y
                         WHERE y.cycle_id = i.cycle_id AND y.tenant_id = i.tenant_id AND y.state = %(state)s) END)
-  AND (%(patterns)s::text[] = '{}' OR t.words LIKE ALL (%(patterns)s))
+  AND (%(patterns)s::text[] = '{}' OR invoicing.has_words(t.words, %(patterns)s))
   AND (%(key_series)s::text IS NULL OR (i.series, i.serial) > (%(key_series)s::text, %(key_serial)s::bigint))
 ORDER BY i.series, i.serial LIMIT %(limit)s;

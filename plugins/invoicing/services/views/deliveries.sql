@@ -39,8 +39,5 @@ LEFT JOIN LATERAL (
 WHERE CASE WHEN %(owner)s::text IS NOT NULL THEN d.claimed_by = %(owner)s
            WHEN %(run_id)s::bigint IS NOT NULL THEN d.run_id = %(run_id)s
            ELSE d.purpose = 'resend' OR d.on_request END
-  -- The first two by themselves, for an index of trigrams.
-  AND (%(patterns)s::text[] = '{}' OR t.words LIKE (%(patterns)s::text[])[1])
-  AND (%(patterns)s::text[] = '{}' OR t.words LIKE coalesce((%(patterns)s::text[])[2], '%%'))
-  AND (%(patterns)s::text[] = '{}' OR t.words LIKE ALL (%(patterns)s))
+  AND (%(patterns)s::text[] = '{}' OR invoicing.has_words(t.words, %(patterns)s))
 ORDER BY d.id DESC LIMIT %(limit)s OFFSET %(offset)s;

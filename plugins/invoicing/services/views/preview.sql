@@ -3,12 +3,10 @@ SELECT id, code, name, document_type, document_number, city, language
 FROM invoicing.tenant WHERE code = %(code)s;
 
 -- name: tenants_by_words
--- By code; what has all the words in it: the first two by themselves, for an index of trigrams.
+-- By code; what has all the words in it.
 SELECT id, code, name, document_type, document_number, city, language
 FROM invoicing.tenant
-WHERE words LIKE coalesce((%(patterns)s::text[])[1], '%%') AND words LIKE coalesce((%(patterns)s::text[])[2], '%%')
-  AND words LIKE ALL (%(patterns)s)
-ORDER BY code LIMIT %(limit)s;
+WHERE invoicing.has_words(words, %(patterns)s::text[]) ORDER BY code LIMIT %(limit)s;
 
 -- name: tenants_by_name
 SELECT id, code, name, document_type, document_number, city, language

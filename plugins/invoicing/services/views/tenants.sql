@@ -14,9 +14,7 @@ FROM (
           AND (%(only_multiple)s::boolean IS NULL OR only_multiple = %(only_multiple)s)
           AND (NOT %(without_address)s OR emails = '{}')
           AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
-          AND (%(patterns)s::text[] = '{}' OR words LIKE (%(patterns)s::text[])[1])
-          AND (%(patterns)s::text[] = '{}' OR words LIKE coalesce((%(patterns)s::text[])[2], '%%'))
-          AND (%(patterns)s::text[] = '{}' OR words LIKE ALL (%(patterns)s))
+          AND (%(patterns)s::text[] = '{}' OR invoicing.has_words(words, %(patterns)s))
           AND (%(key_code)s::text IS NULL
                OR CASE WHEN %(sort)s = 'name' AND NOT %(backwards)s THEN (plain_name, code) > (%(key_name)s::text, %(key_code)s)
                        WHEN %(sort)s = 'name' THEN (plain_name, code) < (%(key_name)s::text, %(key_code)s)
@@ -45,9 +43,7 @@ WHERE (%(auto_send)s::boolean IS NULL OR auto_send = %(auto_send)s)
   AND (%(only_multiple)s::boolean IS NULL OR only_multiple = %(only_multiple)s)
   AND (NOT %(without_address)s OR emails = '{}')
   AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
-  AND (%(patterns)s::text[] = '{}' OR words LIKE (%(patterns)s::text[])[1])
-  AND (%(patterns)s::text[] = '{}' OR words LIKE coalesce((%(patterns)s::text[])[2], '%%'))
-  AND (%(patterns)s::text[] = '{}' OR words LIKE ALL (%(patterns)s));
+  AND (%(patterns)s::text[] = '{}' OR invoicing.has_words(words, %(patterns)s));
 
 -- name: tenant_counts
 -- From the indexes alone.
